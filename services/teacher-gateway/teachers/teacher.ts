@@ -1,0 +1,125 @@
+/**
+ * What every kind of teacher (`openai`, `nats`, `embedded`) implements.
+ *
+ * A connector does one thing: it asks its model once and reports what came back. It does not retry, parse, validate,
+ * count money against a budget or look in a cache: the service around it does, the same way for every kind.
+ * A connector is created for one task, because what is fixed for a task (instructions, examples, output schema) is often
+ * worth preparing once: a prompt prefix, a fitted head, a checked connection.
+ */
+
+/** What is fixed for all requests of one task. */
+export interface TeacherTask {
+  readonly name: string;
+  /** What the teacher is told (the system message). */
+  readonly instructions: string;
+  /** The task's output JSON Schema, an object with exactly one enum field. */
+  readonly schema: Readonly<Record<string, unknown>>;
+  /** Name of the one enum field of `schema`. */
+  readonly field: string;
+  /** The enum's values, in the schema's order; at least two, distinct. */
+  readonly labels: readonly string[];
+  /** Worked examples, in the task file's order; `text` is rendered and cut exactly as a request's text is. */
+  readonly examples: readonly TeacherExample[];
+}
+
+export interface TeacherExample {
+  readonly text: string;
+  /** The answer in canonical JSON, e.g. `{"label":"spam"}`. */
+  readonly answer: string;
+  /** The value of the one enum field in `answer`. */
+  readonly label: string;
+}
+
+export interface TeacherRequest {
+  /** The rendered, cut text of one prompt: what the student will read too. May be empty. */
+  readonly text: string;
+}
+
+export interface TeacherReply {
+  /** Raw text of the answer. The caller parses it and validates it against the schema; it may be anything. */
+  readonly content: string;
+  /** Probability of each of the task's labels, summing to 1 (±1e-6), where the teacher can give it. */
+  readonly distribution?: Readonly<Record<string, number>>;
+  /** The model as the server that answered names its version; part of the fingerprint. */
+  readonly model: string;
+  readonly usage: TeacherUsage;
+}
+
+export interface TeacherUsage {
+  /** Tokens read and written as the provider counts them; 0 where it has no such notion. */
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+  /** What this call cost; 0 for a teacher that costs nothing per call. */
+  readonly spentUsd: number;
+  /** From asking to the last byte of the answer, waiting in the connector's own queues included. */
+  readonly durationMs: number;
+}
+
+/** The most one call can cost, computed before it is made: what is reserved from the budget. */
+export interface CostBound {
+  readonly usd: number;
+}
+
+export interface Teacher extends AsyncDisposable {
+  /** `openai`, `nats`, `embedded`. */
+  readonly kind: string;
+  /** The model as the task file names it. */
+  readonly model: string;
+  /** How many calls are worth having in flight at once; the service's permits never let through more. */
+  readonly maxConcurrency: number;
+  /** An upper bound of what `answer(request)` will cost. Pure and fast. */
+  costBound(request: TeacherRequest): CostBound;
+  /**
+   * Asks once. Concurrent calls are welcome; a connector may batch them.
+   * Rejects with a `TeacherError` and nothing else, except when `signal` aborts: then with `signal.reason`, as soon as
+   * it can, whatever the model is doing.
+   */
+  answer(request: TeacherRequest, signal: AbortSignal): Promise<TeacherReply>;
+  /** Lets go of connections and threads. Pending answers reject with a retryable `TeacherError`. Safe to call twice. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** Why a teacher gave no answer. The service copies it into `teacher.declined` when it gives up. */
+export type TeacherFailure =
+  | 'unreachable' // no connection, name not resolved, no responders
+  | 'timeout' // connected, but no answer within the limit
+  | 'rate-limited' // 429 and its kin
+  | 'overloaded' // 5xx and its kin, or a worker that died
+  | 'unauthorized' // 401, 403, missing credentials
+  | 'rejected' // the request itself is refused: 400, 404, 413, content policy
+  | 'malformed' // a reply came, but not one of the protocol: truncated, wrong shape
+  | 'closed'; // this connector was closed while the answer was pending
+
+/** Failures that another attempt may cure. The others stay as they are until a person changes something. */
+const RETRYABLE: ReadonlySet<TeacherFailure> = new Set([
+  'unreachable',
+  'timeout',
+  'rate-limited',
+  'overloaded',
+  'malformed',
+  'closed',
+]);
+
+/** The one error of a connector. Its message says who was asked, what came and what to do. */
+export class TeacherError extends Error {
+  override readonly name = 'TeacherError';
+  readonly failure: TeacherFailure;
+  /** True when another attempt may succeed. */
+  readonly retryable: boolean;
+  /** How long the teacher asked to be left alone (Retry-After), where it said so. */
+  readonly retryAfterMs: number | undefined;
+  /** What the failed call cost all the same (a truncated answer is paid for); 0 where nothing was spent. */
+  readonly spentUsd: number;
+
+  constructor(
+    failure: TeacherFailure,
+    message: string,
+    details: { cause?: unknown; retryAfterMs?: number; spentUsd?: number } = {},
+  ) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.failure = failure;
+    this.retryable = RETRYABLE.has(failure);
+    this.retryAfterMs = details.retryAfterMs;
+    this.spentUsd = details.spentUsd ?? 0;
+  }
+}
