@@ -1,0 +1,190 @@
+/**
+ * The one table of the bus: streams, event types, who publishes them, and durable consumers with their limits.
+ * Nothing else in the repository spells a subject. NATS permissions, the AsyncAPI document and the
+ * provisioning of a cluster are derived from it.
+ */
+import type { DescMessage } from '@bufbuild/protobuf';
+import {
+  BatchClosedSchema,
+  DeadLetteredSchema,
+  EvalFailedSchema,
+  EvalPassedSchema,
+  PairsSealedSchema,
+  PromptSubmittedSchema,
+  RunCancelledSchema,
+  RunFinishedSchema,
+  RunRequestedSchema,
+  StudentDemotedSchema,
+  StudentPromotedSchema,
+  StudentTrainedSchema,
+  TeacherAnsweredSchema,
+  TeacherDeclinedSchema,
+  TrafficObservedSchema,
+  TrainingProgressedSchema,
+} from './gen/understudy/event/v1/facts_pb.js';
+
+export const serviceNames = [
+  'prompt',
+  'teacher-gateway',
+  'pair-store',
+  'trainer',
+  'evaluator',
+  'deployer',
+  'student-gateway',
+] as const;
+export type ServiceName = (typeof serviceNames)[number];
+
+/** Teacher kinds; each has a consumer of its own, so that a slow teacher never holds up another. */
+export const teacherKinds = ['embedded', 'openai', 'nats'] as const;
+export type TeacherKind = (typeof teacherKinds)[number];
+
+const second = 1_000;
+const day = 24 * 60 * 60 * second;
+const mebibyte = 1024 * 1024;
+
+export interface StreamSpec {
+  /** Prompts are a work queue: a message is gone once it is acknowledged. Facts stay until a limit is reached. */
+  retention: 'workqueue' | 'limits';
+  /** When full: refuse what is new (nothing that was accepted is lost), or drop what is old. */
+  discard: 'new' | 'old';
+  maxBytes: number;
+  /** 0 = for ever. */
+  maxAgeMs: number;
+  /** Publish retries within this window are stored once. */
+  duplicateWindowMs: number;
+}
+
+export const streams = {
+  // A prompt is about 1 KiB: room for a few hundred thousand waiting prompts.
+  PROMPTS: { retention: 'workqueue', discard: 'new', maxBytes: 1024 * mebibyte, maxAgeMs: 0, duplicateWindowMs: 120 * second },
+  // A week is longer than the longest outage that is survived without a replay from the pair store.
+  FACTS: { retention: 'limits', discard: 'old', maxBytes: 4096 * mebibyte, maxAgeMs: 7 * day, duplicateWindowMs: 120 * second },
+  // Live traffic has a stream of its own: a flood of requests must not push a run's facts out.
+  TRAFFIC: { retention: 'limits', discard: 'old', maxBytes: 1024 * mebibyte, maxAgeMs: day, duplicateWindowMs: 10 * second },
+  // A person looks at these; a month lets them be on holiday.
+  DEAD_LETTERS: { retention: 'limits', discard: 'new', maxBytes: 512 * mebibyte, maxAgeMs: 30 * day, duplicateWindowMs: 120 * second },
+  // The server's notices that a message was given up on; swept into DEAD_LETTERS.
+  ADVISORIES: { retention: 'limits', discard: 'old', maxBytes: 64 * mebibyte, maxAgeMs: 7 * day, duplicateWindowMs: 120 * second },
+} as const satisfies Record<string, StreamSpec>;
+export type StreamName = keyof typeof streams;
+
+/** What the ADVISORIES stream holds. */
+export const advisorySubject = '$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>';
+
+export interface EventSpec<D extends DescMessage = DescMessage> {
+  schema: D;
+  /** Version of the type, part of `ce-type`; a receiver that knows only older ones waits for its update. */
+  version: number;
+  stream: StreamName;
+  publishers: readonly ServiceName[];
+  summary: string;
+}
+
+const event = <D extends DescMessage>(
+  schema: D,
+  stream: StreamName,
+  publishers: readonly ServiceName[],
+  summary: string,
+): EventSpec<D> => ({ schema, version: 1, stream, publishers, summary });
+
+export const events = {
+  'run.requested': event(RunRequestedSchema, 'FACTS', ['prompt'], 'Someone wants a run of a task.'),
+  'prompt.submitted': event(PromptSubmittedSchema, 'PROMPTS', ['prompt'], 'A prompt waits for its teacher.'),
+  'batch.closed': event(BatchClosedSchema, 'FACTS', ['prompt'], 'No further prompt belongs to this batch.'),
+  'teacher.answered': event(TeacherAnsweredSchema, 'FACTS', ['teacher-gateway'], 'The teacher gave a valid answer.'),
+  'teacher.declined': event(TeacherDeclinedSchema, 'FACTS', ['teacher-gateway'], 'The teacher gave none.'),
+  'pairs.sealed': event(PairsSealedSchema, 'FACTS', ['pair-store'], 'The pairs of a run are frozen.'),
+  'training.progressed': event(TrainingProgressedSchema, 'FACTS', ['trainer'], 'How training goes on.'),
+  'student.trained': event(StudentTrainedSchema, 'FACTS', ['trainer'], 'The best student of a snapshot.'),
+  'eval.passed': event(EvalPassedSchema, 'FACTS', ['evaluator'], 'Agreement is proven.'),
+  'eval.failed': event(EvalFailedSchema, 'FACTS', ['evaluator'], 'Agreement is not proven.'),
+  'student.promoted': event(StudentPromotedSchema, 'FACTS', ['deployer'], 'A deployment moved to a student.'),
+  'student.demoted': event(StudentDemotedSchema, 'FACTS', ['deployer'], 'A deployment moved back.'),
+  'run.cancelled': event(RunCancelledSchema, 'FACTS', ['prompt'], 'Nobody shall spend on this run any more.'),
+  'run.finished': event(RunFinishedSchema, 'FACTS', ['prompt'], 'A run is over.'),
+  'traffic.observed': event(TrafficObservedSchema, 'TRAFFIC', ['student-gateway'], 'A client was answered.'),
+  'message.dead-lettered': event(DeadLetteredSchema, 'DEAD_LETTERS', serviceNames, 'A message nobody could handle.'),
+} as const;
+export type EventType = keyof typeof events;
+export type PayloadOf<T extends EventType> = import('@bufbuild/protobuf').MessageShape<(typeof events)[T]['schema']>;
+export type PayloadInit<T extends EventType> = import('@bufbuild/protobuf').MessageInitShape<(typeof events)[T]['schema']>;
+
+export interface ConsumerSpec {
+  service: ServiceName;
+  stream: StreamName;
+  /** Event types it receives, all of one stream. */
+  types: readonly EventType[];
+  /** For prompt.submitted: the teacher kind it serves. */
+  teacher?: TeacherKind;
+  /** The server delivers again when a message was neither acknowledged nor kept alive for this long. */
+  ackWaitMs: number;
+  /** Deliveries before the message becomes a dead letter. */
+  maxDeliver: number;
+  /** Messages under way at once, over all replicas of the service. */
+  maxAckPending: number;
+}
+
+const consumer = (
+  service: ServiceName,
+  stream: StreamName,
+  types: readonly EventType[],
+  limits: Partial<Pick<ConsumerSpec, 'ackWaitMs' | 'maxDeliver' | 'maxAckPending' | 'teacher'>> = {},
+): ConsumerSpec => ({ service, stream, types, ackWaitMs: 30 * second, maxDeliver: 8, maxAckPending: 256, ...limits });
+
+// A call to a teacher may take a minute and is kept alive while it does; enough in flight for many replicas.
+const asking = { ackWaitMs: 30 * second, maxDeliver: 8, maxAckPending: 8192 };
+
+export const consumers = {
+  'prompt-runs': consumer('prompt', 'FACTS', ['run.requested']),
+  'prompt-facts': consumer('prompt', 'FACTS', [
+    'batch.closed',
+    'pairs.sealed',
+    'training.progressed',
+    'student.trained',
+    'eval.passed',
+    'eval.failed',
+    'student.promoted',
+    'run.cancelled',
+  ]),
+  'prompt-dead-letters': consumer('prompt', 'DEAD_LETTERS', ['message.dead-lettered']),
+  'teacher-gateway-embedded': consumer('teacher-gateway', 'PROMPTS', ['prompt.submitted'], { ...asking, teacher: 'embedded' }),
+  'teacher-gateway-openai': consumer('teacher-gateway', 'PROMPTS', ['prompt.submitted'], { ...asking, teacher: 'openai' }),
+  'teacher-gateway-nats': consumer('teacher-gateway', 'PROMPTS', ['prompt.submitted'], { ...asking, teacher: 'nats' }),
+  'pair-store-answers': consumer('pair-store', 'FACTS', ['teacher.answered', 'teacher.declined'], { maxAckPending: 8192 }),
+  'pair-store-batches': consumer('pair-store', 'FACTS', ['batch.closed', 'run.cancelled']),
+  'pair-store-traffic': consumer('pair-store', 'TRAFFIC', ['traffic.observed'], { maxAckPending: 8192 }),
+  'trainer-snapshots': consumer('trainer', 'FACTS', ['pairs.sealed'], { maxAckPending: 16 }),
+  'evaluator-students': consumer('evaluator', 'FACTS', ['student.trained'], { maxAckPending: 16 }),
+  'deployer-verdicts': consumer('deployer', 'FACTS', ['eval.passed'], { maxAckPending: 16 }),
+} as const satisfies Record<string, ConsumerSpec>;
+export type ConsumerName = keyof typeof consumers;
+
+/**
+ * Facts every replica of a service must hear (not share): an ephemeral consumer each, from now on. The gateway and
+ * the trainer stop spending on cancelled runs because of these; a late replica asks the run's state instead.
+ */
+export const broadcasts = {
+  'teacher-gateway': ['run.cancelled'],
+  trainer: ['run.cancelled'],
+  evaluator: ['run.cancelled'],
+} as const satisfies Partial<Record<ServiceName, readonly EventType[]>>;
+
+export interface BucketSpec {
+  owner: ServiceName;
+  readers: readonly ServiceName[];
+  /** Revisions kept of each key. */
+  history: number;
+  maxBytes: number;
+  /** Keys vanish after this time; 0 = never. */
+  ttlMs: number;
+}
+
+export const buckets = {
+  tasks: { owner: 'prompt', readers: [], history: 16, maxBytes: 256 * mebibyte, ttlMs: 0 },
+  runs: { owner: 'prompt', readers: ['teacher-gateway', 'trainer', 'evaluator'], history: 1, maxBytes: 256 * mebibyte, ttlMs: 0 },
+  ledger: { owner: 'teacher-gateway', readers: [], history: 1, maxBytes: 256 * mebibyte, ttlMs: 0 },
+  looks: { owner: 'evaluator', readers: [], history: 1, maxBytes: 64 * mebibyte, ttlMs: 0 },
+  reports: { owner: 'evaluator', readers: [], history: 1, maxBytes: 64 * mebibyte, ttlMs: 0 },
+  deployments: { owner: 'deployer', readers: ['student-gateway'], history: 16, maxBytes: 64 * mebibyte, ttlMs: 0 },
+} as const satisfies Record<string, BucketSpec>;
+export type BucketName = keyof typeof buckets;
