@@ -1,0 +1,107 @@
+import { answerParser, type ParsedAnswer } from './answer.ts';
+import { canonicalJson, sha256Hex } from './canonical.ts';
+import { type CanonicalInput, inputCanonicaliser } from './input.ts';
+import { type OutputSpec, outputSpec } from './output-spec.ts';
+import type { Task, Teacher } from './schema.ts';
+import { textRenderer } from './template.ts';
+
+/** Who answered: the model that the server named, and its version or system fingerprint where it reports one. */
+export interface TeacherModel {
+  model: string;
+  version?: string;
+}
+
+/** An input in every form that travels. */
+export interface RenderedPrompt {
+  promptId: string;
+  /** Canonical text of the input (JSON). */
+  inputJson: string;
+  /** What the teacher is asked and the student reads. */
+  text: string;
+}
+
+/** A task's functions, compiled once. All are pure and synchronous. */
+export interface CompiledTask {
+  readonly task: Task;
+  /** SHA-256 (hex) of the task's canonical JSON. */
+  readonly digest: string;
+  readonly output: OutputSpec;
+  /** Throws `InputError`. */
+  canonicalInput(input: unknown): CanonicalInput;
+  /** SHA-256 (hex) of task name and canonical input. Throws `InputError`. */
+  promptId(input: unknown): string;
+  /** Throws `InputError` only where the task forbids cutting. */
+  renderText(input: CanonicalInput): string;
+  /** Id, canonical JSON and text in one pass. Throws `InputError`. */
+  renderPrompt(input: unknown): RenderedPrompt;
+  /** SHA-256 (hex) of everything that shapes an answer, the teacher as it reported itself included. */
+  fingerprint(teacherModel: TeacherModel): string;
+  parseAnswer(rawText: string): ParsedAnswer;
+}
+
+const compiledTasks = new WeakMap<Task, CompiledTask>();
+
+/** Compiles a validated task; the same task object gives the same result. Takes about a millisecond the first time. */
+export function compileTask(task: Task): CompiledTask {
+  const known = compiledTasks.get(task);
+  if (known !== undefined) return known;
+  const compiled = build(task);
+  compiledTasks.set(task, compiled);
+  return compiled;
+}
+
+/** SHA-256 (hex) of a task's canonical JSON: equal tasks, however they were written, have equal digests. */
+export function taskDigest(task: Task): string {
+  return sha256Hex(canonicalJson(task));
+}
+
+/** Key of a pair: SHA-256 (hex) of prompt, fingerprint and sample number (0 for a single answer). */
+export function pairId(promptId: string, fingerprint: string, sampleNumber: number): string {
+  return sha256Hex(`${promptId}\n${fingerprint}\n${sampleNumber}`);
+}
+
+function build(task: Task): CompiledTask {
+  const canonicalInput = inputCanonicaliser(task.input.fields);
+  const renderText = textRenderer(task.prompt);
+  const idOf = (inputJson: string) => sha256Hex(`${task.name}\n${inputJson}`);
+  const asked = canonicalJson(whatShapesAnAnswer(task));
+  const fingerprints = new Map<string, string>();
+
+  return {
+    task,
+    digest: taskDigest(task),
+    output: outputSpec(task.output.schema),
+    canonicalInput,
+    renderText,
+    promptId: (input) => idOf(JSON.stringify(canonicalInput(input))),
+    renderPrompt: (input) => {
+      const canonical = canonicalInput(input);
+      const inputJson = JSON.stringify(canonical);
+      return { promptId: idOf(inputJson), inputJson, text: renderText(canonical) };
+    },
+    fingerprint: ({ model, version }) => {
+      const key = canonicalJson({ model, version });
+      const known = fingerprints.get(key);
+      if (known !== undefined) return known;
+      const made = sha256Hex(`${asked}\n${key}`);
+      fingerprints.set(key, made);
+      return made;
+    },
+    parseAnswer: answerParser(task.output.schema),
+  };
+}
+
+function whatShapesAnAnswer(task: Task): unknown {
+  const { teacher } = task;
+  return {
+    prompt: task.prompt,
+    examples: task.examples,
+    schema: task.output.schema,
+    teacher: { kind: teacher.kind, model: teacher.model, epoch: teacher.epoch, decoding: decodingParameters(teacher) },
+  };
+}
+
+function decodingParameters(teacher: Teacher): unknown {
+  if (teacher.kind !== 'openai') return {};
+  return { temperature: teacher.temperature, maxOutputTokens: teacher.maxOutputTokens };
+}

@@ -1,0 +1,17 @@
+export { type AnswerErrorReason, answerParser, type ParsedAnswer } from './answer.ts';
+export { canonicalJson, sha256Hex } from './canonical.ts';
+export {
+  type CompiledTask,
+  compileTask,
+  pairId,
+  type RenderedPrompt,
+  type TeacherModel,
+  taskDigest,
+} from './compile.ts';
+export { InputError, type InputErrorReason, TaskError, type TaskIssue } from './errors.ts';
+export type { CanonicalInput } from './input.ts';
+export { MAX_INPUT_BYTES, MAX_TASK_BYTES } from './limits.ts';
+export { loadTask } from './load.ts';
+export { type OutputJsonSchema, type OutputSpec, outputSpec } from './output-spec.ts';
+export { type Example, type Source, type Task, TaskSchema, type Teacher, type TeacherKind } from './schema.ts';
+export { parseTask } from './validate.ts';

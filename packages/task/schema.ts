@@ -1,0 +1,200 @@
+import { z } from 'zod';
+import { MAX_BUDGET_CALLS, MAX_EXAMPLES, MAX_RENDERED_CHARACTERS } from './limits.ts';
+import { OutputJsonSchema } from './output-spec.ts';
+
+/** An object whose unknown keys fail with the list of the known ones. */
+function strict<Shape extends z.ZodRawShape>(shape: Shape) {
+  return z.strictObject(shape, {
+    error: (issue) => {
+      if (issue.code !== 'unrecognized_keys') return undefined;
+      const keys: string[] = issue.keys ?? [];
+      const secret = keys.some((key) => /^(api_?key|key|token|secret|password)$/i.test(key));
+      const advice = secret
+        ? 'secrets never go in a task file: put the key in an environment variable or a file and name it with apiKeyEnv or apiKeyFile'
+        : 'remove it or correct its spelling';
+      return `unknown key ${keys.join(', ')}; expected one of ${Object.keys(shape).join(', ')}; ${advice}`;
+    },
+  });
+}
+
+const fraction = z.number().min(0).max(1);
+const positiveInt = z.int().min(1);
+const path = z.string().min(1, 'expected a path');
+
+const Rate = strict({
+  requestsPerMinute: positiveInt.optional(),
+  /** Calls in flight over all gateways together. 16 keeps a 100 ms teacher at 160 answers/s without flooding a laptop's model server. */
+  concurrency: positiveInt.max(10_000).default(16),
+});
+
+/** USD per million tokens, as providers list it. */
+const Pricing = strict({
+  inputUsdPerMillionTokens: z.number().min(0),
+  outputUsdPerMillionTokens: z.number().min(0),
+});
+
+const teacherLimits = {
+  rate: Rate.prefault({}),
+  /** One call, retries apart. A minute covers a large model under load; beyond it the connection is dead. */
+  timeoutMs: positiveInt.max(600_000).default(60_000),
+  /** Further tries after the first. Four with doubling waits ride out a restart or a 429, and stay affordable: each is paid from the budget. */
+  maxRetries: z.int().min(0).max(20).default(4),
+  /** Raise it to have everything asked again after the teacher changed under the same name. Part of the fingerprint. */
+  epoch: z.int().min(0).default(0),
+};
+
+const EmbeddedTeacher = strict({
+  kind: z.literal('embedded'),
+  /** A sentence encoder on this machine with a head fitted to the task's examples. */
+  model: z.literal('universal-sentence-encoder-lite'),
+  ...teacherLimits,
+});
+
+const OpenAiTeacher = strict({
+  kind: z.literal('openai'),
+  baseUrl: z
+    .url({ protocol: /^https?$/, error: 'expected an http or https URL, e.g. https://api.openai.com/v1' })
+    .refine(
+      (url) => !hasCredentials(url),
+      'expected no user or password in the URL; name a key with apiKeyEnv or apiKeyFile',
+    ),
+  model: z.string().min(1),
+  apiKeyEnv: z
+    .string()
+    .regex(/^[A-Z][A-Z0-9_]*$/, 'expected the name of an environment variable, e.g. OPENAI_API_KEY')
+    .optional(),
+  apiKeyFile: path.optional(),
+  /** 0: the most likely answer; agreement is measured against one answer a prompt. */
+  temperature: z.number().min(0).max(2).default(0),
+  /** One enum field is a few tokens; 256 leaves room for a fenced block and bounds what a call can cost. */
+  maxOutputTokens: positiveInt.max(100_000).default(256),
+  pricing: Pricing.optional(),
+  ...teacherLimits,
+}).refine((teacher) => teacher.apiKeyEnv === undefined || teacher.apiKeyFile === undefined, {
+  path: ['apiKeyFile'],
+  message: 'expected apiKeyEnv or apiKeyFile, got both; keep one',
+});
+
+const NatsTeacher = strict({
+  kind: z.literal('nats'),
+  subject: z
+    .string()
+    .regex(/^[^\s.*>]+(\.[^\s.*>]+)*$/, 'expected a NATS subject without wildcards, e.g. models.triage'),
+  model: z.string().min(1),
+  pricing: Pricing.optional(),
+  ...teacherLimits,
+});
+
+const Teacher = z.discriminatedUnion('kind', [EmbeddedTeacher, OpenAiTeacher, NatsTeacher], {
+  error: (issue) =>
+    issue.code === 'invalid_union' ? 'expected kind: embedded, openai or nats; correct it' : undefined,
+});
+
+/** Where a record's true output is, if the source has one. Used only to report accuracy. */
+const Reference = strict({
+  field: z.string().min(1),
+  /** Value in the source → label of the task; without it the value is the label. */
+  map: z.record(z.string(), z.string()).optional(),
+});
+
+const limit = positiveInt.optional();
+/** Task field → name in the source, where they differ. */
+const fields = z.record(z.string(), z.string().min(1)).optional();
+
+const Source = z.discriminatedUnion(
+  'kind',
+  [
+    strict({ kind: z.literal('jsonl'), path, fields, reference: Reference.optional(), limit }),
+    strict({ kind: z.literal('csv'), path, fields, reference: Reference.optional(), limit }),
+    strict({ kind: z.literal('lines'), path, limit }),
+    strict({
+      kind: z.literal('folder'),
+      path,
+      format: z.enum(['text', 'email']),
+      reference: strict({ map: z.record(z.string(), z.string()) }).optional(),
+      limit,
+    }),
+  ],
+  {
+    error: (issue) =>
+      issue.code === 'invalid_union' ? 'expected kind: jsonl, csv, lines or folder; correct it' : undefined,
+  },
+);
+
+const Example = strict({
+  input: z.record(z.string(), z.string()),
+  output: z.record(z.string(), z.string()),
+});
+
+/** What a task is, everything inline. `loadTask` resolves a file to this; cross-field rules are in `validate.ts`. */
+export const TaskSchema = strict({
+  name: z.string().regex(/^[a-z0-9-]{1,48}$/, 'expected 1 to 48 of a-z, 0-9 and -: it is a token of bus subjects'),
+  description: z.string().max(1_000).default(''),
+  input: strict({
+    fields: z
+      .array(z.string().regex(/^[A-Za-z][A-Za-z0-9_]{0,63}$/, 'expected letters, digits and _, starting with a letter'))
+      .min(1)
+      .max(32)
+      .refine((names) => new Set(names).size === names.length, 'expected distinct fields; remove the repeated one'),
+  }),
+  prompt: strict({
+    instructions: z.string().min(1),
+    template: z.string().min(1),
+    maxCharacters: positiveInt.max(MAX_RENDERED_CHARACTERS),
+    /** true: a longer text is cut at maxCharacters, for teacher and student alike; false: it is refused. */
+    truncate: z.boolean().default(true),
+  }),
+  output: strict({ schema: OutputJsonSchema }),
+  examples: z.array(Example).max(MAX_EXAMPLES).default([]),
+  teacher: Teacher,
+  sources: z.array(Source).max(64).default([]),
+  budget: strict({
+    /** Calls to the teacher that one run may make. */
+    calls: positiveInt.max(MAX_BUDGET_CALLS),
+    usd: z.number().min(0),
+  }),
+  goal: strict({
+    agreement: fraction,
+    /** 0.8: below it the teacher still answers a fifth, and most of the saving is gone. */
+    coverage: fraction.default(0.8),
+    /** One minus the chance to promote a student below its goal. */
+    confidence: z.number().min(0.5).max(0.9999).default(0.95),
+    /** A keystroke's worth; students of this platform take well under it on one core. */
+    latencyMs: z.number().positive().default(20),
+    /** What a browser or a phone downloads without being asked twice. */
+    sizeBytes: positiveInt.default(5_000_000),
+  }),
+  splits: strict({
+    /** Chooses temperature, threshold and epoch count: 500 of 5,000 give each within about two points. */
+    dev: z.number().min(0.01).max(0.4).default(0.1),
+    /** 1,000 of the first 5,000: a student at 0.97 clears a goal of 0.95 in 94% of first looks. */
+    test: z.number().min(0.01).max(0.4).default(0.2),
+  }).prefault({}),
+  batches: strict({
+    /** Prompts of the first batch; 5,000 give a test split of 1,000. */
+    first: positiveInt.max(MAX_BUDGET_CALLS).default(5_000),
+    /** Each further batch is this many times all that was asked before: learning curves are straight in the logarithm of the pairs. */
+    growth: z.number().min(0.1).max(10).default(1),
+  }).prefault({}),
+  training: strict({
+    seed: z.int().min(0).max(2_147_483_647).default(1),
+    /** A bag student takes under a minute on two cores; ten leave room for a slow machine and end a run that hangs. */
+    maxMinutes: z.number().positive().max(1_440).default(10),
+    threads: positiveInt.max(256).optional(),
+  }).prefault({}),
+  /** What a client gets when the student is unsure and the teacher cannot be reached. */
+  onTeacherUnavailable: z.enum(['fail', 'answer-unsure']).default('fail'),
+  /** Keep what clients' requests contain. Off unless the task's owner says so. */
+  recordTraffic: z.boolean().default(false),
+});
+
+export type Task = z.infer<typeof TaskSchema>;
+export type Teacher = Task['teacher'];
+export type TeacherKind = Teacher['kind'];
+export type Source = Task['sources'][number];
+export type Example = Task['examples'][number];
+
+function hasCredentials(url: string): boolean {
+  const parsed = new URL(url);
+  return parsed.username !== '' || parsed.password !== '';
+}

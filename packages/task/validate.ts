@@ -1,0 +1,215 @@
+import { isAbsolute } from 'node:path';
+import type { z } from 'zod';
+import { canonicalJson } from './canonical.ts';
+import { compileTask } from './compile.ts';
+import { InputError, TaskError, type TaskIssue } from './errors.ts';
+import { MAX_TASK_BYTES } from './limits.ts';
+import { type Task, TaskSchema } from './schema.ts';
+import { templateFields } from './template.ts';
+
+export type KeyPath = readonly PropertyKey[];
+
+/**
+ * Checks a task given as plain data, defaults filled in. `locate` finds the file and line of a key path.
+ * Throws `TaskError` with every issue found.
+ */
+export function validateTask(
+  raw: unknown,
+  origin: string,
+  locate: (path: KeyPath) => Partial<TaskIssue> = () => ({}),
+): Task {
+  const parsed = TaskSchema.safeParse(raw, { error: plainMessage, reportInput: true });
+  const faults: Fault[] = parsed.success
+    ? crossFaults(parsed.data)
+    : parsed.error.issues.flatMap((issue) => shapeFaults(issue));
+  if (faults.length > 0) {
+    const issues = faults.map(({ path, message }) => ({ path: pathText(path), message, ...locate(path) }));
+    throw new TaskError(origin, issues);
+  }
+  if (!parsed.success) throw new TypeError('zod refused a task without an issue', { cause: parsed.error });
+  return parsed.data;
+}
+
+/** Parses a task from JSON text as it travels over RPC and in KV: everything inline, paths absolute. Throws `TaskError`. */
+export function parseTask(json: string, origin = 'task'): Task {
+  let raw: unknown;
+  try {
+    raw = JSON.parse(json);
+  } catch (cause) {
+    throw new TaskError(origin, [{ path: '', message: `expected a task as JSON: ${String(cause)}` }], { cause });
+  }
+  return validateTask(raw, origin);
+}
+
+interface Fault {
+  path: KeyPath;
+  message: string;
+}
+
+function shapeFaults(issue: z.core.$ZodIssue): Fault[] {
+  if (issue.code === 'unrecognized_keys') {
+    return issue.keys.map((key) => ({ path: [...issue.path, key], message: issue.message }));
+  }
+  const told = issue.message.includes('got ') || issue.input === undefined;
+  return [{ path: issue.path, message: told ? issue.message : `${issue.message}, got ${shown(issue.input)}` }];
+}
+
+/** Words for the checks whose schema has none of its own. */
+function plainMessage(issue: z.core.$ZodRawIssue): string | undefined {
+  if (issue.input === undefined) return `expected ${expectation(issue)}, got nothing; add it`;
+  return `expected ${expectation(issue)}, got ${shown(issue.input)}; change it`;
+}
+
+function expectation(issue: z.core.$ZodRawIssue): string {
+  switch (issue.code) {
+    case 'invalid_type':
+      return (
+        { int: 'a whole number', record: 'a mapping', object: 'a mapping', array: 'a list' }[String(issue.expected)] ??
+        `a ${String(issue.expected)}`
+      );
+    case 'invalid_value':
+      return `one of ${(issue.values as unknown[]).join(', ')}`;
+    case 'too_small':
+      return `${issue.inclusive === false ? 'more than' : 'at least'} ${String(issue.minimum)}${unitOf(issue)}`;
+    case 'too_big':
+      return `at most ${String(issue.maximum)}${unitOf(issue)}`;
+    default:
+      return `a value that fits (${issue.code})`;
+  }
+}
+
+function unitOf(issue: z.core.$ZodRawIssue): string {
+  if (issue.origin === 'array') return ' items';
+  return issue.origin === 'string' ? ' characters' : '';
+}
+
+function crossFaults(task: Task): Fault[] {
+  const faults = [...templateFaults(task), ...exampleFaults(task), ...sourceFaults(task), ...moneyFaults(task)];
+  const held = task.splits.dev + task.splits.test;
+  if (held > 0.5) {
+    faults.push({
+      path: ['splits'],
+      message: `expected dev and test together at most 0.5, got ${held}; leave at least half to train`,
+    });
+  }
+  const bytes = Buffer.byteLength(canonicalJson(task));
+  if (bytes > MAX_TASK_BYTES) {
+    faults.push({
+      path: [],
+      message: `expected at most ${MAX_TASK_BYTES} bytes with examples inline, got ${bytes}; shorten or drop examples`,
+    });
+  }
+  return faults;
+}
+
+function templateFaults(task: Task): Fault[] {
+  const path = ['prompt', 'template'];
+  const used = templateFields(task.prompt.template);
+  const fields = task.input.fields;
+  if (used.length === 0) {
+    return [{ path, message: `expected at least one field in double braces, e.g. {{${fields[0]}}}, got none; add it` }];
+  }
+  const unknown = used.filter((field) => !fields.includes(field));
+  if (unknown.length === 0) return [];
+  return [
+    { path, message: `expected fields of the input (${fields.join(', ')}), got ${unknown.join(', ')}; correct it` },
+  ];
+}
+
+function exampleFaults(task: Task): Fault[] {
+  const compiled = compileTask(task);
+  const seen = new Map<string, number>();
+  const labels = new Set<string>();
+  const faults: Fault[] = [];
+  task.examples.forEach((example, index) => {
+    try {
+      const id = compiled.promptId(example.input);
+      const first = seen.get(id);
+      if (first !== undefined) {
+        faults.push({ path: ['examples', index], message: `same input as examples[${first}]; remove one of the two` });
+      }
+      seen.set(id, index);
+    } catch (error) {
+      if (!(error instanceof InputError)) throw error;
+      faults.push({ path: ['examples', index, 'input'], message: error.message });
+    }
+    const answer = compiled.parseAnswer(JSON.stringify(example.output));
+    if (answer.ok) labels.add(answer.label);
+    else faults.push({ path: ['examples', index, 'output'], message: answer.message });
+  });
+  const bare = compiled.output.labels.filter((label) => !labels.has(label));
+  if (task.teacher.kind === 'embedded' && bare.length > 0 && faults.length === 0) {
+    faults.push({
+      path: ['examples'],
+      message: `expected at least one example of every label, because the embedded teacher learns from them; none of ${bare.join(', ')}; add some`,
+    });
+  }
+  return faults;
+}
+
+function sourceFaults(task: Task): Fault[] {
+  const { labels } = compileTask(task).output;
+  const { fields } = task.input;
+  return task.sources.flatMap((source, index) => {
+    const at = (...rest: string[]): KeyPath => ['sources', index, ...rest];
+    const faults: Fault[] = [];
+    if (!isAbsolute(source.path)) {
+      faults.push({
+        path: at('path'),
+        message: `expected an absolute path, got ${source.path}; only a task file may have paths relative to itself`,
+      });
+    }
+    const wholeText = source.kind === 'lines' || (source.kind === 'folder' && source.format === 'text');
+    if (wholeText && fields.length !== 1) {
+      faults.push({
+        path: at('kind'),
+        message: `expected a task with one input field, because each record is one text; it has ${fields.join(', ')}; use jsonl or csv`,
+      });
+    }
+    for (const [from, label] of Object.entries(referenceMap(source))) {
+      if (!labels.includes(label)) {
+        faults.push({
+          path: at('reference', 'map', from),
+          message: `expected one of the labels ${shown(labels.join(', '))}, got ${label}; correct it`,
+        });
+      }
+    }
+    for (const field of Object.keys('fields' in source ? (source.fields ?? {}) : {})) {
+      if (!fields.includes(field)) {
+        faults.push({
+          path: at('fields', field),
+          message: `expected a field of the input (${fields.join(', ')}), got ${field}; correct it`,
+        });
+      }
+    }
+    return faults;
+  });
+}
+
+function referenceMap(source: Task['sources'][number]): Record<string, string> {
+  if (source.kind === 'lines') return {};
+  return source.reference?.map ?? {};
+}
+
+function moneyFaults(task: Task): Fault[] {
+  const priced = task.teacher.kind !== 'embedded' && task.teacher.pricing !== undefined;
+  if (!priced || task.budget.usd > 0) return [];
+  return [
+    {
+      path: ['budget', 'usd'],
+      message: 'expected more than 0, because the teacher has a price; nothing could be asked',
+    },
+  ];
+}
+
+/** `examples[3].input.subject` */
+function pathText(path: KeyPath): string {
+  return path
+    .map((key, index) => (typeof key === 'number' ? `[${key}]` : `${index === 0 ? '' : '.'}${String(key)}`))
+    .join('');
+}
+
+function shown(value: unknown): string {
+  const text = typeof value === 'string' ? value : JSON.stringify(value);
+  return text.length <= 120 ? text : `${text.slice(0, 120)}…`;
+}
