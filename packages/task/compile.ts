@@ -50,9 +50,14 @@ export function compileTask(task: Task): CompiledTask {
   return compiled;
 }
 
-/** SHA-256 (hex) of a task's canonical JSON: equal tasks, however they were written, have equal digests. */
+/** A task as it is stored and sent: canonical JSON. `parseTask` of it gives an equal task. */
+export function taskJson(task: Task): string {
+  return canonicalJson(task);
+}
+
+/** SHA-256 (hex) of `taskJson`: equal tasks, however they were written, have equal digests. */
 export function taskDigest(task: Task): string {
-  return sha256Hex(canonicalJson(task));
+  return sha256Hex(taskJson(task));
 }
 
 /** Key of a pair: SHA-256 (hex) of prompt, fingerprint and sample number (0 for a single answer). */

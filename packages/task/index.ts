@@ -7,6 +7,7 @@ export {
   type RenderedPrompt,
   type TeacherModel,
   taskDigest,
+  taskJson,
 } from './compile.ts';
 export { InputError, type InputErrorReason, TaskError, type TaskIssue } from './errors.ts';
 export type { CanonicalInput } from './input.ts';

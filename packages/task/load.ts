@@ -52,7 +52,7 @@ interface InlinedExamples {
 async function inlineExamples(value: unknown, folder: string, origin: string): Promise<InlinedExamples | undefined> {
   if (typeof value !== 'string') return undefined;
   const file = resolve(folder, value);
-  const text = await readBounded(file, origin, 'examples');
+  const text = await readBounded(file, origin, 'examples file');
   const inlined: InlinedExamples = { file, examples: [], lines: [] };
   const issues: TaskIssue[] = [];
   text.split('\n').forEach((content, index) => {

@@ -56,7 +56,7 @@ const OpenAiTeacher = strict({
     .url({ protocol: /^https?$/, error: 'expected an http or https URL, e.g. https://api.openai.com/v1' })
     .refine(
       (url) => !hasCredentials(url),
-      'expected no user or password in the URL; name a key with apiKeyEnv or apiKeyFile',
+      'expected a URL without user or password, got one with them; name a key with apiKeyEnv or apiKeyFile',
     ),
   model: z.string().min(1),
   apiKeyEnv: z
@@ -111,6 +111,9 @@ const Source = z.discriminatedUnion(
       kind: z.literal('folder'),
       path,
       format: z.enum(['text', 'email']),
+      /** Only files whose names end so, e.g. `.eml`; all where absent. */
+      suffix: z.string().min(1).optional(),
+      /** Name of a file's folder → label. */
       reference: strict({ map: z.record(z.string(), z.string()) }).optional(),
       limit,
     }),
