@@ -1,0 +1,90 @@
+// Running other programs during set-up: found on the PATH, bounded in time, with their last words kept for the message.
+import { spawn } from 'node:child_process';
+import { accessSync, constants, statSync } from 'node:fs';
+import { basename, delimiter, join } from 'node:path';
+
+/** Characters of a failed program's output that go into the message. */
+const TAIL_CHARACTERS = 600;
+
+/** What stopped a step of the set-up, in words for the person at the terminal. */
+export class SetupError extends Error {}
+
+/** @param {string} text one plain line */
+export function say(text) {
+  process.stderr.write(`setup: ${text}\n`);
+}
+
+/**
+ * @param {string} name
+ * @param {string[]} [further] folders to look in after those of the PATH
+ * @returns {string | undefined} the path of the program
+ */
+export function find(name, further = []) {
+  const folders = (process.env.PATH ?? '').split(delimiter).filter((folder) => folder !== '');
+  return [...folders, ...further].map((folder) => join(folder, name)).find(isProgram);
+}
+
+/** @param {string} path */
+export function isProgram(path) {
+  try {
+    accessSync(path, constants.X_OK);
+    return statSync(path).isFile();
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Runs a program to its end and returns what it printed on standard output.
+ * @param {string} program
+ * @param {string[]} args
+ * @param {{ timeoutMs: number, cwd?: string, env?: NodeJS.ProcessEnv }} options
+ * @returns {Promise<string>}
+ * @throws {SetupError} when it cannot be started, fails, or is still running after `timeoutMs`
+ */
+export function run(program, args, { timeoutMs, cwd, env = process.env }) {
+  return new Promise((resolve, reject) => {
+    const shown = [basename(program), ...args.filter((arg) => !arg.startsWith('-') && !arg.includes('='))].join(' ');
+    const child = spawn(program, args, {
+      cwd,
+      env,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: timeoutMs,
+      killSignal: 'SIGKILL',
+    });
+    let out = '';
+    let all = '';
+    child.stdout.on('data', (chunk) => {
+      out += chunk;
+      all += chunk;
+    });
+    child.stderr.on('data', (chunk) => {
+      all += chunk;
+    });
+    child.on('error', (cause) => reject(new SetupError(`${shown}: ${cause.message}`, { cause })));
+    child.on('close', (code, signal) => {
+      if (code === 0) return resolve(out);
+      const how = signal ? `was ended after ${timeoutMs / 1000} s` : `failed with exit code ${code}`;
+      reject(new SetupError(`${shown} ${how}${lastWords(all)}`));
+    });
+  });
+}
+
+/** @param {string} output */
+function lastWords(output) {
+  const text = output.trim();
+  return text === '' ? '' : `: ${text.slice(-TAIL_CHARACTERS).replaceAll(/\s*\n\s*/g, ' | ')}`;
+}
+
+/**
+ * npm as a program and its first arguments: the one that started this process, else the one on the PATH.
+ * @returns {{ program: string, args: string[] }}
+ */
+export function npm() {
+  const started = process.env.npm_execpath;
+  if (started && /npm-cli\.c?js$/.test(started)) return { program: process.execPath, args: [started] };
+  const path = find('npm');
+  if (!path)
+    throw new SetupError('npm is needed and is not on the PATH: install Node.js with npm (https://nodejs.org)');
+  return { program: path, args: [] };
+}
