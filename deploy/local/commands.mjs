@@ -38,27 +38,28 @@ export function isProgram(path) {
  * Runs a program to its end and returns what it printed on standard output.
  * @param {string} program
  * @param {string[]} args
- * @param {{ timeoutMs: number, cwd?: string, env?: NodeJS.ProcessEnv }} options
+ * @param {{ timeoutMs: number, cwd?: string, env?: NodeJS.ProcessEnv, showErrors?: boolean }} options `showErrors`: what the
+ *   program prints on standard error goes to the terminal as it comes
  * @returns {Promise<string>}
  * @throws {SetupError} when it cannot be started, fails, or is still running after `timeoutMs`
  */
-export function run(program, args, { timeoutMs, cwd, env = process.env }) {
+export function run(program, args, { timeoutMs, cwd, env = process.env, showErrors = false }) {
   return new Promise((resolve, reject) => {
     const shown = [basename(program), ...args.filter((arg) => !arg.startsWith('-') && !arg.includes('='))].join(' ');
     const child = spawn(program, args, {
       cwd,
       env,
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['ignore', 'pipe', showErrors ? 'inherit' : 'pipe'],
       timeout: timeoutMs,
       killSignal: 'SIGKILL',
     });
     let out = '';
     let all = '';
-    child.stdout.on('data', (chunk) => {
+    child.stdout?.on('data', (chunk) => {
       out += chunk;
       all += chunk;
     });
-    child.stderr.on('data', (chunk) => {
+    child.stderr?.on('data', (chunk) => {
       all += chunk;
     });
     child.on('error', (cause) => reject(new SetupError(`${shown}: ${cause.message}`, { cause })));

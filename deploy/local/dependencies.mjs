@@ -23,7 +23,7 @@ export async function ensureDependencies(root) {
     const { program, args } = npm();
     const options = ['--ignore-scripts', '--no-audit', '--no-fund', '--no-update-notifier', '--loglevel=error'];
     const startedMs = Date.now();
-    await run(program, [...args, 'ci', ...options], { timeoutMs: INSTALL_TIMEOUT_MS, cwd: root });
+    await run(program, [...args, 'ci', ...options], { timeoutMs: INSTALL_TIMEOUT_MS, cwd: root, showErrors: true });
     say(`packages installed in ${Math.round((Date.now() - startedMs) / 1000)} s`);
   } finally {
     release();
