@@ -1,4 +1,12 @@
-import { consumers, type ConsumerName, type EventType, events, type StreamName, streams, type TeacherKind } from './table.ts';
+import {
+  type ConsumerName,
+  consumers,
+  type EventType,
+  events,
+  type StreamName,
+  streams,
+  type TeacherKind,
+} from './table.ts';
 
 const token = /^[a-z0-9-]{1,64}$/;
 
@@ -7,11 +15,14 @@ export interface Naming {
   prefix: string;
 }
 
-const withPrefix = (naming: Naming, subject: string) => (naming.prefix === '' ? subject : `${naming.prefix}.${subject}`);
+const withPrefix = (naming: Naming, subject: string) =>
+  naming.prefix === '' ? subject : `${naming.prefix}.${subject}`;
 
 const requireToken = (value: string, what: string) => {
   if (!token.test(value)) {
-    throw new RangeError(`${what} ${JSON.stringify(value)} cannot be a subject token: expected 1 to 64 of a-z, 0-9 and "-"`);
+    throw new RangeError(
+      `${what} ${JSON.stringify(value)} cannot be a subject token: expected 1 to 64 of a-z, 0-9 and "-"`,
+    );
   }
   return value;
 };
@@ -39,7 +50,9 @@ export const storeNameOf = (naming: Naming, name: string): string =>
 
 /** Subject patterns that a stream holds. */
 export const streamSubjects = (naming: Naming, stream: StreamName): string[] =>
-  (Object.keys(events) as EventType[]).filter((type) => events[type].stream === stream).map((type) => patternOf(naming, type));
+  (Object.keys(events) as EventType[])
+    .filter((type) => events[type].stream === stream)
+    .map((type) => patternOf(naming, type));
 
 /** Subject patterns that a durable consumer receives. */
 export const consumerSubjects = (naming: Naming, name: ConsumerName): string[] => {
@@ -48,7 +61,8 @@ export const consumerSubjects = (naming: Naming, name: ConsumerName): string[] =
 };
 
 /** `ce-type` of an event type: `understudy.<type>.v<version>`. */
-export const ceTypeOf = (type: EventType, version: number = events[type].version): string => `understudy.${type}.v${version}`;
+export const ceTypeOf = (type: EventType, version: number = events[type].version): string =>
+  `understudy.${type}.v${version}`;
 
 /** Reads a `ce-type`; undefined when it is none of ours. */
 export const parseCeType = (ceType: string): { type: EventType; version: number } | undefined => {

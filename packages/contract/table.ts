@@ -56,15 +56,45 @@ export interface StreamSpec {
 
 export const streams = {
   // A prompt is about 1 KiB: room for a few hundred thousand waiting prompts.
-  PROMPTS: { retention: 'workqueue', discard: 'new', maxBytes: 1024 * mebibyte, maxAgeMs: 0, duplicateWindowMs: 120 * second },
+  PROMPTS: {
+    retention: 'workqueue',
+    discard: 'new',
+    maxBytes: 1024 * mebibyte,
+    maxAgeMs: 0,
+    duplicateWindowMs: 120 * second,
+  },
   // A week is longer than the longest outage that is survived without a replay from the pair store.
-  FACTS: { retention: 'limits', discard: 'old', maxBytes: 4096 * mebibyte, maxAgeMs: 7 * day, duplicateWindowMs: 120 * second },
+  FACTS: {
+    retention: 'limits',
+    discard: 'old',
+    maxBytes: 4096 * mebibyte,
+    maxAgeMs: 7 * day,
+    duplicateWindowMs: 120 * second,
+  },
   // Live traffic has a stream of its own: a flood of requests must not push a run's facts out.
-  TRAFFIC: { retention: 'limits', discard: 'old', maxBytes: 1024 * mebibyte, maxAgeMs: day, duplicateWindowMs: 10 * second },
+  TRAFFIC: {
+    retention: 'limits',
+    discard: 'old',
+    maxBytes: 1024 * mebibyte,
+    maxAgeMs: day,
+    duplicateWindowMs: 10 * second,
+  },
   // A person looks at these; a month lets them be on holiday.
-  DEAD_LETTERS: { retention: 'limits', discard: 'new', maxBytes: 512 * mebibyte, maxAgeMs: 30 * day, duplicateWindowMs: 120 * second },
+  DEAD_LETTERS: {
+    retention: 'limits',
+    discard: 'new',
+    maxBytes: 512 * mebibyte,
+    maxAgeMs: 30 * day,
+    duplicateWindowMs: 120 * second,
+  },
   // The server's notices that a message was given up on; swept into DEAD_LETTERS.
-  ADVISORIES: { retention: 'limits', discard: 'old', maxBytes: 64 * mebibyte, maxAgeMs: 7 * day, duplicateWindowMs: 120 * second },
+  ADVISORIES: {
+    retention: 'limits',
+    discard: 'old',
+    maxBytes: 64 * mebibyte,
+    maxAgeMs: 7 * day,
+    duplicateWindowMs: 120 * second,
+  },
 } as const satisfies Record<string, StreamSpec>;
 export type StreamName = keyof typeof streams;
 
@@ -107,7 +137,9 @@ export const events = {
 } as const;
 export type EventType = keyof typeof events;
 export type PayloadOf<T extends EventType> = import('@bufbuild/protobuf').MessageShape<(typeof events)[T]['schema']>;
-export type PayloadInit<T extends EventType> = import('@bufbuild/protobuf').MessageInitShape<(typeof events)[T]['schema']>;
+export type PayloadInit<T extends EventType> = import('@bufbuild/protobuf').MessageInitShape<
+  (typeof events)[T]['schema']
+>;
 
 export interface ConsumerSpec {
   service: ServiceName;
@@ -147,10 +179,18 @@ export const consumers = {
     'run.cancelled',
   ]),
   'prompt-dead-letters': consumer('prompt', 'DEAD_LETTERS', ['message.dead-lettered']),
-  'teacher-gateway-embedded': consumer('teacher-gateway', 'PROMPTS', ['prompt.submitted'], { ...asking, teacher: 'embedded' }),
-  'teacher-gateway-openai': consumer('teacher-gateway', 'PROMPTS', ['prompt.submitted'], { ...asking, teacher: 'openai' }),
+  'teacher-gateway-embedded': consumer('teacher-gateway', 'PROMPTS', ['prompt.submitted'], {
+    ...asking,
+    teacher: 'embedded',
+  }),
+  'teacher-gateway-openai': consumer('teacher-gateway', 'PROMPTS', ['prompt.submitted'], {
+    ...asking,
+    teacher: 'openai',
+  }),
   'teacher-gateway-nats': consumer('teacher-gateway', 'PROMPTS', ['prompt.submitted'], { ...asking, teacher: 'nats' }),
-  'pair-store-answers': consumer('pair-store', 'FACTS', ['teacher.answered', 'teacher.declined'], { maxAckPending: 8192 }),
+  'pair-store-answers': consumer('pair-store', 'FACTS', ['teacher.answered', 'teacher.declined'], {
+    maxAckPending: 8192,
+  }),
   'pair-store-batches': consumer('pair-store', 'FACTS', ['batch.closed', 'run.cancelled']),
   'pair-store-traffic': consumer('pair-store', 'TRAFFIC', ['traffic.observed'], { maxAckPending: 8192 }),
   'trainer-snapshots': consumer('trainer', 'FACTS', ['pairs.sealed'], { maxAckPending: 16 }),
@@ -160,8 +200,8 @@ export const consumers = {
 export type ConsumerName = keyof typeof consumers;
 
 /**
- * Facts every replica of a service must hear (not share): an ephemeral consumer each, from now on. The gateway and
- * the trainer stop spending on cancelled runs because of these; a late replica asks the run's state instead.
+ * Facts every replica of a service must hear (not share): an ephemeral consumer each, over all that the stream still holds. The gateway and
+ * the trainer stop spending on cancelled runs because of these, and a replica that starts late knows them too.
  */
 export const broadcasts = {
   'teacher-gateway': ['run.cancelled'],
@@ -181,7 +221,7 @@ export interface BucketSpec {
 
 export const buckets = {
   tasks: { owner: 'prompt', readers: [], history: 16, maxBytes: 256 * mebibyte, ttlMs: 0 },
-  runs: { owner: 'prompt', readers: ['teacher-gateway', 'trainer', 'evaluator'], history: 1, maxBytes: 256 * mebibyte, ttlMs: 0 },
+  runs: { owner: 'prompt', readers: [], history: 1, maxBytes: 256 * mebibyte, ttlMs: 0 },
   ledger: { owner: 'teacher-gateway', readers: [], history: 1, maxBytes: 256 * mebibyte, ttlMs: 0 },
   looks: { owner: 'evaluator', readers: [], history: 1, maxBytes: 64 * mebibyte, ttlMs: 0 },
   reports: { owner: 'evaluator', readers: [], history: 1, maxBytes: 64 * mebibyte, ttlMs: 0 },

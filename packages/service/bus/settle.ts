@@ -1,0 +1,163 @@
+import type { JsMsg } from '@nats-io/jetstream';
+import { type ConsumerName, consumers, type EventType, type PayloadOf } from '@understudy/contract';
+import { Counter, Histogram } from 'prom-client';
+import { handlerErrorFrom, messageOf, type RetryableError, TerminalError } from '../errors.ts';
+import type { Telemetry } from '../telemetry.ts';
+import type { BusConnection } from './connection.ts';
+import { deadLetterOf } from './dead-letter.ts';
+import { decodePayload, readType } from './event.ts';
+import type { Publisher } from './publish.ts';
+
+/** An event as a handler receives it. */
+export interface Event<T extends EventType = EventType> {
+  type: T;
+  payload: PayloadOf<T>;
+  id: string;
+  /** W3C trace context of what caused it; pass it on. */
+  traceparent: string | undefined;
+  /** 1 for the first delivery. */
+  deliveries: number;
+  /** Aborted when the service drains before the handler is done. */
+  signal: AbortSignal;
+}
+
+/** What a consumer works with. */
+export interface ConsumeContext {
+  bus: BusConnection;
+  publisher: Publisher;
+  telemetry: Telemetry;
+}
+
+/** A decoded message that waits for its ending. */
+export interface Taken {
+  message: JsMsg;
+  event: Event;
+  keepAlive: NodeJS.Timeout;
+}
+
+/** A message of a newer version than ours waits this long for our update. */
+const newerVersionDelayMs = 30_000;
+
+/** Gives every message of a consumer its ending: acknowledged, delayed, or a dead letter. */
+export class Settler {
+  readonly #context: ConsumeContext;
+  readonly #name: ConsumerName;
+  readonly #metrics: ConsumeMetrics;
+
+  constructor(context: ConsumeContext, name: ConsumerName) {
+    this.#context = context;
+    this.#name = name;
+    this.#metrics = metricsOf(context.telemetry);
+  }
+
+  /** Decodes a message and keeps it alive; undefined when it got its ending here. */
+  async decode(message: JsMsg, signal: AbortSignal): Promise<Taken | undefined> {
+    try {
+      const read = readType(message.headers);
+      if (read.kind === 'newer') {
+        const facts = { consumer: this.#name, ceType: read.ceType };
+        this.#context.telemetry.log.error(
+          facts,
+          'alarm: an event of a newer version waits for this service to be updated',
+        );
+        message.nak(newerVersionDelayMs);
+        return undefined;
+      }
+      const event: Event = {
+        type: read.type,
+        payload: decodePayload(read.type, message.data) as never,
+        id: message.headers?.get('ce-id') || `${message.info.stream}:${message.seq}`,
+        traceparent: message.headers?.get('traceparent') || undefined,
+        deliveries: message.info.deliveryCount,
+        signal,
+      };
+      const keepAlive = setInterval(() => message.working(), consumers[this.#name].ackWaitMs / 3);
+      return { message, event, keepAlive };
+    } catch (error) {
+      await this.#deadLetter(message, messageOf(error));
+      return undefined;
+    }
+  }
+
+  /** Runs work for one message and gives the message its ending. Never throws. */
+  async settle(taken: Taken, work: () => Promise<void>): Promise<void> {
+    try {
+      await this.timed(work);
+    } catch (thrown) {
+      await this.#fail(taken, handlerErrorFrom(thrown));
+      return;
+    }
+    await this.acknowledge(taken);
+  }
+
+  async timed(work: () => Promise<void>): Promise<void> {
+    const started = performance.now();
+    try {
+      await work();
+    } finally {
+      this.#metrics.duration.observe({ consumer: this.#name }, (performance.now() - started) / 1_000);
+    }
+  }
+
+  async acknowledge(taken: Taken): Promise<void> {
+    clearInterval(taken.keepAlive);
+    // An acknowledgement that gets lost brings the message again, and its effect is keyed by content.
+    const confirmed = await taken.message.ackAck().catch(() => false);
+    this.#metrics.handled.inc({ consumer: this.#name, ending: confirmed ? 'acknowledged' : 'unconfirmed' });
+  }
+
+  async #fail(taken: Taken, error: RetryableError | TerminalError): Promise<void> {
+    clearInterval(taken.keepAlive);
+    const { deliveries, type } = taken.event;
+    if (error instanceof TerminalError || deliveries >= consumers[this.#name].maxDeliver) {
+      await this.#deadLetter(taken.message, messageOf(error));
+      return;
+    }
+    const facts = { consumer: this.#name, type, deliveries, error: messageOf(error) };
+    this.#context.telemetry.log.warn(facts, 'handler failed, the message comes again');
+    this.#metrics.handled.inc({ consumer: this.#name, ending: 'delayed' });
+    taken.message.nak(error.afterMs);
+  }
+
+  async #deadLetter(message: JsMsg, reason: string): Promise<void> {
+    const { publisher, telemetry } = this.#context;
+    telemetry.log.error({ consumer: this.#name, subject: message.subject, seq: message.seq, reason }, 'dead letter');
+    try {
+      await publisher.publish(deadLetterOf(message, this.#name, reason));
+      message.term();
+      this.#metrics.handled.inc({ consumer: this.#name, ending: 'dead-lettered' });
+    } catch (error) {
+      // It stays unacknowledged: the server delivers it again, or reports it to the sweeper.
+      telemetry.log.error({ consumer: this.#name, error: messageOf(error) }, 'the dead letter itself was not stored');
+    }
+  }
+}
+
+interface ConsumeMetrics {
+  handled: Counter<'consumer' | 'ending'>;
+  duration: Histogram<'consumer'>;
+}
+
+const metricsCache = new WeakMap<Telemetry, ConsumeMetrics>();
+
+const metricsOf = (telemetry: Telemetry): ConsumeMetrics => {
+  const cached = metricsCache.get(telemetry);
+  if (cached) return cached;
+  const registers = [telemetry.metrics];
+  const made: ConsumeMetrics = {
+    handled: new Counter({
+      name: 'understudy_messages_total',
+      help: 'Messages by consumer and ending.',
+      labelNames: ['consumer', 'ending'],
+      registers,
+    }),
+    duration: new Histogram({
+      name: 'understudy_handler_seconds',
+      help: 'Time a handler took for a message, or for a batch.',
+      labelNames: ['consumer'],
+      registers,
+    }),
+  };
+  metricsCache.set(telemetry, made);
+  return made;
+};

@@ -1,0 +1,181 @@
+import { createServer, type Server } from 'node:http';
+import type { ConsumerName, ServiceName } from '@understudy/contract';
+import type { z } from 'zod';
+import type { BlobStore } from './blobs/blob-store.ts';
+import { openBlobStore } from './blobs/open-blob-store.ts';
+import { type BusConnection, connectBus } from './bus/connection.ts';
+import { type BatchOptions, Consumption, type EachOptions } from './bus/consume.ts';
+import { Publisher } from './bus/publish.ts';
+import { type CommonConfig, readConfig, readSecretFile } from './config.ts';
+import { messageOf, StartupError } from './errors.ts';
+import { RpcServer, type RpcService } from './rpc/server.ts';
+import { Telemetry } from './telemetry.ts';
+
+/** What every service works with. */
+export interface ServiceContext<C extends CommonConfig = CommonConfig> {
+  name: ServiceName;
+  config: C;
+  telemetry: Telemetry;
+  bus: BusConnection;
+  publisher: Publisher;
+  blobs: BlobStore;
+  /** Bearer token for calls to other services. */
+  rpcToken: string | undefined;
+}
+
+/** What a service is made of; started in this order, stopped in the reverse. */
+export interface ServiceParts {
+  rpc?: readonly RpcService[];
+  consumers?: Partial<Record<ConsumerName, EachOptions | BatchOptions>>;
+  /** Begins background work, after RPC listens and before consumers take messages. */
+  start?(): Promise<void>;
+  /** Ends background work, after consumers have finished theirs. */
+  stop?(): Promise<void>;
+}
+
+/** A service: its name, its settings, and how it is made of a context. */
+export interface ServiceDefinition<C extends CommonConfig> {
+  name: ServiceName;
+  config: z.ZodType<C> & { shape: object };
+  create(context: ServiceContext<C>): Promise<ServiceParts>;
+}
+
+/** A service that runs. */
+export interface RunningService {
+  grpcPort: number;
+  metricsPort: number;
+  /** The consumers at work, by name. */
+  consumptions: ReadonlyMap<ConsumerName, Consumption>;
+  /** Drains: no new work is taken, what was begun is finished within DRAIN_TIMEOUT_MS. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts a service in this process. `overrides` replace parts of its context: the seam for tests.
+ * @throws StartupError when configuration or surroundings are not fit
+ */
+export const startService = async <C extends CommonConfig>(
+  definition: ServiceDefinition<C>,
+  env: NodeJS.ProcessEnv,
+  overrides: Partial<ServiceContext<C>> = {},
+): Promise<RunningService> => {
+  const config = readConfig(definition.config, env);
+  const rpcToken = config.RPC_TOKEN_FILE ? readSecretFile(config.RPC_TOKEN_FILE, 'RPC_TOKEN_FILE') : undefined;
+  const telemetry =
+    overrides.telemetry ??
+    new Telemetry({
+      service: definition.name,
+      logLevel: config.LOG_LEVEL,
+      otlpEndpoint: config.OTEL_EXPORTER_OTLP_ENDPOINT,
+      tracesDir: config.TRACES_DIR,
+    });
+  const bus =
+    overrides.bus ??
+    (await connectBus({
+      url: config.NATS_URL,
+      seed: config.NATS_NKEY_FILE ? readSecretFile(config.NATS_NKEY_FILE, 'NATS_NKEY_FILE') : undefined,
+      name: definition.name,
+      naming: { prefix: config.SUBJECT_PREFIX },
+      log: telemetry.log,
+    }));
+  const blobs = overrides.blobs ?? (await openBlobStore(config));
+  const publisher = overrides.publisher ?? new Publisher(bus, definition.name);
+  const context = { name: definition.name, config, telemetry, bus, publisher, blobs, rpcToken, ...overrides };
+  return startParts(context, await definition.create(context));
+};
+
+const startParts = async <C extends CommonConfig>(
+  context: ServiceContext<C>,
+  parts: ServiceParts,
+): Promise<RunningService> => {
+  const { config, telemetry, bus, publisher } = context;
+  const rpc = new RpcServer(
+    {
+      host: config.GRPC_HOST,
+      port: config.GRPC_PORT,
+      token: context.rpcToken,
+      reflection: config.NODE_ENV !== 'production',
+      telemetry,
+    },
+    parts.rpc ?? [],
+  );
+  await rpc.listen();
+  let ready = false;
+  const metrics = await listenMetrics(telemetry, config.METRICS_PORT, () => ready);
+  await parts.start?.();
+  const consumptions = new Map<ConsumerName, Consumption>();
+  for (const [name, options] of Object.entries(parts.consumers ?? {})) {
+    const consumption = new Consumption({ bus, publisher, telemetry }, name as ConsumerName, options);
+    consumptions.set(name as ConsumerName, consumption);
+    consumption.start();
+  }
+  rpc.setServing(true);
+  ready = true;
+  telemetry.log.info({ grpcPort: rpc.port, metricsPort: metrics.port }, 'ready');
+  const stop = async () => {
+    ready = false;
+    telemetry.log.info('draining');
+    rpc.setServing(false);
+    const graceMs = config.DRAIN_TIMEOUT_MS;
+    await Promise.all([...consumptions.values()].map((consumption) => consumption.stop(graceMs)));
+    await rpc.stop(graceMs);
+    await parts.stop?.();
+    metrics.server.close();
+    await bus.close();
+    await context.blobs[Symbol.asyncDispose]();
+    telemetry.log.info('drained');
+    await telemetry.shutdown();
+  };
+  return { grpcPort: rpc.port, metricsPort: metrics.port, consumptions, stop };
+};
+
+/** `/metrics` (Prometheus), `/livez`, `/readyz`, on loopback unless GRPC_HOST says otherwise. */
+const listenMetrics = async (
+  telemetry: Telemetry,
+  port: number,
+  ready: () => boolean,
+): Promise<{ server: Server; port: number }> => {
+  const server = createServer(async (request, response) => {
+    if (request.url === '/metrics') {
+      response.setHeader('content-type', telemetry.metrics.contentType).end(await telemetry.metrics.metrics());
+      return;
+    }
+    const status =
+      request.url === '/livez' || (request.url === '/readyz' && ready()) ? 200 : request.url === '/readyz' ? 503 : 404;
+    response.writeHead(status).end();
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error) =>
+      reject(new StartupError(`cannot listen on port ${port} (METRICS_PORT): ${error.message}`, { cause: error })),
+    );
+    server.listen(port, '127.0.0.1', resolve);
+  });
+  const address = server.address();
+  return { server, port: typeof address === 'object' && address ? address.port : port };
+};
+
+/** A drain that hangs longer than its limit plus this is cut off. */
+const forcedExitMarginMs = 5_000;
+
+/** Runs a service as this process: the whole of a `main.ts`. */
+export const runService = async <C extends CommonConfig>(definition: ServiceDefinition<C>): Promise<void> => {
+  try {
+    const running = await startService(definition, process.env);
+    const drainMs = Number(process.env.DRAIN_TIMEOUT_MS || 20_000);
+    let stopping = false;
+    const stop = async () => {
+      if (stopping) return;
+      stopping = true;
+      setTimeout(() => process.exit(1), drainMs * 2 + forcedExitMarginMs).unref();
+      await running.stop();
+      process.exit(0);
+    };
+    process.on('SIGTERM', stop);
+    process.on('SIGINT', stop);
+    if (process.env.UNDERSTUDY_PARENT_PIPE === '1') process.stdin.on('end', stop).on('error', stop).resume();
+  } catch (error) {
+    if (!(error instanceof StartupError)) throw error;
+    process.stderr.write(`${definition.name}: ${messageOf(error)}\n`);
+    process.exit(2);
+  }
+};
