@@ -1,0 +1,22 @@
+/** A graph that cannot be built, differentiated or read as asked. Never worth a retry with the same graph. */
+export class GraphError extends Error {
+  override readonly name: string = 'GraphError';
+}
+
+/** The differentiator met an operator that it has no gradient rule for. */
+export class NoGradientError extends GraphError {
+  override readonly name = 'NoGradientError';
+  readonly operator: string;
+  readonly node: string;
+  readonly model: string;
+
+  constructor(operator: string, node: string, model: string) {
+    super(
+      `operator ${operator} has no gradient rule (node "${node}" of model "${model}"): ` +
+        'build this part from differentiable operators, or keep it out of the path from parameters to loss',
+    );
+    this.operator = operator;
+    this.node = node;
+    this.model = model;
+  }
+}

@@ -1,0 +1,92 @@
+import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
+import {
+  type AttributeProtoSchema,
+  AttributeProto_AttributeType as AttributeType,
+  ModelProtoSchema,
+  type NodeProtoSchema,
+  type TensorProtoSchema,
+  type ValueInfoProtoSchema,
+} from 'onnx-buf';
+import { GraphError } from './errors.ts';
+import type { Attribute, Graph, GraphNode, Value } from './graph.ts';
+import { UNKNOWN } from './shape.ts';
+import { dataTypeCode, type TensorValue } from './tensor.ts';
+
+/** Operator set 18 is the first with BitwiseAnd and ScatterElements(reduction) for ReduceSum-style axes; IR 8 goes with it. */
+export const OPSET_VERSION = 18;
+const IR_VERSION = 8n;
+
+function attributeProto(name: string, attribute: Attribute): MessageInitShape<typeof AttributeProtoSchema> {
+  if (typeof attribute === 'string') {
+    return { name, type: AttributeType.STRING, s: new TextEncoder().encode(attribute) };
+  }
+  if (typeof attribute === 'number') {
+    if (!Number.isInteger(attribute))
+      throw new GraphError(`attribute ${name}: ${attribute} is no integer; use {float}`);
+    return { name, type: AttributeType.INT, i: BigInt(attribute) };
+  }
+  if ('float' in attribute) return { name, type: AttributeType.FLOAT, f: attribute.float };
+  return { name, type: AttributeType.INTS, ints: attribute.map(BigInt) };
+}
+
+const nodeProto = (node: GraphNode): MessageInitShape<typeof NodeProtoSchema> => ({
+  name: node.name,
+  opType: node.operator,
+  input: node.inputs.map((input) => input.name),
+  output: [node.output.name],
+  attribute: Object.entries(node.attributes).map(([name, attribute]) => attributeProto(name, attribute)),
+});
+
+/** Raw tensor data is little-endian by the ONNX standard, as are the typed arrays of every platform Node runs on. */
+const tensorProto = (name: string, { type, dims, data }: TensorValue): MessageInitShape<typeof TensorProtoSchema> => ({
+  name,
+  dims: dims.map(BigInt),
+  dataType: dataTypeCode(type),
+  rawData: new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength),
+});
+
+const valueInfo = (name: string, { type, shape }: Value): MessageInitShape<typeof ValueInfoProtoSchema> => ({
+  name,
+  type: {
+    value: {
+      case: 'tensorType',
+      value: {
+        elemType: dataTypeCode(type),
+        shape: {
+          dim: shape.map((dim) => {
+            if (typeof dim === 'number') return { value: { case: 'dimValue', value: BigInt(dim) } };
+            return dim === UNKNOWN ? {} : { value: { case: 'dimParam', value: dim } };
+          }),
+        },
+      },
+    },
+  },
+});
+
+/** An ONNX output carries its producer's name, so an output under another name is an Identity of it. */
+const outputNode = (name: string, value: Value): MessageInitShape<typeof NodeProtoSchema> => ({
+  name: `output_${name}`,
+  opType: 'Identity',
+  input: [value.name],
+  output: [name],
+});
+
+/**
+ * The graph as the bytes of an ONNX model of the standard operator set. The same graph gives the same bytes: there is
+ * no time, host or random state in them.
+ */
+export function serialize(graph: Graph): Uint8Array {
+  const model = create(ModelProtoSchema, {
+    irVersion: IR_VERSION,
+    producerName: 'understudy',
+    opsetImport: [{ domain: '', version: BigInt(OPSET_VERSION) }],
+    graph: {
+      name: graph.name,
+      node: [...graph.nodes.map(nodeProto), ...graph.outputs.map(({ name, value }) => outputNode(name, value))],
+      initializer: graph.constants.map(({ value, tensor }) => tensorProto(value.name, tensor)),
+      input: graph.inputs.map((input) => valueInfo(input.name, input)),
+      output: graph.outputs.map(({ name, value }) => valueInfo(name, value)),
+    },
+  });
+  return toBinary(ModelProtoSchema, model);
+}
