@@ -10,6 +10,9 @@ import {
 
 const token = /^[a-z0-9-]{1,64}$/;
 
+/** What prompt.submitted is routed by: each kind of teacher has a consumer of its own. */
+export type Route = TeacherKind;
+
 /** Names on a shared bus start with a prefix of tokens `[a-z0-9-]` joined by dots; empty for a bus of our own. */
 export interface Naming {
   prefix: string;
@@ -31,18 +34,18 @@ const requireToken = (value: string, what: string) => {
  * Subject of an event: `<type>.<task>`, for prompt.submitted `<type>.<teacher>.<task>`.
  * @throws RangeError when task is no subject token, or a teacher is missing or given needlessly
  */
-export const subjectOf = (naming: Naming, type: EventType, task: string, teacher?: TeacherKind): string => {
+export const subjectOf = (naming: Naming, type: EventType, task: string, route?: Route): string => {
   requireToken(task, 'task');
   if (type === 'prompt.submitted') {
-    if (!teacher) throw new RangeError('prompt.submitted needs the kind of its teacher in the subject');
-    return withPrefix(naming, `${type}.${teacher}.${task}`);
+    if (!route) throw new RangeError('prompt.submitted needs the kind of its teacher in the subject');
+    return withPrefix(naming, `${type}.${route}.${task}`);
   }
   return withPrefix(naming, `${type}.${task}`);
 };
 
 /** Subject pattern of all events of a type. */
-export const patternOf = (naming: Naming, type: EventType, teacher?: TeacherKind): string =>
-  withPrefix(naming, teacher ? `${type}.${teacher}.>` : `${type}.>`);
+export const patternOf = (naming: Naming, type: EventType, route?: Route): string =>
+  withPrefix(naming, route ? `${type}.${route}.>` : `${type}.>`);
 
 /** Name of a stream or bucket on the server, which allows no dots. */
 export const storeNameOf = (naming: Naming, name: string): string =>

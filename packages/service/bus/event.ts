@@ -8,7 +8,7 @@ import {
   type PayloadInit,
   type PayloadOf,
   parseCeType,
-  type TeacherKind,
+  type Route,
 } from '@understudy/contract';
 import { TerminalError } from '../errors.ts';
 
@@ -20,15 +20,15 @@ export interface OutgoingEvent<T extends EventType = EventType> {
   entity: string;
   /** W3C trace context of what caused it. */
   traceparent?: string | undefined;
-  /** Only for prompt.submitted. */
-  teacher?: TeacherKind;
+  /** Second token of the subject, for the types that are routed by one. */
+  route?: Route;
 }
 
 /** An event as encoded for the wire: also what an outbox keeps. */
 export interface EncodedEvent {
   type: EventType;
   task: string;
-  teacher?: TeacherKind | undefined;
+  route?: Route | undefined;
   /** `ce-id` and `Nats-Msg-Id`. */
   id: string;
   time: string;
@@ -52,7 +52,7 @@ export const encodeEvent = <T extends EventType>(event: OutgoingEvent<T>): Encod
   return {
     type: event.type,
     task: payload.task,
-    teacher: event.teacher,
+    route: event.route,
     id,
     time: new Date().toISOString(),
     traceparent: event.traceparent,

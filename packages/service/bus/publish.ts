@@ -43,7 +43,7 @@ export class Publisher {
   }
 
   async #withRetries(event: EncodedEvent): Promise<void> {
-    const subject = subjectOf(this.#bus.naming, event.type, event.task, event.teacher);
+    const subject = subjectOf(this.#bus.naming, event.type, event.task, event.route);
     const options = { msgID: event.id, headers: headersOf(event, this.#source), timeout: publishTimeoutMs };
     for (let attempt = 1; ; attempt += 1) {
       try {
