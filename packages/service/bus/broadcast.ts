@@ -6,6 +6,9 @@ import type { BusConnection } from './connection.ts';
 import { decodePayload, readType } from './event.ts';
 
 const reopenDelayMs = 1_000;
+/** A lost server shows itself in two missed heartbeats. */
+const heartbeatMs = 1_000;
+const pullExpiresMs = 5_000;
 
 /**
  * Hears every fact of one type that its stream still holds, and all that come: an ordered consumer of this process
@@ -27,7 +30,7 @@ export const hear = <T extends EventType>(
           filter_subjects: [patternOf(bus.naming, type)],
           deliver_policy: DeliverPolicy.All,
         });
-        const messages = await consumer.consume();
+        const messages = await consumer.consume({ expires: pullExpiresMs, idle_heartbeat: heartbeatMs });
         close = () => messages.close();
         if (stopped) await close();
         for await (const message of messages) {
