@@ -179,6 +179,7 @@ async function check(
     return Number((await run(inputs.with(i, { ...x, data }))).loss?.data[0]);
   };
   const result = await run(inputs);
+  for (const [i, { dims }] of inputs.entries()) expect(result[`gradient${i}`]?.dims).toEqual(dims);
   for (const [i, { data }] of inputs.entries()) {
     for (let element = 0; element < data.length; element++) {
       const numeric = ((await lossAt(i, element, STEP)) - (await lossAt(i, element, -STEP))) / (2 * STEP);

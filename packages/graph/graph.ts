@@ -81,9 +81,8 @@ export class Graph {
 
   /** Makes a value a model output under a name of its own. */
   output(name: string, value: Value): void {
-    if (this.outputs.some((output) => output.name === name)) {
-      throw new GraphError(`model "${this.name}" already has an output "${name}"`);
-    }
+    if (this.#names.has(name)) throw new GraphError(`model "${this.name}" already has a value "${name}"`);
+    this.#names.add(name);
     this.outputs.push({ name, value });
   }
 

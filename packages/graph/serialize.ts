@@ -29,11 +29,11 @@ function attributeProto(name: string, attribute: Attribute): MessageInitShape<ty
   return { name, type: AttributeType.INTS, ints: attribute.map(BigInt) };
 }
 
-const nodeProto = (node: GraphNode): MessageInitShape<typeof NodeProtoSchema> => ({
+const nodeProto = (node: GraphNode, names: (name: string) => string): MessageInitShape<typeof NodeProtoSchema> => ({
   name: node.name,
   opType: node.operator,
-  input: node.inputs.map((input) => input.name),
-  output: [node.output.name],
+  input: node.inputs.map((input) => names(input.name)),
+  output: [names(node.output.name)],
   attribute: Object.entries(node.attributes).map(([name, attribute]) => attributeProto(name, attribute)),
 });
 
@@ -63,26 +63,45 @@ const valueInfo = (name: string, { type, shape }: Value): MessageInitShape<typeo
   },
 });
 
-/** An ONNX output carries its producer's name, so an output under another name is an Identity of it. */
-const outputNode = (name: string, value: Value): MessageInitShape<typeof NodeProtoSchema> => ({
-  name: `output_${name}`,
+/** A passed-through input or constant, or a value under a second name, needs a node of its own. */
+const identityNode = (from: string, to: string): MessageInitShape<typeof NodeProtoSchema> => ({
+  name: `output_${to}`,
   opType: 'Identity',
-  input: [value.name],
-  output: [name],
+  input: [from],
+  output: [to],
 });
+
+/**
+ * The names that values go by in the file. An ONNX output is named by the node that computes it, so the first output
+ * that shows a computed value gives the value its name.
+ */
+function fileNames(graph: Graph): Map<string, string> {
+  const computed = new Set(graph.nodes.map((node) => node.output.name));
+  const names = new Map<string, string>();
+  for (const { name, value } of graph.outputs) {
+    if (computed.has(value.name) && !names.has(value.name)) names.set(value.name, name);
+  }
+  return names;
+}
 
 /**
  * The graph as the bytes of an ONNX model of the standard operator set. The same graph gives the same bytes: there is
  * no time, host or random state in them.
  */
 export function serialize(graph: Graph): Uint8Array {
+  const renamed = fileNames(graph);
+  const names = (name: string): string => renamed.get(name) ?? name;
+  const extra = graph.outputs.filter(({ name, value }) => names(value.name) !== name);
   const model = create(ModelProtoSchema, {
     irVersion: IR_VERSION,
     producerName: 'understudy',
     opsetImport: [{ domain: '', version: BigInt(OPSET_VERSION) }],
     graph: {
       name: graph.name,
-      node: [...graph.nodes.map(nodeProto), ...graph.outputs.map(({ name, value }) => outputNode(name, value))],
+      node: [
+        ...graph.nodes.map((node) => nodeProto(node, names)),
+        ...extra.map(({ name, value }) => identityNode(names(value.name), name)),
+      ],
       initializer: graph.constants.map(({ value, tensor }) => tensorProto(value.name, tensor)),
       input: graph.inputs.map((input) => valueInfo(input.name, input)),
       output: graph.outputs.map(({ name, value }) => valueInfo(name, value)),
