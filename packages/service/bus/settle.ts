@@ -43,6 +43,7 @@ export class Settler {
   readonly #context: ConsumeContext;
   readonly #name: ConsumerName;
   readonly #metrics: ConsumeMetrics;
+  #acknowledging: { group: JsMsg[]; confirmed: Promise<void> } | undefined;
 
   constructor(context: ConsumeContext, name: ConsumerName) {
     this.#context = context;
@@ -99,11 +100,36 @@ export class Settler {
     }
   }
 
-  async acknowledge(taken: Taken): Promise<void> {
+  /**
+   * Acknowledges a message; resolves when the server has confirmed it, or did not in time. What is acknowledged at
+   * about the same time shares one confirmation: the server reads a connection in order, so the last one covers all.
+   */
+  acknowledge(taken: Taken): Promise<void> {
     clearInterval(taken.keepAlive);
-    // An acknowledgement that gets lost brings the message again, and its effect is keyed by content.
-    const confirmed = await taken.message.ackAck().catch(() => false);
-    this.#metrics.handled.inc({ consumer: this.#name, ending: confirmed ? 'acknowledged' : 'unconfirmed' });
+    this.#acknowledging ??= this.#acknowledgeSoon();
+    this.#acknowledging.group.push(taken.message);
+    return this.#acknowledging.confirmed;
+  }
+
+  #acknowledgeSoon() {
+    const group: JsMsg[] = [];
+    const confirmed = new Promise<void>((resolve) => {
+      setImmediate(async () => {
+        this.#acknowledging = undefined;
+        for (const message of group.slice(0, -1)) message.ack();
+        // An acknowledgement that gets lost brings the message again, and its effect is keyed by content.
+        const sure = await group
+          .at(-1)!
+          .ackAck()
+          .catch(() => false);
+        this.#metrics.handled.inc(
+          { consumer: this.#name, ending: sure ? 'acknowledged' : 'unconfirmed' },
+          group.length,
+        );
+        resolve();
+      });
+    });
+    return { group, confirmed };
   }
 
   async #fail(taken: Taken, error: RetryableError | TerminalError): Promise<void> {
