@@ -1,0 +1,293 @@
+/** A run as a pure state machine: facts in, the next run and what to do about it out. No clock, no bus, no store. */
+import { create } from '@bufbuild/protobuf';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { Verdict } from '@understudy/contract';
+import { RunStage, type RunState, RunStateSchema, StageStartSchema } from '@understudy/contract/prompt';
+import type { Task } from '@understudy/task';
+import { expiredReason } from './deadlines.ts';
+import { MAX_BATCHES, MAX_DECLINES_WITHOUT_ANSWER, MAX_OPEN_REPORTS, MIN_FURTHER_BATCH } from './limits.ts';
+import type { BusFact, Command, DeadLetterFact, Run, RunFact, RunTerms } from './run.ts';
+
+/** What a decision depends on beside the run and the fact. */
+export interface Surroundings {
+  nowMs: number;
+  /** How long a stage may show no sign of life beyond what the task allows it. */
+  graceMs: number;
+}
+
+export interface NewRun {
+  runId: string;
+  task: string;
+  taskDigest: string;
+  ownPrompts: boolean;
+  traceparent: string;
+  terms: RunTerms;
+}
+
+/** What a task allows one run. */
+export function termsOf({ budget, batches, teacher, training }: Task): RunTerms {
+  return {
+    budgetCalls: budget.calls,
+    budgetUsd: budget.usd,
+    firstBatch: batches.first,
+    batchGrowth: batches.growth,
+    attemptsMs: teacher.timeoutMs * (teacher.maxRetries + 1),
+    trainingMs: training.maxMinutes * 60_000,
+  };
+}
+
+export function beginRun(given: NewRun, nowMs: number): Run {
+  const { runId, task, taskDigest, ownPrompts, traceparent, terms } = given;
+  const stage = ownPrompts ? RunStage.LABELLING : RunStage.SAMPLING;
+  const at = timestampFromMs(nowMs);
+  return {
+    state: create(RunStateSchema, {
+      runId,
+      task,
+      taskDigest,
+      stage,
+      startedAt: at,
+      stages: [{ stage, at }],
+    }),
+    terms,
+    ownPrompts,
+    traceparent,
+    chunks: [],
+    batches: [],
+    seal: 1,
+    lastSignOfLifeMs: nowMs,
+    openReports: [],
+    announce: [],
+  };
+}
+
+export const isFinished = (run: Run): boolean => run.state.stage === RunStage.FINISHED;
+
+/** The run after a fact; the same object where the fact changes nothing. A finished run stays as it is. */
+export function advance(run: Run, fact: RunFact, around: Surroundings): Run {
+  if (fact.type === 'announced') {
+    return { ...run, announce: run.announce.filter((announcement) => announcement !== fact.announcement) };
+  }
+  if (isFinished(run)) return run;
+  switch (fact.type) {
+    case 'sampled':
+      return sampled(run, fact, around);
+    case 'submitted':
+      return submitted(run, fact.batch, fact.prompts, around);
+    case 'closed':
+      return alive({ ...run, batches: withBatch(run, fact.batch, { closed: true }) }, around);
+    case 'counted':
+      return counted(run, fact.stats, around);
+    case 'broken':
+      return finish(run, Verdict.BROKEN, fact.reason, around);
+    case 'cancelled':
+      return finish(run, Verdict.CANCELLED, fact.reason, around);
+    case 'tick': {
+      const reason = expiredReason(run, around);
+      return reason === undefined ? run : finish(run, Verdict.BROKEN, reason, around);
+    }
+    case 'dead-lettered':
+      return deadLettered(run, fact, around);
+    default:
+      return heard(run, fact, around);
+  }
+}
+
+/** What the run wants done now, in this order. */
+export function commandsOf(run: Run): Command[] {
+  if (run.announce.length > 0) return run.announce.map((announcement) => ({ type: 'announce', announcement }));
+  if (run.state.stage === RunStage.SAMPLING) return [{ type: 'sample' }];
+  if (run.state.stage !== RunStage.LABELLING || run.ownPrompts) return [];
+  const batch = run.batches.find(({ closed }) => !closed);
+  if (batch === undefined) return [];
+  return [{ type: batch.submitted < batch.to - batch.from ? 'submit' : 'close', batch }];
+}
+
+/** Prompts that the next batch would take; 0 when budget or population are spent. `morePairs` is the evaluator's estimate. */
+export function nextBatchSize(run: Run, morePairs: number): number {
+  const sampleSize = run.chunks.reduce((sum, chunk) => sum + chunk.prompts, 0);
+  const taken = run.batches.at(-1)?.to ?? 0;
+  const callsLeft = run.terms.budgetCalls - run.state.teacherCalls;
+  const usdSpent = Number(run.state.spentMicroUsd) >= run.terms.budgetUsd * 1e6 && run.state.spentMicroUsd > 0n;
+  if (usdSpent || run.batches.length >= MAX_BATCHES) return 0;
+  const left = Math.max(0, Math.min(sampleSize - taken, callsLeft));
+  if (taken === 0) return Math.min(left, run.terms.firstBatch);
+  const wanted = Math.max(MIN_FURTHER_BATCH, morePairs, Math.ceil(run.terms.batchGrowth * taken));
+  return left < MIN_FURTHER_BATCH ? 0 : Math.min(left, wanted);
+}
+
+function sampled(run: Run, fact: Extract<RunFact, { type: 'sampled' }>, around: Surroundings): Run {
+  if (run.state.stage !== RunStage.SAMPLING) return run;
+  const { population, duplicates, badRecords, badRecordDetails } = fact.sample;
+  const known = {
+    ...run,
+    chunks: fact.chunks,
+    state: { ...run.state, population, duplicates, badRecords, badRecordDetails },
+  };
+  return openBatch(known, nextBatchSize(known, 0), around);
+}
+
+function openBatch(run: Run, prompts: number, around: Surroundings): Run {
+  const from = run.batches.at(-1)?.to ?? 0;
+  const batch = { number: run.batches.length + 1, from, to: from + prompts, submitted: 0, closed: false };
+  const state = { ...run.state, batches: batch.number };
+  return enter({ ...run, state, seal: batch.number, batches: [...run.batches, batch] }, RunStage.LABELLING, around);
+}
+
+function submitted(run: Run, number: number, prompts: number, around: Surroundings): Run {
+  const batches = withBatch(run, number, { submitted: prompts });
+  const total = batches.reduce((sum, batch) => sum + batch.submitted, 0);
+  return alive({ ...run, batches, state: { ...run.state, submitted: total } }, around);
+}
+
+function withBatch(run: Run, number: number, change: { submitted?: number; closed?: boolean }) {
+  return run.batches.map((batch) => (batch.number === number ? { ...batch, ...change } : batch));
+}
+
+function counted(run: Run, stats: Extract<RunFact, { type: 'counted' }>['stats'], around: Surroundings): Run {
+  const { answered, declined, cached, declinesByReason, spentMicroUsd, teacherCalls, teacherMedianLatencyMs } = stats;
+  const before = run.state.answered + run.state.declined;
+  if (answered + declined === before && spentMicroUsd === run.state.spentMicroUsd) return run;
+  const known = {
+    ...run,
+    state: {
+      ...run.state,
+      answered,
+      declined,
+      cached,
+      declinesByReason,
+      spentMicroUsd,
+      teacherCalls,
+      teacherMedianLatencyMs,
+    },
+  };
+  if (answered === 0 && declined >= MAX_DECLINES_WITHOUT_ANSWER) {
+    return finish(known, Verdict.BROKEN, noAnswerReason(known.state), around);
+  }
+  return alive(known, around);
+}
+
+function heard(run: Run, fact: BusFact, around: Surroundings): Run {
+  if (fact.type === 'batch.closed') return closedByOthers(run, fact.payload, around);
+  if (fact.type === 'run.cancelled') {
+    return finish(run, Verdict.CANCELLED, fact.payload.reason || 'cancelled without a reason', around);
+  }
+  if (fact.type === 'student.promoted') {
+    const state = { ...run.state, generation: fact.payload.generation };
+    return finish({ ...run, state }, Verdict.PROMOTED, `generation ${fact.payload.generation} serves`, around);
+  }
+  if (fact.type === 'training.progressed') {
+    if (run.state.stage > RunStage.TRAINING) return run;
+    return alive({ ...run, state: { ...run.state, training: fact.payload } }, around);
+  }
+  return isLate(run, fact.payload.seal) ? run : ofSeal(run, fact, around);
+}
+
+type SealFact = Extract<BusFact, { type: 'pairs.sealed' | 'student.trained' | 'eval.passed' | 'eval.failed' }>;
+
+/** Facts come at least once and not always in order: each moves the run forward to its stage, never back. */
+function ofSeal(run: Run, fact: SealFact, around: Surroundings): Run {
+  const current = { ...run, seal: Math.max(run.seal, fact.payload.seal) };
+  const { stage } = run.state;
+  switch (fact.type) {
+    case 'pairs.sealed': {
+      if (stage >= RunStage.TRAINING) return run;
+      const { snapshot, answered, declined } = fact.payload;
+      const state = { ...run.state, snapshot };
+      if (answered > 0) return enter({ ...current, state }, RunStage.TRAINING, around);
+      return finish({ ...current, state }, Verdict.BROKEN, noAnswerReason({ ...state, declined }), around);
+    }
+    case 'student.trained':
+      if (stage >= RunStage.EVALUATING) return run;
+      return enter({ ...current, state: { ...run.state, student: fact.payload.student } }, RunStage.EVALUATING, around);
+    case 'eval.passed': {
+      const evaluation = fact.payload.summary;
+      const report = evaluation?.reportDigest ?? '';
+      if (run.openReports.includes(report)) return run;
+      const openReports = [...run.openReports, report].slice(-MAX_OPEN_REPORTS);
+      return enter({ ...current, openReports, state: { ...run.state, evaluation } }, RunStage.PROMOTING, around);
+    }
+    case 'eval.failed':
+      if (stage >= RunStage.PROMOTING) return run;
+      return notProven({ ...current, state: { ...run.state, evaluation: fact.payload.summary } }, fact.payload, around);
+  }
+}
+
+function notProven(run: Run, { reason, morePairs }: { reason: string; morePairs: number }, around: Surroundings): Run {
+  if (run.ownPrompts || morePairs === 0) return finish(run, Verdict.FAILED, reason, around);
+  const prompts = nextBatchSize(run, morePairs);
+  if (prompts > 0) return openBatch(run, prompts, around);
+  return finish(run, Verdict.FAILED, `${reason}; no further batch, because ${whySpent(run)}`, around);
+}
+
+function whySpent({ batches, state, terms }: Run): string {
+  if (batches.length >= MAX_BATCHES) return `${MAX_BATCHES} batches have been tried`;
+  if (terms.budgetCalls - state.teacherCalls < MIN_FURTHER_BATCH) return `budget.calls (${terms.budgetCalls}) is spent`;
+  if (state.spentMicroUsd > 0n && Number(state.spentMicroUsd) >= terms.budgetUsd * 1e6) {
+    return `budget.usd (${terms.budgetUsd}) is spent`;
+  }
+  return `all ${state.population} inputs within the budget have been asked`;
+}
+
+/** A batch that an outside program closed; ours are known before they are closed. */
+function closedByOthers(run: Run, payload: { batch: number; count: number; seal: boolean }, around: Surroundings): Run {
+  if (!run.ownPrompts || run.batches.some(({ number }) => number === payload.batch)) return run;
+  const from = run.batches.at(-1)?.to ?? 0;
+  const to = from + payload.count;
+  const batch = { number: payload.batch, from, to, submitted: payload.count, closed: true };
+  const batches = [...run.batches, batch];
+  const state = { ...run.state, batches: batches.length, submitted: to };
+  return alive({ ...run, batches, state }, around);
+}
+
+const stageThatHandles: Partial<Record<DeadLetterFact['of'], RunStage>> = {
+  'prompt.submitted': RunStage.LABELLING,
+  'batch.closed': RunStage.LABELLING,
+  'teacher.answered': RunStage.LABELLING,
+  'teacher.declined': RunStage.LABELLING,
+  'pairs.sealed': RunStage.TRAINING,
+  'student.trained': RunStage.EVALUATING,
+  'eval.passed': RunStage.PROMOTING,
+};
+
+/** True when a lost message belongs to a stage that the run has not reached yet: the fact that moves it there is on its way. */
+export function isAhead(run: Run, { of, seal }: DeadLetterFact): boolean {
+  const stage = stageThatHandles[of];
+  return !isFinished(run) && !isLate(run, seal) && stage !== undefined && stage > run.state.stage;
+}
+
+/** Without the lost message the stage that waits for it never ends. Others' lost messages change nothing. */
+function deadLettered(run: Run, fact: DeadLetterFact, around: Surroundings): Run {
+  if (isLate(run, fact.seal) || stageThatHandles[fact.of] !== run.state.stage) return run;
+  const openReports = run.openReports.filter((report) => report !== fact.reportDigest);
+  const stillOpen = fact.of === 'eval.passed' && openReports.length > 0;
+  if (stillOpen) return openReports.length === run.openReports.length ? run : { ...run, openReports };
+  return finish(run, Verdict.BROKEN, `${fact.consumer} gave up on ${fact.of}: ${fact.reason}`, around);
+}
+
+const isLate = (run: Run, seal: number): boolean => seal !== 0 && seal < run.seal;
+
+const alive = (run: Run, { nowMs }: Surroundings): Run => ({ ...run, lastSignOfLifeMs: nowMs });
+
+function enter(run: Run, stage: RunStage, around: Surroundings): Run {
+  if (run.state.stage === stage) return alive(run, around);
+  const started = create(StageStartSchema, { stage, at: timestampFromMs(around.nowMs) });
+  const stages = [...run.state.stages, started];
+  return alive({ ...run, state: { ...run.state, stage, stages } }, around);
+}
+
+function finish(run: Run, verdict: Verdict, reason: string, around: Surroundings): Run {
+  const spending = verdict === Verdict.BROKEN || verdict === Verdict.CANCELLED;
+  const ended = enter(run, RunStage.FINISHED, around);
+  return {
+    ...ended,
+    state: { ...ended.state, verdict, reason, finishedAt: timestampFromMs(around.nowMs) },
+    announce: spending ? ['run.cancelled', 'run.finished'] : ['run.finished'],
+  };
+}
+
+function noAnswerReason(state: RunState): string {
+  const reasons = Object.entries(state.declinesByReason).map(([reason, count]) => `${reason} ${count}`);
+  const told = reasons.length === 0 ? '' : ` (${reasons.join(', ')})`;
+  return `the teacher answered none of the first ${state.declined} prompts${told}: check teacher and budget in the task`;
+}

@@ -1,0 +1,142 @@
+import { compileTask, parseTask } from '@understudy/task';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { MAX_BAD_RECORDS } from './limits.ts';
+import { drawSample } from './sample.ts';
+import type { SourceRecord } from './sources/source.ts';
+
+const compiled = compileTask(
+  parseTask(
+    JSON.stringify({
+      name: 'sampling',
+      input: { fields: ['text'] },
+      prompt: { instructions: 'x', template: '{{text}}', maxCharacters: 50 },
+      output: {
+        schema: {
+          type: 'object',
+          properties: { label: { enum: ['ham', 'spam'] } },
+          required: ['label'],
+          additionalProperties: false,
+        },
+      },
+      examples: [{ input: { text: 'example' }, output: { label: 'ham' } }],
+      teacher: { kind: 'nats', subject: 's', model: 'm' },
+      budget: { calls: 10, usd: 0 },
+      goal: { agreement: 0.9 },
+    }),
+  ),
+);
+
+async function* stream(records: Iterable<SourceRecord>) {
+  yield* records;
+}
+const texts = (values: Iterable<unknown>): SourceRecord[] =>
+  [...values].map((text, index) => ({ position: `in:${index + 1}`, input: { text } }));
+const draw = (records: Iterable<SourceRecord>, size: number) => drawSample(compiled, stream(records), size);
+
+describe('a sample', () => {
+  test('depends on the population alone, counts each input, and contains every smaller sample as its beginning', async () => {
+    const population = fc.array(
+      fc.integer({ min: 0, max: 40 }).map((n) => `t${n}`),
+      { minLength: 1, maxLength: 200 },
+    );
+    await fc.assert(
+      fc.asyncProperty(population, fc.integer({ min: 1, max: 50 }), fc.integer(), async (values, size, seed) => {
+        const all = await draw(texts(values), 1_000);
+        const distinct = new Set(values).size;
+        expect(all.prompts).toHaveLength(distinct);
+        expect(all).toMatchObject({ population: distinct, duplicates: values.length - distinct, badRecords: 0 });
+        const some = await draw(texts(values.toSorted((a, b) => hashOf(a, seed) - hashOf(b, seed))), size);
+        expect(some.prompts).toEqual(all.prompts.slice(0, size));
+        for (const { inputJson, weight } of some.prompts) {
+          expect(weight).toBe(values.filter((value) => JSON.stringify({ text: value }) === inputJson).length);
+        }
+      }),
+    );
+  });
+
+  test('is spread evenly over the population', async () => {
+    const numbers = Array.from({ length: 20_000 }, (_, index) => index);
+    const { prompts } = await draw(texts(numbers.map(String)), 2_000);
+    const inFirstHalf = prompts.filter(({ inputJson }) => Number(JSON.parse(inputJson).text) < 10_000).length;
+    // Binomial(2000, 1/2) leaves 1000 ± 112 once in two million samples; this one is fixed.
+    expect(Math.abs(inFirstHalf - 1_000)).toBeLessThan(112);
+  });
+
+  test('of a population too large to hold estimates its size to about 1/√k', async () => {
+    const { prompts, population, duplicates } = await draw(
+      texts(Array.from({ length: 60_000 }, (_, i) => `n${i % 50_000}`)),
+      2_500,
+    );
+    expect(prompts).toHaveLength(2_500);
+    expect(Math.abs(population - 50_000)).toBeLessThan(50_000 * (3 / Math.sqrt(2_500)));
+    expect(population + duplicates).toBe(60_000);
+  });
+
+  test('leaves out the examples of the prompt, in any spelling', async () => {
+    const { prompts } = await draw(texts([' example\n', 'other']), 10);
+    expect(prompts.map(({ inputJson }) => inputJson)).toEqual(['{"text":"other"}']);
+    await expect(draw(texts(['example']), 10)).rejects.toThrow(/got none: all are examples of the task/);
+  });
+
+  test('takes references as labels or whole outputs, and none where there is none', async () => {
+    const { prompts } = await draw(
+      [
+        { position: 'a', input: { text: '1' }, reference: 'spam' },
+        { position: 'b', input: { text: '2' }, reference: { label: 'ham' } },
+        { position: 'c', input: { text: '3' }, reference: null },
+        { position: 'd', input: { text: '4' } },
+      ],
+      10,
+    );
+    const found = Object.fromEntries(prompts.map(({ inputJson, referenceJson }) => [inputJson, referenceJson]));
+    expect(found).toEqual({
+      '{"text":"1"}': '{"label":"spam"}',
+      '{"text":"2"}': '{"label":"ham"}',
+      '{"text":"3"}': undefined,
+      '{"text":"4"}': undefined,
+    });
+  });
+});
+
+describe('bad records', () => {
+  test('are counted and shown with their places, and the others are taken', async () => {
+    const { prompts, badRecords, badRecordDetails } = await draw(
+      [
+        { position: 'in:1', fault: 'expected a JSON object, got x' },
+        { position: 'in:2', input: {} },
+        { position: 'in:3', input: { text: 7 } },
+        { position: 'in:4', input: { text: ' \n' } },
+        { position: 'in:5', input: { text: 'x'.repeat(300_000) } },
+        { position: 'in:6', input: { text: 'a' }, reference: 'eggs' },
+        { position: 'in:7', input: { text: 'good' } },
+      ],
+      10,
+    );
+    expect(prompts).toHaveLength(1);
+    expect(badRecords).toBe(6);
+    expect(badRecordDetails).toEqual([
+      'in:1: expected a JSON object, got x',
+      'in:2: field text is missing; add it as a string',
+      'in:3: field text: expected a string, got a number; convert it',
+      'in:4: expected something to ask, got empty fields',
+      expect.stringMatching(/^in:5: prompt over the size limit/),
+      'in:6: expected a reference of ham, spam, got "eggs"; map it under reference.map',
+    ]);
+  });
+
+  test('end the run beyond a limit, and when nothing else is there', async () => {
+    const bad = Array.from({ length: MAX_BAD_RECORDS }, (_, i) => ({ position: `in:${i}`, fault: 'broken' }));
+    const good = texts(['good']);
+    expect((await draw([...bad, ...good], 10)).badRecordDetails).toHaveLength(10);
+    await expect(draw([...bad, ...bad.slice(0, 1), ...good], 10)).rejects.toThrow(
+      /expected at most 1000 bad records, got more; the first: in:0: broken/,
+    );
+    await expect(draw(bad, 10)).rejects.toThrow(/got none: 1000 are bad, the first: in:0: broken/);
+  });
+});
+
+/** An arbitrary but fixed order for a seed. */
+function hashOf(text: string, seed: number): number {
+  return [...text].reduce((sum, character) => Math.imul(sum ^ (character.codePointAt(0) ?? 0), 0x9e3779b1) | 0, seed);
+}

@@ -1,0 +1,10 @@
+/** Bounds of reading a source. */
+
+/** A record's canonical input is at most 256 KiB; four times that leaves room for JSON escapes and unused fields. */
+export const MAX_LINE_BYTES = 1024 * 1024;
+/** One file of a folder: mail with attachments is large, although little of it is read. */
+export const MAX_FILE_BYTES = 32 * 1024 * 1024;
+/** A U+0000 this early marks a binary file; text editors and git look as far. */
+export const BINARY_PROBE_BYTES = 8 * 1024;
+/** File names of a folder are held in memory to sort them. */
+export const MAX_FOLDER_FILES = 2_000_000;

@@ -1,0 +1,28 @@
+/** What every kind of source yields: records with their places, bad ones too, so that nothing vanishes unseen. */
+
+export interface GoodRecord {
+  /** `file:line`, or the file where it is one record. */
+  position: string;
+  /** By the task's field names; values are whatever the source held. */
+  input: Record<string, unknown>;
+  /** The source's own truth, still unchecked, where the task says where it is. */
+  reference?: unknown;
+}
+
+export interface BadRecord {
+  position: string;
+  /** What was expected and what came. */
+  fault: string;
+}
+
+export type SourceRecord = GoodRecord | BadRecord;
+export type RecordStream = AsyncIterable<SourceRecord>;
+
+/** A source that cannot be used at all: missing, empty, binary, without the expected columns. */
+export class SourceError extends Error {
+  override readonly name = 'SourceError';
+
+  constructor(file: string, message: string, cause?: unknown) {
+    super(`source ${file}: ${message}`, cause === undefined ? undefined : { cause });
+  }
+}
