@@ -3,9 +3,10 @@ import type { ConsumerName, ServiceName } from '@understudy/contract';
 import type { z } from 'zod';
 import type { BlobStore } from './blobs/blob-store.ts';
 import { openBlobStore } from './blobs/open-blob-store.ts';
-import { type BusConnection, connectBus } from './bus/connection.ts';
-import { type BatchOptions, Consumption, type EachOptions } from './bus/consume.ts';
+import { type BusConnection, type BusConnectionOptions, connectBus } from './bus/connection.ts';
+import type { BatchOptions, Consumption, EachOptions } from './bus/consume.ts';
 import { Publisher } from './bus/publish.ts';
+import { type BusSide, Consuming, LateBus } from './bus-side.ts';
 import { type CommonConfig, readConfig, readSecretFile } from './config.ts';
 import { messageOf, StartupError } from './errors.ts';
 import { RpcServer, type RpcService } from './rpc/server.ts';
@@ -40,6 +41,23 @@ export interface ServiceDefinition<C extends CommonConfig> {
   create(context: ServiceContext<C>): Promise<ServiceParts>;
 }
 
+/** What a service works with that starts whether or not the bus is there. */
+export type OfflineContext<C extends CommonConfig> = Omit<ServiceContext<C>, 'bus' | 'publisher'>;
+
+/** Parts of a service that starts whether or not the bus is there. */
+export interface OfflineParts extends Omit<ServiceParts, 'consumers'> {
+  /** Called once, when the bus is reached for the first time: after `start`, never after `stop`. */
+  onBus(bus: BusConnection, publisher: Publisher): void;
+}
+
+/** A service that must be able to work without the bus: it is connected in the background, for as long as it takes. */
+export interface OfflineServiceDefinition<C extends CommonConfig> {
+  name: ServiceName;
+  config: z.ZodType<C> & { shape: object };
+  busOptional: true;
+  create(context: OfflineContext<C>): Promise<OfflineParts>;
+}
+
 /** A service that runs. */
 export interface RunningService {
   grpcPort: number;
@@ -55,7 +73,7 @@ export interface RunningService {
  * @throws StartupError when configuration or surroundings are not fit
  */
 export const startService = async <C extends CommonConfig>(
-  definition: ServiceDefinition<C>,
+  definition: ServiceDefinition<C> | OfflineServiceDefinition<C>,
   env: NodeJS.ProcessEnv,
   overrides: Partial<ServiceContext<C>> = {},
 ): Promise<RunningService> => {
@@ -69,26 +87,33 @@ export const startService = async <C extends CommonConfig>(
       otlpEndpoint: config.OTEL_EXPORTER_OTLP_ENDPOINT,
       tracesDir: config.TRACES_DIR,
     });
-  const bus =
-    overrides.bus ??
-    (await connectBus({
-      url: config.NATS_URL,
-      seed: config.NATS_NKEY_FILE ? readSecretFile(config.NATS_NKEY_FILE, 'NATS_NKEY_FILE') : undefined,
-      name: definition.name,
-      naming: { prefix: config.SUBJECT_PREFIX },
-      log: telemetry.log,
-    }));
+  const options: BusConnectionOptions = {
+    url: config.NATS_URL,
+    seed: config.NATS_NKEY_FILE ? readSecretFile(config.NATS_NKEY_FILE, 'NATS_NKEY_FILE') : undefined,
+    name: definition.name,
+    naming: { prefix: config.SUBJECT_PREFIX },
+    log: telemetry.log,
+  };
+  if ('busOptional' in definition) {
+    const blobs = overrides.blobs ?? (await openBlobStore(config));
+    const context = { name: definition.name, config, telemetry, blobs, rpcToken, ...overrides };
+    const parts = await definition.create(context);
+    return startParts(context, parts, () => new LateBus(options, overrides.bus, parts, telemetry));
+  }
+  const bus = overrides.bus ?? (await connectBus(options));
   const blobs = overrides.blobs ?? (await openBlobStore(config));
   const publisher = overrides.publisher ?? new Publisher(bus, definition.name);
   const context = { name: definition.name, config, telemetry, bus, publisher, blobs, rpcToken, ...overrides };
-  return startParts(context, await definition.create(context));
+  const parts = await definition.create(context);
+  return startParts(context, parts, () => new Consuming(context, parts.consumers ?? {}));
 };
 
 const startParts = async <C extends CommonConfig>(
-  context: ServiceContext<C>,
-  parts: ServiceParts,
+  context: OfflineContext<C>,
+  parts: Omit<ServiceParts, 'consumers'>,
+  startBusSide: () => BusSide,
 ): Promise<RunningService> => {
-  const { config, telemetry, bus, publisher } = context;
+  const { config, telemetry } = context;
   const rpc = new RpcServer(
     {
       host: config.GRPC_HOST,
@@ -103,12 +128,7 @@ const startParts = async <C extends CommonConfig>(
   let ready = false;
   const metrics = await listenMetrics(telemetry, config.METRICS_PORT, () => ready);
   await parts.start?.();
-  const consumptions = new Map<ConsumerName, Consumption>();
-  for (const [name, options] of Object.entries(parts.consumers ?? {})) {
-    const consumption = new Consumption({ bus, publisher, telemetry }, name as ConsumerName, options);
-    consumptions.set(name as ConsumerName, consumption);
-    consumption.start();
-  }
+  const busSide = startBusSide();
   rpc.setServing(true);
   ready = true;
   telemetry.log.info({ grpcPort: rpc.port, metricsPort: metrics.port }, 'ready');
@@ -117,16 +137,16 @@ const startParts = async <C extends CommonConfig>(
     telemetry.log.info('draining');
     rpc.setServing(false);
     const graceMs = config.DRAIN_TIMEOUT_MS;
-    await Promise.all([...consumptions.values()].map((consumption) => consumption.stop(graceMs)));
+    await busSide.stop(graceMs);
     await rpc.stop(graceMs);
     await parts.stop?.();
     metrics.server.close();
-    await bus.close();
+    await busSide.close();
     await context.blobs[Symbol.asyncDispose]();
     telemetry.log.info('drained');
     await telemetry.shutdown();
   };
-  return { grpcPort: rpc.port, metricsPort: metrics.port, consumptions, stop };
+  return { grpcPort: rpc.port, metricsPort: metrics.port, consumptions: busSide.consumptions, stop };
 };
 
 /** `/metrics` (Prometheus), `/livez`, `/readyz`, on loopback unless GRPC_HOST says otherwise. */
@@ -158,7 +178,9 @@ const listenMetrics = async (
 const forcedExitMarginMs = 5_000;
 
 /** Runs a service as this process: the whole of a `main.ts`. */
-export const runService = async <C extends CommonConfig>(definition: ServiceDefinition<C>): Promise<void> => {
+export const runService = async <C extends CommonConfig>(
+  definition: ServiceDefinition<C> | OfflineServiceDefinition<C>,
+): Promise<void> => {
   try {
     const running = await startService(definition, process.env);
     const drainMs = Number(process.env.DRAIN_TIMEOUT_MS || 20_000);

@@ -20,6 +20,8 @@ export interface BusConnectionOptions {
   name: string;
   naming: Naming;
   log: Logger;
+  /** Ends the attempts to connect. */
+  signal?: AbortSignal;
 }
 
 /** One connection to NATS with the JetStream clients on it. */
@@ -50,10 +52,23 @@ export const connectBus = async (options: BusConnectionOptions): Promise<BusConn
     jsm,
     naming: options.naming,
     bucket: (name) => kvm.open(storeNameOf(options.naming, name)),
-    close: async () => {
-      if (!nc.isClosed()) await nc.drain();
-    },
+    close: () => closeWithin(nc),
   };
+};
+
+/** What is still to be sent goes first; a server that is away is not waited for longer than this. */
+const closeTimeoutMs = 5_000;
+
+const closeWithin = async (nc: NatsConnection): Promise<void> => {
+  if (nc.isClosed()) return;
+  const timer = setTimeout(() => void nc.close(), closeTimeoutMs);
+  try {
+    await Promise.race([nc.drain(), nc.closed()]);
+  } catch {
+    await nc.close(); // the server is away, so that nothing can be sent any more
+  } finally {
+    clearTimeout(timer);
+  }
 };
 
 const connectWithin = async (options: BusConnectionOptions, deadline: number): Promise<NatsConnection> => {
@@ -75,7 +90,7 @@ const connectWithin = async (options: BusConnectionOptions, deadline: number): P
       });
     } catch (error) {
       const refused = error instanceof Error && /authori|authenticat|permission/i.test(error.message);
-      if (refused || Date.now() >= deadline) {
+      if (refused || Date.now() >= deadline || options.signal?.aborted) {
         throw new StartupError(`cannot use NATS at ${options.url} (NATS_URL): ${messageOf(error)}`, { cause: error });
       }
       await new Promise((resolve) => setTimeout(resolve, reconnectDelayMs));

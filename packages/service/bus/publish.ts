@@ -1,8 +1,8 @@
-import { JetStreamApiError } from '@nats-io/jetstream';
 import { type EventType, subjectOf } from '@understudy/contract';
 import { messageOf, RetryableError } from '../errors.ts';
 import type { BusConnection } from './connection.ts';
 import { type EncodedEvent, encodeEvent, headersOf, type OutgoingEvent } from './event.ts';
+import { PublishAcks, PublishRefused } from './publish-acks.ts';
 
 /** Attempts within the duplicate window; the message id makes the repetitions harmless. */
 const maxAttempts = 6;
@@ -15,12 +15,14 @@ const maxInFlight = 2_000;
 export class Publisher {
   readonly #bus: BusConnection;
   readonly #source: string;
+  readonly #acks: PublishAcks;
   #inFlight = 0;
   readonly #waiting: (() => void)[] = [];
 
   constructor(bus: BusConnection, service: string) {
     this.#bus = bus;
     this.#source = `understudy/${service}`;
+    this.#acks = new PublishAcks(bus.nc, service, publishTimeoutMs);
   }
 
   /**
@@ -44,13 +46,13 @@ export class Publisher {
 
   async #withRetries(event: EncodedEvent): Promise<void> {
     const subject = subjectOf(this.#bus.naming, event.type, event.task, event.route);
-    const options = { msgID: event.id, headers: headersOf(event, this.#source), timeout: publishTimeoutMs };
+    const headers = headersOf(event, this.#source);
     for (let attempt = 1; ; attempt += 1) {
       try {
-        await this.#bus.js.publish(subject, event.data, options);
+        await this.#acks.publish(subject, event.data, headers);
         return;
       } catch (error) {
-        if (attempt >= maxAttempts || error instanceof JetStreamApiError) {
+        if (attempt >= maxAttempts || error instanceof PublishRefused) {
           throw new RetryableError(`${subject} was not stored after ${attempt} attempts: ${messageOf(error)}`, {
             cause: error,
           });

@@ -1,0 +1,16 @@
+/** `npm run bench NAME`: runs one benchmark. */
+const benches: Record<string, () => Promise<{ run(): Promise<void> }>> = {
+  pipeline: () => import('./pipeline.ts'),
+  replicas: () => import('./replicas.ts'),
+  serve: () => import('./serve.ts'),
+};
+
+const name = process.argv[2] ?? '';
+const load = Object.hasOwn(benches, name) ? benches[name] : undefined;
+if (!load) {
+  process.stderr.write(
+    `npm run bench NAME, with NAME one of ${Object.keys(benches).join(', ')}; came ${JSON.stringify(name)}\n`,
+  );
+  process.exit(2);
+}
+await (await load()).run();
