@@ -5,13 +5,14 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 /** @param {string} path relative to the repository */
 const at = (path) => `${root}${path}`;
 
-/** Exactly what CI checks before the tests. */
+const vitest = [at('node_modules/vitest/vitest.mjs'), 'run', '--root', root];
+
+/** Exactly what CI checks before the tests; the style test, which is one of them, apart. */
 const checks = [
   [at('node_modules/typescript/bin/tsc'), '--noEmit', '-p', root],
   [at('node_modules/@biomejs/biome/bin/biome'), 'check', '--error-on-warnings', root],
   [at('node_modules/@bufbuild/buf/bin/buf'), 'lint', root],
   [at('deploy/checks/generated.ts')],
-  [at('node_modules/vitest/vitest.mjs'), 'run', '--root', root, 'test/style'],
 ];
 
 /**
@@ -38,9 +39,12 @@ export const verbs = {
   understudy: understudy(),
   test: {
     needsNatsServer: true,
-    commands: (args) => [...checks, [at('node_modules/vitest/vitest.mjs'), 'run', '--root', root, ...args]],
+    commands: (args) => [...checks, [...vitest, ...args]],
   },
-  check: { needsNatsServer: false, commands: () => checks },
-  gen: { needsNatsServer: false, commands: () => [[at('deploy/checks/generated.ts'), '--write']] },
+  check: { needsNatsServer: false, commands: () => [...checks, [...vitest, 'test/style', 'packages/contract']] },
+  gen: {
+    needsNatsServer: false,
+    commands: () => [[at('deploy/checks/generated.ts'), '--write'], [at('packages/contract/asyncapi.ts')]],
+  },
   bench: { needsNatsServer: true, commands: ([name = '', ...args]) => [[at('test/bench/main.ts'), name, ...args]] },
 };

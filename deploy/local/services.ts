@@ -1,0 +1,109 @@
+// The services of one machine: how each is started, and where the others find it.
+import { get } from 'node:http';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { type ServiceName, serviceNames } from '@understudy/contract';
+import { seedFile } from '../nats/seeds.ts';
+import type { ChildSpec } from './child.ts';
+import { rpcTokenFile } from './data-folder.ts';
+import { secretsFolder } from './nats.ts';
+import type { Ports } from './ports.ts';
+import { root, type Settings } from './settings.ts';
+
+/** A service's own grace for what it began (DRAIN_TIMEOUT_MS), and what it may take on top of it. */
+const drainTimeoutMs = 20_000;
+const stopWithinMs = drainTimeoutMs + 10_000;
+const probeTimeoutMs = 2_000;
+
+/** Variables that every service may see; a teacher's keys are not among them. */
+const shared =
+  /^(PATH|HOME|USER|LANG|LC_.*|TZ|TMPDIR|NODE_EXTRA_CA_CERTS|SSL_CERT_.*|(https?|no)_proxy|(HTTPS?|NO)_PROXY|OTEL_.*|AWS_.*|BLOB_URL)$/;
+/** What only one service needs to see. */
+const own: Partial<Record<ServiceName, RegExp>> = {
+  'teacher-gateway': /^(?!UNDERSTUDY_|npm_)/,
+  'pair-store': /^(DATABASE_URL|PG.*)$/,
+  trainer: /^(TRAINER_.*|CUDA_.*|NVIDIA_.*|LD_LIBRARY_PATH)$/,
+};
+
+export interface PlacedService {
+  service: ServiceName;
+  /** `teacher-gateway-2` for the second replica. */
+  process: string;
+  grpcPort: number;
+  metricsPort: number;
+}
+
+/** Gives every process of every service its ports. */
+export const placeServices = async ({ teacherGateways }: Settings, ports: Ports): Promise<PlacedService[]> => {
+  const placed: PlacedService[] = [];
+  for (const service of serviceNames) {
+    const replicas = service === 'teacher-gateway' ? teacherGateways : 1;
+    for (let replica = 1; replica <= replicas; replica += 1) {
+      const process = replicas === 1 ? service : `${service}-${replica}`;
+      placed.push({ service, process, grpcPort: await ports.free(), metricsPort: await ports.free() });
+    }
+  }
+  return placed;
+};
+
+/** Where a service is reached: `host:port`; with several replicas gRPC's list of addresses, the first that answers is used. */
+export const grpcAddress = (placed: readonly PlacedService[], service: ServiceName): string => {
+  const hosts = placed.filter((one) => one.service === service).map(({ grpcPort }) => `127.0.0.1:${grpcPort}`);
+  return hosts.length === 1 ? hosts[0]! : `ipv4:${hosts.join(',')}`;
+};
+
+export interface Surroundings {
+  settings: Settings;
+  placed: readonly PlacedService[];
+  natsUrl: string;
+  httpPort: number;
+}
+
+/** How to run one process of a service. */
+export const serviceProcess = (one: PlacedService, around: Surroundings): ChildSpec => ({
+  name: one.process,
+  program: process.execPath,
+  args: [join(root, 'services', one.service, 'main.ts')],
+  env: environmentOf(one, around),
+  logFile: join(around.settings.dataDir, 'logs', `${one.process}.log`),
+  isReady: () => answersReady(one.metricsPort),
+  stopWithinMs,
+});
+
+const environmentOf = (
+  one: PlacedService,
+  { settings, placed, natsUrl, httpPort }: Surroundings,
+): NodeJS.ProcessEnv => {
+  const visible = (key: string) => shared.test(key) || (own[one.service]?.test(key) ?? false);
+  const addresses = serviceNames.map((service) => [`${variable(service)}_ADDRESS`, grpcAddress(placed, service)]);
+  return {
+    BLOB_URL: pathToFileURL(join(settings.dataDir, 'blobs')).href,
+    ...Object.fromEntries(Object.entries(process.env).filter(([key]) => visible(key))),
+    ...Object.fromEntries(addresses),
+    NODE_ENV: 'development',
+    LOG_LEVEL: settings.logLevel,
+    NATS_URL: natsUrl,
+    NATS_NKEY_FILE: seedFile(secretsFolder(settings.dataDir), one.service),
+    RPC_TOKEN_FILE: rpcTokenFile(settings.dataDir),
+    GRPC_HOST: '127.0.0.1',
+    GRPC_PORT: String(one.grpcPort),
+    METRICS_PORT: String(one.metricsPort),
+    DATA_DIR: join(settings.dataDir, one.service),
+    TRACES_DIR: join(settings.dataDir, 'traces'),
+    DRAIN_TIMEOUT_MS: String(drainTimeoutMs),
+    UNDERSTUDY_PARENT_PIPE: '1',
+    ...(one.service === 'student-gateway' ? { HTTP_HOST: '127.0.0.1', HTTP_PORT: String(httpPort) } : {}),
+  };
+};
+
+const variable = (service: ServiceName) => service.toUpperCase().replaceAll('-', '_');
+
+const answersReady = (port: number): Promise<boolean> =>
+  new Promise((resolve) => {
+    const request = get({ host: '127.0.0.1', port, path: '/readyz', timeout: probeTimeoutMs }, (response) => {
+      response.resume();
+      resolve(response.statusCode === 200);
+    });
+    request.on('timeout', () => request.destroy());
+    request.on('error', () => resolve(false));
+  });
