@@ -175,6 +175,14 @@ export declare type BatchClosed = Message<"understudy.event.v1.BatchClosed"> & {
    * @generated from field: bool seal = 7;
    */
   seal: boolean;
+
+  /**
+   * The ids themselves, 32 bytes each, in place of a manifest: for outside publishers, who cannot reach the blob
+   * store. Then manifest_digest is empty.
+   *
+   * @generated from field: bytes prompt_ids = 8;
+   */
+  promptIds: Uint8Array;
 };
 
 /**
