@@ -58,7 +58,7 @@ test('a process that is killed is started again, and says so', async () => {
 
 test('a process that says that its surroundings are not fit is given up at once, with its words', async () => {
   const child = childOf(`console.error('DATABASE_URL: no such host'); process.exit(2);`);
-  await expect(child.start()).rejects.toThrow(/example: ended with exit code 2; .*\n {2}DATABASE_URL: no such host$/);
+  await expect(child.start()).rejects.toThrow(/example ended with exit code 2; .*\n {2}DATABASE_URL: no such host$/);
   expect(events.some(({ event }) => event === 'restarting')).toBe(false);
 });
 

@@ -24,8 +24,9 @@ const readyTimeoutMs = 90_000;
 /** A process that dies is started again after this, then after twice as long, and so on. */
 const firstRestartMs = 200;
 const maxRestartMs = 5_000;
-/** Deaths in a row before the whole platform is given up: about half a minute of trying. */
+/** Deaths in a row before the whole platform is given up: about half a minute of trying; less for what never worked. */
 const maxDeaths = 10;
+const maxDeathsBeforeReady = 3;
 /** A process that lived this long died of something new. */
 const healthyAfterMs = 60_000;
 /** A log larger than this is set aside when its process starts. */
@@ -36,7 +37,9 @@ const tailBytes = 4_096;
 const unfitExitCode = 2;
 
 interface Death {
-  reason: string;
+  how: string;
+  /** What the process wrote last. */
+  words: string;
   unfit: boolean;
 }
 
@@ -93,12 +96,13 @@ export class Child {
       const death = await this.#once(startedMs);
       if (this.#stopping.signal.aborted) return;
       deaths = performance.now() - startedMs > healthyAfterMs ? 1 : deaths + 1;
-      if ((death.unfit && !this.#everReady) || deaths > maxDeaths) {
-        this.#failed.reject(new StartupError(`${this.spec.name}: ${death.reason}`));
+      const hopeless = this.#everReady ? deaths > maxDeaths : death.unfit || deaths > maxDeathsBeforeReady;
+      if (hopeless) {
+        this.#failed.reject(new StartupError(`${this.spec.name} ${death.how}${death.words}`));
         return;
       }
       const afterMs = Math.min(firstRestartMs * 2 ** (deaths - 1), maxRestartMs);
-      this.#report({ event: 'restarting', name: this.spec.name, reason: death.reason, afterMs });
+      this.#report({ event: 'restarting', name: this.spec.name, reason: death.how, afterMs });
       await sleep(afterMs, undefined, { signal: this.#stopping.signal }).catch(() => {});
     }
   }
@@ -118,7 +122,7 @@ export class Child {
     const gone = once(child, 'exit').then(
       ([code, signal]) => ({
         code: code as number | null,
-        how: signal ? `ended by ${signal}` : `ended with exit code ${code}`,
+        how: signal ? `was ended by ${signal}` : `ended with exit code ${code}`,
       }),
       (error: Error) => ({ code: unfitExitCode, how: `cannot be started: ${error.message}` }),
     );
@@ -128,7 +132,7 @@ export class Child {
     ended.abort();
     await becomingReady;
     this.#process = undefined;
-    return { reason: `${how}${tailOf(logFile, logStart)}`, unfit: code === unfitExitCode };
+    return { how, words: tailOf(logFile, logStart), unfit: code === unfitExitCode };
   }
 
   async #becomeReady(child: ChildProcess, startedMs: number, ended: AbortSignal): Promise<void> {

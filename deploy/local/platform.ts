@@ -70,11 +70,11 @@ export class Platform {
     await this.#nats.start();
     const natsUrl = `nats://127.0.0.1:${places.natsPort}`;
     await provisionBus(dataDir, natsUrl);
-    if (this.#stopping) return;
-
     for (const { service } of places.services) mkdirSync(join(dataDir, service), { recursive: true, mode: 0o700 });
     const around = { settings: this.#settings, placed: places.services, natsUrl, httpPort: places.httpPort };
-    this.#services = places.services.map((one) => this.#child(serviceProcess(one, around)));
+    const specs = await Promise.all(places.services.map((one) => serviceProcess(one, around)));
+    if (this.#stopping) return;
+    this.#services = specs.map((spec) => this.#child(spec));
     await Promise.all(this.#services.map((service) => service.start()));
     this.#report({ event: 'serving', httpUrl: `http://127.0.0.1:${places.httpPort}` });
   }

@@ -15,15 +15,11 @@ const drainTimeoutMs = 20_000;
 const stopWithinMs = drainTimeoutMs + 10_000;
 const probeTimeoutMs = 2_000;
 
-/** Variables that every service may see; a teacher's keys are not among them. */
-const shared =
-  /^(PATH|HOME|USER|LANG|LC_.*|TZ|TMPDIR|NODE_EXTRA_CA_CERTS|SSL_CERT_.*|(https?|no)_proxy|(HTTPS?|NO)_PROXY|OTEL_.*|AWS_.*|BLOB_URL)$/;
-/** What only one service needs to see. */
-const own: Partial<Record<ServiceName, RegExp>> = {
-  'teacher-gateway': /^(?!UNDERSTUDY_|npm_)/,
-  'pair-store': /^(DATABASE_URL|PG.*)$/,
-  trainer: /^(TRAINER_.*|CUDA_.*|NVIDIA_.*|LD_LIBRARY_PATH)$/,
-};
+/** Variables that any process may see. Beside them a service sees the settings that its own `config.ts` declares. */
+const harmless =
+  /^(PATH|HOME|USER|LANG|LC_.*|TZ|TMPDIR|NODE_EXTRA_CA_CERTS|SSL_CERT_.*|(https?|no)_proxy|(HTTPS?|NO)_PROXY|OTEL_.*|CUDA_.*|NVIDIA_.*|LD_LIBRARY_PATH)$/;
+/** A task may name any variable as the place of its teacher's key: only the gateway sees them all. */
+const keeperOfKeys: ServiceName = 'teacher-gateway';
 
 export interface PlacedService {
   service: ServiceName;
@@ -60,21 +56,28 @@ export interface Surroundings {
 }
 
 /** How to run one process of a service. */
-export const serviceProcess = (one: PlacedService, around: Surroundings): ChildSpec => ({
+export const serviceProcess = async (one: PlacedService, around: Surroundings): Promise<ChildSpec> => ({
   name: one.process,
   program: process.execPath,
   args: [join(root, 'services', one.service, 'main.ts')],
-  env: environmentOf(one, around),
+  env: environmentOf(one, around, await settingsOf(one.service)),
   logFile: join(around.settings.dataDir, 'logs', `${one.process}.log`),
   isReady: () => answersReady(one.metricsPort),
   stopWithinMs,
 });
 
+const settingsOf = async (service: ServiceName): Promise<ReadonlySet<string>> => {
+  const { config } = await import(join(root, 'services', service, 'config.ts'));
+  return new Set(Object.keys(config.shape));
+};
+
 const environmentOf = (
   one: PlacedService,
   { settings, placed, natsUrl, httpPort }: Surroundings,
+  declared: ReadonlySet<string>,
 ): NodeJS.ProcessEnv => {
-  const visible = (key: string) => shared.test(key) || (own[one.service]?.test(key) ?? false);
+  const visible = (key: string) =>
+    one.service === keeperOfKeys ? !/^(UNDERSTUDY|npm)_/.test(key) : harmless.test(key) || declared.has(key);
   const addresses = serviceNames.map((service) => [`${variable(service)}_ADDRESS`, grpcAddress(placed, service)]);
   return {
     BLOB_URL: pathToFileURL(join(settings.dataDir, 'blobs')).href,

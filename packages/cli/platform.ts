@@ -68,7 +68,7 @@ export const lineOf = (event: SupervisorEvent): string => {
     case 'serving':
       return `all services are ready; clients: ${event.httpUrl}`;
     case 'restarting':
-      return `${event.name}: ${event.reason}; started again in ${event.afterMs} ms`;
+      return `${event.name}: ${event.reason}; it is started again in ${event.afterMs} ms`;
     case 'failed':
       return event.reason;
     case 'stopping':
