@@ -1,0 +1,31 @@
+/** Pairs in the order in which a falling threshold would cover them. */
+export interface Ranking {
+  pairs: number;
+  /** Confidence of the i-th most confident pair; falling. */
+  confidence(rank: number): number;
+  /** How many of the `covered` most confident pairs agree. */
+  agreeing(covered: number): number;
+}
+
+/**
+ * Ranks pairs by confidence, the most confident first.
+ * @param confidences 0..1 for each pair
+ * @param agrees whether the student gave the teacher's label, for each pair
+ */
+export function rankByConfidence(confidences: ArrayLike<number>, agrees: readonly boolean[]): Ranking {
+  const order = agrees.map((_, pair) => pair).sort((a, b) => confidences[b]! - confidences[a]!);
+  const sums = new Uint32Array(agrees.length + 1);
+  order.forEach((pair, rank) => {
+    sums[rank + 1] = sums[rank]! + (agrees[pair] ? 1 : 0);
+  });
+  return {
+    pairs: agrees.length,
+    confidence: (rank) => confidences[order[rank]!]!,
+    agreeing: (covered) => sums[covered]!,
+  };
+}
+
+/** Mean of the proportion's posterior under Jeffreys' prior: never quite 0 or 1, so that its spread is never 0. */
+export function jeffreysMean(successes: number, trials: number): number {
+  return (successes + 0.5) / (trials + 1);
+}
