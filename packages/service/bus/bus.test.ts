@@ -154,3 +154,51 @@ test('a message whose every handler died is swept into the dead letters', async 
     .toContain('swept');
   await sweeper.stop();
 });
+
+const publishSealed = (runId: string) =>
+  server.publisher.publish({ type: 'pairs.sealed', entity: runId, payload: { ...address, runId } });
+
+test('no message is taken that cannot be begun: another replica gets it', async () => {
+  const gate = Promise.withResolvers<void>();
+  const begun: string[] = [];
+  const slow = () => ({
+    concurrency: 1,
+    on: {
+      'pairs.sealed': async ({ payload }: { payload: { runId: string } }) => {
+        begun.push(payload.runId);
+        await gate.promise;
+      },
+    },
+  });
+  const first = consuming(slow(), 'trainer-snapshots');
+  const runs = ['one', 'two', 'three', 'four'].map((name) => `unhoarded-${name}`);
+  for (const runId of runs) await publishSealed(runId);
+  await expect.poll(() => begun.length).toBe(1);
+  const second = consuming(slow(), 'trainer-snapshots');
+  await expect.poll(() => begun.length).toBe(2);
+  const info = await server.bus.jsm.consumers.info('FACTS', 'trainer-snapshots');
+  expect(info.num_pending).toBe(2);
+  gate.resolve();
+  await expect.poll(() => begun.toSorted()).toEqual(runs.toSorted());
+  await Promise.all([first.stop(1_000), second.stop(1_000)]);
+});
+
+test('a gate holds messages back on the server, and a stop does not wait for it', async () => {
+  const gate = Promise.withResolvers<void>();
+  const handled: string[] = [];
+  const options = {
+    concurrency: 4,
+    gate: () => gate.promise,
+    on: { 'pairs.sealed': async ({ payload }: { payload: { runId: string } }) => void handled.push(payload.runId) },
+  };
+  const held = consuming(options, 'trainer-snapshots');
+  await publishSealed('gated');
+  await held.stop(1_000);
+  expect(handled).toEqual([]);
+  const info = await server.bus.jsm.consumers.info('FACTS', 'trainer-snapshots');
+  expect(info.num_pending).toBe(1);
+  const open = consuming(options, 'trainer-snapshots');
+  gate.resolve();
+  await expect.poll(() => handled).toEqual(['gated']);
+  await open.stop(1_000);
+});

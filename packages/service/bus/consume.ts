@@ -8,8 +8,10 @@ export type Handler<T extends EventType> = (event: Event<T>) => Promise<void>;
 export interface EachOptions {
   /** Handlers by event type; every type of the consumer needs one. */
   on: { [T in EventType]?: Handler<T> };
-  /** Messages handled at once. */
+  /** Messages handled at once; no more are asked for, so that none waits here while another replica is idle. */
   concurrency: number;
+  /** Awaited before messages are asked for: holds them back for as long as it does not resolve. */
+  gate?: () => Promise<void>;
 }
 
 export interface BatchOptions {
@@ -25,17 +27,23 @@ const reopenDelayMs = 500;
 /** A lost server shows itself in missed heartbeats; short, so that work goes on soon after a restart. */
 const pullExpiresMs = 5_000;
 
+/** Places that come free at about the same time are filled with one request: so many of them, or after so long. */
+const refillShare = 1 / 16;
+const refillWaitMs = 2;
+
 /** How messages of one consumer are worked on. */
 interface Worker {
-  /** Messages that the server may hand out ahead of their endings. */
-  readonly window: number;
-  /** Resolves when the next message may be taken. */
-  take(message: JsMsg, signal: AbortSignal): Promise<void>;
+  /** Resolves with how many messages can be begun at once; at least 1. */
+  room(): Promise<number>;
+  take(message: JsMsg, signal: AbortSignal): void;
   /** Resolves when all that was taken has its ending. */
   finish(): Promise<void>;
 }
 
-/** A durable pull consumer at work. Every message ends acknowledged, delayed, or as a dead letter. */
+/**
+ * A durable pull consumer at work. Every message ends acknowledged, delayed, or as a dead letter. Only what can be begun is
+ * asked for: a message that waited here would not be kept alive, and the server would deliver it again.
+ */
 export class Consumption {
   readonly #context: ConsumeContext;
   readonly #name: ConsumerName;
@@ -44,7 +52,7 @@ export class Consumption {
   #stopped = false;
   #messages: ConsumerMessages | undefined;
   #loop: Promise<void> = Promise.resolve();
-  #pause: PromiseWithResolvers<void> | undefined;
+  #wake = () => {};
 
   constructor(context: ConsumeContext, name: ConsumerName, options: EachOptions | BatchOptions) {
     this.#context = context;
@@ -58,23 +66,13 @@ export class Consumption {
     this.#loop = this.#run();
   }
 
-  /** Takes no further message until `resume`; those under way are finished. */
-  pause(): void {
-    this.#pause ??= Promise.withResolvers();
-  }
-
-  resume(): void {
-    this.#pause?.resolve();
-    this.#pause = undefined;
-  }
-
   /**
    * Takes no further message and waits for those under way; after the grace their signals are aborted.
    * Undelivered messages stay on the server.
    */
   async stop(graceMs: number): Promise<void> {
     this.#stopped = true;
-    this.resume();
+    this.#wake();
     await this.#messages?.close();
     const abort = setTimeout(() => this.#abort.abort(), graceMs);
     await this.#loop;
@@ -97,20 +95,24 @@ export class Consumption {
 
   async #consume(): Promise<void> {
     const consumer = await this.#open();
-    this.#messages = await consumer.consume({
-      max_messages: this.#worker.window,
-      expires: pullExpiresMs,
-      abort_on_missing_resource: true,
-    });
-    if (this.#stopped) await this.#messages.close();
-    for await (const message of this.#messages) {
-      await this.#pause?.promise;
-      if (this.#stopped) {
-        message.nak();
-        continue;
+    while (!this.#stopped) {
+      const room = await this.#roomOrStop();
+      if (room === undefined) return;
+      this.#messages = await consumer.fetch({ max_messages: room, expires: pullExpiresMs });
+      if (this.#stopped) await this.#messages.close();
+      for await (const message of this.#messages) {
+        if (this.#stopped) message.nak();
+        else this.#worker.take(message, this.#abort.signal);
       }
-      await this.#worker.take(message, this.#abort.signal);
     }
+  }
+
+  /** The worker's room, or undefined as soon as the consumption is stopped. */
+  #roomOrStop(): Promise<number | undefined> {
+    return new Promise((resolve, reject) => {
+      this.#wake = () => resolve(undefined);
+      this.#worker.room().then((room) => resolve(this.#stopped ? undefined : room), reject);
+    });
   }
 
   #open(): Promise<Consumer> {
@@ -121,23 +123,41 @@ export class Consumption {
 
 /** Every message by itself, several at once. */
 class EachWorker implements Worker {
-  readonly window: number;
   readonly #settler: Settler;
   readonly #name: ConsumerName;
   readonly #options: EachOptions;
   readonly #inFlight = new Set<Promise<void>>();
+  #freed = () => {};
 
   constructor(settler: Settler, name: ConsumerName, options: EachOptions) {
     this.#settler = settler;
     this.#name = name;
     this.#options = options;
-    this.window = Math.max(2, options.concurrency);
   }
 
-  async take(message: JsMsg, signal: AbortSignal): Promise<void> {
-    const work = this.#handle(message, signal).finally(() => this.#inFlight.delete(work));
+  async room(): Promise<number> {
+    await this.#options.gate?.();
+    if (this.#free() < 1) {
+      await new Promise<void>((resolve) => {
+        this.#freed = resolve;
+      });
+    }
+    if (this.#free() < this.#options.concurrency * refillShare) {
+      await new Promise((resolve) => setTimeout(resolve, refillWaitMs));
+    }
+    return this.#free();
+  }
+
+  #free(): number {
+    return this.#options.concurrency - this.#inFlight.size;
+  }
+
+  take(message: JsMsg, signal: AbortSignal): void {
+    const work = this.#handle(message, signal).finally(() => {
+      this.#inFlight.delete(work);
+      this.#freed();
+    });
     this.#inFlight.add(work);
-    while (this.#inFlight.size >= this.#options.concurrency) await Promise.race(this.#inFlight);
   }
 
   async #handle(message: JsMsg, signal: AbortSignal): Promise<void> {
@@ -157,33 +177,43 @@ class EachWorker implements Worker {
 
 /** Many messages at once: while one batch is handled, the next gathers. */
 class BatchWorker implements Worker {
-  readonly window: number;
   readonly #context: ConsumeContext;
   readonly #settler: Settler;
   readonly #name: ConsumerName;
   readonly #options: BatchOptions;
+  readonly #decoding = new Set<Promise<void>>();
   #gathering: Taken[] = [];
   #timer: NodeJS.Timeout | undefined;
   #handling: Promise<void> = Promise.resolve();
+  #handlingCount = 0;
 
   constructor(context: ConsumeContext, settler: Settler, name: ConsumerName, options: BatchOptions) {
     this.#context = context;
     this.#settler = settler;
     this.#name = name;
     this.#options = options;
-    this.window = options.maxBatch * 2;
   }
 
-  async take(message: JsMsg, signal: AbortSignal): Promise<void> {
+  async room(): Promise<number> {
+    while (this.#free() < 1) await (this.#handlingCount > 0 ? this.#handling : Promise.race(this.#decoding));
+    return this.#free();
+  }
+
+  #free(): number {
+    return this.#options.maxBatch * 2 - this.#decoding.size - this.#gathering.length - this.#handlingCount;
+  }
+
+  take(message: JsMsg, signal: AbortSignal): void {
+    const work = this.#gather(message, signal).finally(() => this.#decoding.delete(work));
+    this.#decoding.add(work);
+  }
+
+  async #gather(message: JsMsg, signal: AbortSignal): Promise<void> {
     const taken = await this.#settler.decode(message, signal);
     if (!taken) return;
     this.#gathering.push(taken);
-    if (this.#gathering.length >= this.#options.maxBatch) {
-      await this.#handling;
-      this.#flush();
-    } else {
-      this.#timer ??= setTimeout(() => this.#flush(), this.#options.maxWaitMs);
-    }
+    if (this.#gathering.length >= this.#options.maxBatch) this.#flush();
+    else this.#timer ??= setTimeout(() => this.#flush(), this.#options.maxWaitMs);
   }
 
   #flush(): void {
@@ -191,7 +221,12 @@ class BatchWorker implements Worker {
     this.#timer = undefined;
     const batch = this.#gathering;
     this.#gathering = [];
-    if (batch.length > 0) this.#handling = this.#handling.then(() => this.#handle(batch));
+    if (batch.length === 0) return;
+    this.#handlingCount += batch.length;
+    this.#handling = this.#handling.then(async () => {
+      await this.#handle(batch);
+      this.#handlingCount -= batch.length;
+    });
   }
 
   async #handle(batch: Taken[]): Promise<void> {
@@ -207,6 +242,7 @@ class BatchWorker implements Worker {
   }
 
   async finish(): Promise<void> {
+    await Promise.all(this.#decoding);
     this.#flush();
     await this.#handling;
   }
