@@ -42,11 +42,9 @@ export const placeServices = async ({ teacherGateways }: Settings, ports: Ports)
   return placed;
 };
 
-/** Where a service is reached: `host:port`; with several replicas gRPC's list of addresses, the first that answers is used. */
-export const grpcAddress = (placed: readonly PlacedService[], service: ServiceName): string => {
-  const hosts = placed.filter((one) => one.service === service).map(({ grpcPort }) => `127.0.0.1:${grpcPort}`);
-  return hosts.length === 1 ? hosts[0]! : `ipv4:${hosts.join(',')}`;
-};
+/** Where a service is reached: `host:port` of its first replica. */
+export const grpcAddress = (placed: readonly PlacedService[], service: ServiceName): string =>
+  `127.0.0.1:${placed.find((one) => one.service === service)?.grpcPort}`;
 
 export interface Surroundings {
   settings: Settings;

@@ -4,7 +4,7 @@ import { type ConsumerName, parseCeType } from '@understudy/contract';
 import { decodePayload, type OutgoingEvent } from './event.ts';
 
 /** Larger payloads are cut in the dead letter; the original is far below. */
-const maxKeptBytes = 256 * 1024;
+export const maxKeptBytes = 256 * 1024;
 
 /** Describes a message that a consumer gave up on. */
 export const deadLetterOf = (message: JsMsg, consumer: ConsumerName, reason: string) =>

@@ -1,0 +1,78 @@
+/** `status`: what runs, what serves, and how the last runs ended. */
+import { toJson } from '@bufbuild/protobuf';
+import { Verdict } from '@understudy/contract';
+import { type Deployment, DeploymentSchema } from '@understudy/contract/deployer';
+import { RunStage, type RunState, RunStateSchema } from '@understudy/contract/prompt';
+import { connect } from '../connect.ts';
+import { ExitError, exitCodes } from '../errors.ts';
+import { count, moment } from '../format.ts';
+import { type Output, table } from '../output.ts';
+import { stageLine } from '../run-progress.ts';
+
+const probeTimeoutMs = 1_000;
+const shownRuns = 10;
+
+export const status = async (output: Output): Promise<void> => {
+  using connection = connect();
+  const { run } = connection;
+  const services = await Promise.all(
+    Object.entries(run.metrics).map(async ([name, url]) => ({ name, ready: await isReady(url) })),
+  );
+  if (services.every(({ ready }) => !ready)) {
+    throw new ExitError(exitCodes.notRunning, 'no service answers: the platform was stopped; start it with npm run up');
+  }
+  const { runs } = await connection.prompt.listRuns({});
+  const { tasks } = await connection.prompt.listTasks({});
+  const { deployments } = await connection.deployer.listDeployments({});
+  const answer = {
+    httpUrl: run.httpUrl,
+    natsUrl: run.natsUrl,
+    services,
+    tasks,
+    deployments: deployments.map((deployment) => toJson(DeploymentSchema, deployment)),
+    runs: runs.map((state) => toJson(RunStateSchema, state)),
+  };
+  output.answer(answer, () => [
+    `clients: ${run.httpUrl}`,
+    `bus:     ${run.natsUrl}`,
+    '',
+    ...table([['service', 'state'], ...services.map(({ name, ready }) => [name, ready ? 'ready' : 'not ready'])]),
+    '',
+    ...(tasks.length === 0 ? ['no task is applied yet: understudy apply FILE'] : taskTable(tasks, deployments)),
+    ...(runs.length === 0 ? [] : ['', ...runTable(runs)]),
+  ]);
+};
+
+const isReady = async (metricsUrl: string): Promise<boolean> => {
+  try {
+    const signal = AbortSignal.timeout(probeTimeoutMs);
+    return (await fetch(new URL('/readyz', metricsUrl), { signal })).ok;
+  } catch {
+    return false; // Nobody listens, or not in time: that is the answer.
+  }
+};
+
+const taskTable = (tasks: readonly string[], deployments: readonly Deployment[]): string[] =>
+  table([
+    ['task', 'answered by', 'generation', 'since'],
+    ...tasks.map((task) => {
+      const deployment = deployments.find((one) => one.task === task);
+      const student = deployment?.studentDigest ? `student ${deployment.studentDigest.slice(0, 12)}` : 'the teacher';
+      return [task, student, String(deployment?.generation ?? 0n), moment(deployment?.since)];
+    }),
+  ]);
+
+const runTable = (runs: readonly RunState[]): string[] =>
+  table([
+    ['run', 'task', 'started', 'answers', 'state'],
+    ...runs
+      .toSorted((a, b) => Number((b.startedAt?.seconds ?? 0n) - (a.startedAt?.seconds ?? 0n)))
+      .slice(0, shownRuns)
+      .map((run) => [run.runId, run.task, moment(run.startedAt), count(run.answered), stateOf(run)]),
+  ]);
+
+const stateOf = (run: RunState): string => {
+  if (run.stage !== RunStage.FINISHED) return stageLine(run.stage, run);
+  const verdict = Verdict[run.verdict].toLowerCase();
+  return run.reason === '' ? verdict : `${verdict}: ${run.reason}`;
+};

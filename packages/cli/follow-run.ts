@@ -1,0 +1,90 @@
+/** Following a run to its end, over restarts of the service that is asked. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Verdict } from '@understudy/contract';
+import { RunStage, type RunState } from '@understudy/contract/prompt';
+import { RetryableError } from '@understudy/service/errors';
+import { loadTask, type Task, taskJson } from '@understudy/task';
+import type { Connection } from './connect.ts';
+import { displayFor } from './display.ts';
+import { ExitError, exitCodes } from './errors.ts';
+import type { Output } from './output.ts';
+
+const reconnectMs = 500;
+/** Longer than the supervisor tries to bring a service back. */
+const giveUpAfterMs = 120_000;
+
+/** Shows a run until it is finished. @throws RetryableError when the service stays away */
+export const followRun = async (connection: Connection, runId: string, output: Output): Promise<RunState> => {
+  const display = displayFor(output);
+  try {
+    return await watch(connection, runId, (run) => display.update(run));
+  } finally {
+    await display.end();
+  }
+};
+
+/** Every state of a run until it is finished. */
+export const watch = async (
+  { prompt }: Connection,
+  runId: string,
+  seen: (run: RunState) => void,
+): Promise<RunState> => {
+  let lastHeardMs = performance.now();
+  for (;;) {
+    try {
+      for await (const { run } of prompt.watchRun({ runId })) {
+        if (!run) continue;
+        lastHeardMs = performance.now();
+        seen(run);
+        if (run.stage === RunStage.FINISHED) return run;
+      }
+    } catch (error) {
+      if (!(error instanceof RetryableError) || performance.now() - lastHeardMs > giveUpAfterMs) throw error;
+    }
+    await sleep(reconnectMs);
+  }
+};
+
+/** Applies a task file; gives the task and the digest of this version. */
+export const applyFile = async (
+  { prompt }: Connection,
+  file: string,
+): Promise<{ task: Task; digest: string; changed: boolean }> => {
+  const task = await loadTask(file);
+  const { taskDigest, changed } = await prompt.applyTask({ taskJson: taskJson(task) });
+  return { task, digest: taskDigest, changed };
+};
+
+/** Starts a run of a task's version, or finds the one that is not finished yet. */
+export const startOrResume = async (
+  { prompt }: Connection,
+  task: string,
+  digest: string,
+  output: Output,
+): Promise<string> => {
+  const { runs } = await prompt.listRuns({ task });
+  const open = runs.find((run) => run.taskDigest === digest && run.stage !== RunStage.FINISHED);
+  if (open) {
+    output.note(`run ${open.runId} of ${task} is not finished: going on with it`);
+    return open.runId;
+  }
+  const { runId } = await prompt.startRun({ task });
+  output.note(`run ${runId} of ${task} started`);
+  return runId;
+};
+
+/** @throws ExitError when the run promoted nothing */
+export const requirePromoted = (run: RunState): void => {
+  if (run.verdict === Verdict.PROMOTED) return;
+  throw new ExitError(exitCodes.notPromoted, `run ${run.runId} promoted no student: ${run.reason}`);
+};
+
+/** The newest run of a task, or the run of that id. @throws ExitError when there is none */
+export const findRun = async ({ prompt }: Connection, taskOrRun: string): Promise<RunState> => {
+  const { runs } = await prompt.listRuns({});
+  const found = runs
+    .filter((run) => run.runId === taskOrRun || run.task === taskOrRun)
+    .sort((a, b) => Number((b.startedAt?.seconds ?? 0n) - (a.startedAt?.seconds ?? 0n)))[0];
+  if (found) return found;
+  throw new ExitError(exitCodes.badInput, `there is no run and no task with runs called ${JSON.stringify(taskOrRun)}`);
+};

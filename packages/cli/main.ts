@@ -1,0 +1,102 @@
+import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { listDeadLetters, replayDeadLetter, showDeadLetter } from './commands/dead-letters.ts';
+import { doctor } from './commands/doctor.ts';
+import { exampleTask, start, up } from './commands/lifecycle.ts';
+import { predict, rollback } from './commands/serving.ts';
+import { status } from './commands/status.ts';
+import { apply, cancel, run, watchRun } from './commands/tasks.ts';
+import { exitCodeOf, exitCodes, wordsOf } from './errors.ts';
+import { type Output, outputTo } from './output.ts';
+
+const help = `
+Examples:
+  understudy start --task my-task.yaml     set up, distil, print the report, stop
+  understudy up                            keep everything serving until Ctrl-C
+  understudy run my-task.yaml              distil a task on the running platform
+  understudy predict email-triage subject='Hello' text='Lunch on Friday?'
+  understudy status --json | jq .deployments
+
+Exit codes:
+  ${exitCodes.done}    done; for runs: a student was promoted
+  ${exitCodes.failed}    failed
+  ${exitCodes.badInput}    the input, a setting or this machine is not as expected; the message says what to change
+  ${exitCodes.notPromoted}    the run ended without a promotion; the message says why
+  ${exitCodes.notRunning}    the platform does not run, or does not answer
+  ${exitCodes.interrupted}  interrupted
+
+UNDERSTUDY_DATA names the folder of everything that is kept (default: .understudy in the repository).`;
+
+const program = new Command('understudy')
+  .description('Distils the narrow jobs of a large model into small, proven students.')
+  .showHelpAfterError('(understudy --help shows what there is)')
+  .addHelpText('after', help)
+  .exitOverride();
+
+type Action = (output: Output, ...rest: never[]) => Promise<void>;
+
+/** Adds a command; each can answer in JSON. */
+const add = (parent: Command, usage: string, summary: string, action: Action): Command =>
+  parent
+    .command(usage)
+    .description(summary)
+    .option('--json', 'print JSON on standard output, and nothing else there')
+    .action((...given: unknown[]) => {
+      const command = given.at(-1) as Command;
+      const output = outputTo(Boolean(command.opts().json), process.stdout, process.stderr);
+      return action(output, ...(given.slice(0, -1) as never[]));
+    });
+
+const wholeNumber = (text: string): number => {
+  if (/^[1-9][0-9]*$/.test(text)) return Number(text);
+  throw new InvalidArgumentError('expected the number of a dead letter, as `dead-letters list` shows it.');
+};
+
+add(program, 'up', 'start the platform and keep it serving until Ctrl-C', up);
+add(
+  program,
+  'start',
+  'start the platform, run a task to its verdict, print the report, stop',
+  (output, { task }: { task: string }) => start(output, task),
+).option('--task <file>', 'task file', exampleTask);
+add(program, 'apply <file>', 'give a task file to the platform', apply).option('--check', 'only check the file');
+add(program, 'run <task>', 'run a task, or a task file, to its verdict', run).option(
+  '--detach',
+  'print the id of the run and leave',
+);
+add(program, 'watch <run>', 'follow a run, or the newest run of a task', watchRun);
+add(program, 'cancel <run>', 'end a run, or the newest run of a task', cancel).option('--reason <text>', 'why');
+add(program, 'status', 'show services, tasks, deployments and runs', status);
+add(
+  program,
+  'predict <task> [input...]',
+  'ask for an answer: JSON, field=value …, or JSON on standard input',
+  (output, task: string, input: string[]) => predict(output, task, input),
+);
+add(program, 'rollback <task>', 'serve with the student before', rollback).option(
+  '--reason <text>',
+  'why',
+  'asked for on the command line',
+);
+add(program, 'doctor', 'show what this machine has', doctor);
+
+const deadLetters = program.command('dead-letters').description('messages that no handler could finish');
+add(deadLetters, 'list', 'list them, the newest first', listDeadLetters);
+const numbered = (usage: string, summary: string, action: (output: Output, number: number) => Promise<void>) =>
+  add(deadLetters, usage, summary, (output, number: number) => action(output, number)).argument(
+    '<number>',
+    'as `list` shows it',
+    wholeNumber,
+  );
+numbered('show', 'show one with its payload', showDeadLetter);
+numbered('replay', 'publish it again as it was', replayDeadLetter);
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) {
+    process.exitCode = error.exitCode === 0 ? exitCodes.done : exitCodes.badInput;
+  } else {
+    process.stderr.write(`understudy: ${wordsOf(error)}\n`);
+    process.exitCode = exitCodeOf(error);
+  }
+}
