@@ -13,9 +13,37 @@ export const SAMPLE_CHUNK_BYTES = 32 * 1024 * 1024;
 export const MIN_FURTHER_BATCH = 100;
 /** Batches of one run, the first included: with doubling, the tenth has 500 times as many prompts as the first. */
 export const MAX_BATCHES = 10;
+/** Batches that an outside program may close in one run; each is an entry of the run's record in KV. */
+export const MAX_OUTSIDE_BATCHES = 1_000;
 /** So many declines without a single answer: this teacher will not answer the rest either. */
 export const MAX_DECLINES_WITHOUT_ANSWER = 100;
 /** Verdicts of the evaluator that may wait for the deployer at once: one, plus what is replayed or forged. */
 export const MAX_OPEN_REPORTS = 16;
 /** Reading a slow network folder takes a while; a hanging one would take for ever. */
 export const SAMPLING_DEADLINE_MS = 60 * 60 * 1_000;
+/** Runs not finished at once; each holds a sample's chunk and polls its counts. */
+export const MAX_ACTIVE_RUNS = 32;
+/** Newest runs that ListRuns returns. */
+export const MAX_LISTED_RUNS = 1_000;
+/** Versions of tasks kept compiled. */
+export const MAX_COMPILED_TASKS = 64;
+/** Tries to change a run that others change too; each loses only to a change that won. */
+export const MAX_CAS_ATTEMPTS = 50;
+
+/** Prompts published before the next look at the run: two round trips' worth, a tenth of a second of work. */
+export const SUBMIT_SLICE_PROMPTS = 2_000;
+/** Prompts on the bus ahead of the teacher's answers: two seconds of the fastest teacher measured, so that none waits for us. */
+export const MAX_PROMPTS_AHEAD = 20_000;
+/** The same in bytes, an eighth of the stream that all runs share. */
+export const MAX_BYTES_AHEAD = 128 * 1024 * 1024;
+
+/** Between looks at a run that waits for others. Facts wake it sooner; this bounds how late a deadline is seen. */
+export const IDLE_POLL_MS = 1_000;
+/** Between looks at the counts while submitting waits for answers. */
+export const BACKPRESSURE_POLL_MS = 250;
+/** After a failed step (bus, blob store or pair store away). */
+export const RETRY_STEP_MS = 2_000;
+/** Longer without seeing the run (we or the bus were away), and the silence says nothing about its stage. */
+export const CONTACT_GAP_MS = 60_000;
+/** Prompts of a slice in bytes: they are in memory twice while they are published. */
+export const SUBMIT_SLICE_BYTES = 8 * 1024 * 1024;

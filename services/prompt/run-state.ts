@@ -5,8 +5,17 @@ import { Verdict } from '@understudy/contract';
 import { RunStage, type RunState, RunStateSchema, StageStartSchema } from '@understudy/contract/prompt';
 import type { Task } from '@understudy/task';
 import { expiredReason } from './deadlines.ts';
-import { MAX_BATCHES, MAX_DECLINES_WITHOUT_ANSWER, MAX_OPEN_REPORTS, MIN_FURTHER_BATCH } from './limits.ts';
+import {
+  MAX_BATCHES,
+  MAX_DECLINES_WITHOUT_ANSWER,
+  MAX_OPEN_REPORTS,
+  MAX_OUTSIDE_BATCHES,
+  MIN_FURTHER_BATCH,
+} from './limits.ts';
 import type { BusFact, Command, DeadLetterFact, Run, RunFact, RunTerms } from './run.ts';
+
+/** SHA-256. */
+const PROMPT_ID_BYTES = 32;
 
 /** What a decision depends on beside the run and the fact. */
 export interface Surroundings {
@@ -61,6 +70,12 @@ export function beginRun(given: NewRun, nowMs: number): Run {
   };
 }
 
+/** A run that cannot begin: it is over before it starts, with the reason why. */
+export function refuseRun(given: Omit<NewRun, 'terms'>, reason: string, nowMs: number): Run {
+  const terms = { budgetCalls: 0, budgetUsd: 0, firstBatch: 0, batchGrowth: 0, attemptsMs: 0, trainingMs: 0 };
+  return finish(beginRun({ ...given, terms }, nowMs), Verdict.BROKEN, reason, { nowMs, graceMs: 0 });
+}
+
 export const isFinished = (run: Run): boolean => run.state.stage === RunStage.FINISHED;
 
 /** The run after a fact; the same object where the fact changes nothing. A finished run stays as it is. */
@@ -82,6 +97,9 @@ export function advance(run: Run, fact: RunFact, around: Surroundings): Run {
       return finish(run, Verdict.BROKEN, fact.reason, around);
     case 'cancelled':
       return finish(run, Verdict.CANCELLED, fact.reason, around);
+    case 'resumed':
+      // Nobody watched for a while: what happened meanwhile is still on its way, so the silence does not count.
+      return alive(run, around);
     case 'tick': {
       const reason = expiredReason(run, around);
       return reason === undefined ? run : finish(run, Verdict.BROKEN, reason, around);
@@ -230,13 +248,20 @@ function whySpent({ batches, state, terms }: Run): string {
 }
 
 /** A batch that an outside program closed; ours are known before they are closed. */
-function closedByOthers(run: Run, payload: { batch: number; count: number; seal: boolean }, around: Surroundings): Run {
-  if (!run.ownPrompts || run.batches.some(({ number }) => number === payload.batch)) return run;
+function closedByOthers(
+  run: Run,
+  { batch: number, count, promptIds }: { batch: number; count: number; promptIds: Uint8Array },
+  around: Surroundings,
+): Run {
+  if (!run.ownPrompts || run.batches.some((batch) => batch.number === number)) return run;
+  if (run.batches.length === MAX_OUTSIDE_BATCHES) {
+    const reason = `expected at most ${MAX_OUTSIDE_BATCHES} batches in one run, got more; make them larger`;
+    return finish(run, Verdict.BROKEN, reason, around);
+  }
+  const prompts = count || promptIds.length / PROMPT_ID_BYTES;
   const from = run.batches.at(-1)?.to ?? 0;
-  const to = from + payload.count;
-  const batch = { number: payload.batch, from, to, submitted: payload.count, closed: true };
-  const batches = [...run.batches, batch];
-  const state = { ...run.state, batches: batches.length, submitted: to };
+  const batches = [...run.batches, { number, from, to: from + prompts, submitted: prompts, closed: true }];
+  const state = { ...run.state, batches: batches.length, submitted: from + prompts };
   return alive({ ...run, batches, state }, around);
 }
 

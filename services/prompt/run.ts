@@ -85,6 +85,7 @@ export type RunFact =
   | { type: 'broken'; reason: string }
   | { type: 'cancelled'; reason: string }
   | { type: 'announced'; announcement: Announcement }
+  | { type: 'resumed' }
   | { type: 'tick' };
 
 /** What a run wants done next. All of it may be done twice without harm. */

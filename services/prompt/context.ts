@@ -1,0 +1,21 @@
+import type { PairStoreService } from '@understudy/contract/pair-store';
+import type { ServiceContext } from '@understudy/service/lifecycle';
+import type { RpcClient } from '@understudy/service/rpc/client';
+import type { Config } from './config.ts';
+import type { Journal } from './journal.ts';
+import type { RunStore } from './run-store.ts';
+import type { Runs } from './runs.ts';
+import type { TaskStore } from './task-store.ts';
+
+/** What the parts of this service work with. */
+export interface StepContext extends ServiceContext<Config> {
+  tasks: TaskStore;
+  runStore: RunStore;
+  pairStore: RpcClient<typeof PairStoreService>;
+  journal: Journal;
+}
+
+/** The same with the runs themselves: what handlers and routes get. */
+export interface PromptContext extends StepContext {
+  runs: Runs;
+}

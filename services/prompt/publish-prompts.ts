@@ -1,0 +1,81 @@
+import { Purpose, Source, type TeacherKind } from '@understudy/contract';
+import { traceparentOf, unsampled } from '@understudy/service/telemetry';
+import type { StepContext } from './context.ts';
+import { MAX_BYTES_AHEAD, MAX_PROMPTS_AHEAD, SUBMIT_SLICE_BYTES, SUBMIT_SLICE_PROMPTS } from './limits.ts';
+import type { Batch, Run } from './run.ts';
+import type { SampledPrompt } from './sample.ts';
+
+/** Prompts that are published together. */
+export interface Slice {
+  prompts: SampledPrompt[];
+  bytes: number;
+}
+
+export async function* slicesOf(prompts: AsyncIterable<SampledPrompt>): AsyncGenerator<Slice> {
+  let slice: Slice = { prompts: [], bytes: 0 };
+  for await (const prompt of prompts) {
+    slice.prompts.push(prompt);
+    slice.bytes += prompt.inputJson.length;
+    if (slice.prompts.length < SUBMIT_SLICE_PROMPTS && slice.bytes < SUBMIT_SLICE_BYTES) continue;
+    yield slice;
+    slice = { prompts: [], bytes: 0 };
+  }
+  if (slice.prompts.length > 0) yield slice;
+}
+
+/** True when a slice may follow what already waits on the bus, measured with the slice's own mean size. */
+export function roomAhead(run: Run, slice: Slice): boolean {
+  const ahead = run.state.submitted - run.state.answered - run.state.declined;
+  if (ahead <= 0) return true;
+  const meanBytes = slice.bytes / slice.prompts.length;
+  const limit = Math.min(MAX_PROMPTS_AHEAD, MAX_BYTES_AHEAD / meanBytes);
+  return ahead + slice.prompts.length <= limit;
+}
+
+/** Resolves when the bus has stored every prompt. */
+export async function publishPrompts(
+  context: StepContext,
+  run: Run,
+  batch: Batch,
+  teacher: TeacherKind,
+  prompts: readonly SampledPrompt[],
+): Promise<void> {
+  const { runId, task, taskDigest } = run.state;
+  const quiet = unsampled(run.traceparent);
+  await Promise.all(
+    prompts.map((prompt) =>
+      context.publisher.publish({
+        type: 'prompt.submitted',
+        route: teacher,
+        entity: `${prompt.promptId}:0`,
+        traceparent: isTraced(prompt.promptId, context.config.TRACE_PROMPTS_RATIO)
+          ? ownSpan(context, run, prompt)
+          : quiet,
+        payload: {
+          runId,
+          task,
+          taskDigest,
+          promptId: prompt.promptId,
+          inputJson: prompt.inputJson,
+          purpose: Purpose.LABEL,
+          source: Source.RANDOM,
+          weight: prompt.weight,
+          referenceJson: prompt.referenceJson,
+          batch: batch.number,
+        },
+      }),
+    ),
+  );
+  context.journal.submitted(run, prompts.length);
+}
+
+/** The prompt's id decides, so that a repetition is traced as the first time was. */
+function isTraced(promptId: string, ratio: number): boolean {
+  return Number.parseInt(promptId.slice(0, 8), 16) / 2 ** 32 < ratio;
+}
+
+function ownSpan({ telemetry }: StepContext, run: Run, { promptId }: SampledPrompt): string {
+  const span = telemetry.startSpan('prompt.submitted', run.traceparent, { promptId, runId: run.state.runId });
+  span.end();
+  return traceparentOf(span);
+}

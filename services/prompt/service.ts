@@ -1,0 +1,82 @@
+import { PairStoreService } from '@understudy/contract/pair-store';
+import { PromptService } from '@understudy/contract/prompt';
+import type { ServiceContext, ServiceDefinition, ServiceParts } from '@understudy/service/lifecycle';
+import { createClient } from '@understudy/service/rpc/client';
+import { type RpcService, rpcService } from '@understudy/service/rpc/server';
+import { type Config, config } from './config.ts';
+import type { PromptContext, StepContext } from './context.ts';
+import { Journal } from './journal.ts';
+import { onBatchClosed } from './on-batch-closed.ts';
+import { onMessageDeadLettered } from './on-message-dead-lettered.ts';
+import { onRunFact } from './on-run-fact.ts';
+import { onRunRequested } from './on-run-requested.ts';
+import { applyTask } from './routes/apply-task.ts';
+import { cancelRun } from './routes/cancel-run.ts';
+import { getRun } from './routes/get-run.ts';
+import { getTask } from './routes/get-task.ts';
+import { listRuns } from './routes/list-runs.ts';
+import { listTasks } from './routes/list-tasks.ts';
+import { startRun } from './routes/start-run.ts';
+import { watchRun } from './routes/watch-run.ts';
+import { RunStore } from './run-store.ts';
+import { Runs } from './runs.ts';
+import { TaskStore } from './task-store.ts';
+
+export const definition: ServiceDefinition<Config> = { name: 'prompt', config, create };
+
+async function create(base: ServiceContext<Config>): Promise<ServiceParts> {
+  const step: StepContext = {
+    ...base,
+    tasks: new TaskStore(await base.bus.bucket('tasks'), base.blobs),
+    runStore: new RunStore(await base.bus.bucket('runs')),
+    pairStore: createClient(PairStoreService, { address: base.config.PAIR_STORE_ADDRESS, token: base.rpcToken }),
+    journal: new Journal(base.telemetry),
+  };
+  const context: PromptContext = { ...step, runs: new Runs(step) };
+  return {
+    rpc: [routesOf(context)],
+    consumers: consumersOf(context),
+    start: () => context.runs.resume(),
+    stop: async () => {
+      await context.runs.stop();
+      context.pairStore.close();
+    },
+  };
+}
+
+function routesOf(context: PromptContext): RpcService {
+  return rpcService(PromptService, {
+    applyTask: (request) => applyTask(context, request),
+    getTask: (request) => getTask(context, request),
+    listTasks: () => listTasks(context),
+    startRun: (request, call) => startRun(context, request, call),
+    getRun: (request) => getRun(context, request),
+    listRuns: (request) => listRuns(context, request),
+    watchRun: (request, call) => watchRun(context, request, call),
+    cancelRun: (request) => cancelRun(context, request),
+  });
+}
+
+function consumersOf(context: PromptContext): NonNullable<ServiceParts['consumers']> {
+  return {
+    'prompt-runs': { concurrency: 4, on: { 'run.requested': (event) => onRunRequested(context, event) } },
+    'prompt-facts': {
+      // One at a time keeps the order in which the facts became true; there are few of them.
+      concurrency: 1,
+      on: {
+        'batch.closed': (event) => onBatchClosed(context, event),
+        'pairs.sealed': (event) => onRunFact(context, event),
+        'training.progressed': (event) => onRunFact(context, event),
+        'student.trained': (event) => onRunFact(context, event),
+        'eval.passed': (event) => onRunFact(context, event),
+        'eval.failed': (event) => onRunFact(context, event),
+        'student.promoted': (event) => onRunFact(context, event),
+        'run.cancelled': (event) => onRunFact(context, event),
+      },
+    },
+    'prompt-dead-letters': {
+      concurrency: 4,
+      on: { 'message.dead-lettered': (event) => onMessageDeadLettered(context, event) },
+    },
+  };
+}

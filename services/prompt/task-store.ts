@@ -1,0 +1,66 @@
+import type { KV } from '@nats-io/kv';
+import { BlobError, type BlobStore } from '@understudy/service/blobs/blob-store';
+import { type CompiledTask, compileTask, parseTask, type Task, taskDigest, taskJson } from '@understudy/task';
+import { reach } from './kv.ts';
+import { MAX_COMPILED_TASKS } from './limits.ts';
+
+/**
+ * Tasks: the newest version of each by name in KV, every version by digest in the blob store, where all services find
+ * the one that an event names.
+ */
+export class TaskStore {
+  readonly #kv: KV;
+  readonly #blobs: BlobStore;
+  readonly #compiled = new Map<string, CompiledTask>();
+
+  constructor(kv: KV, blobs: BlobStore) {
+    this.#kv = kv;
+    this.#blobs = blobs;
+  }
+
+  /** Keeps a task; the very same task again makes no new revision. */
+  async apply(task: Task): Promise<{ digest: string; changed: boolean }> {
+    const digest = taskDigest(task);
+    const body = new TextEncoder().encode(taskJson(task));
+    const kept = await this.#blobs.put('tasks', body);
+    if (kept !== digest) throw new Error(`task ${task.name}: the blob store answered ${kept} for ${digest}`);
+    const newest = await this.newest(task.name);
+    if (newest?.digest === digest) return { digest, changed: false };
+    await reach(this.#kv.put(task.name, body));
+    return { digest, changed: true };
+  }
+
+  /** The newest version of a task, or undefined when none of that name was applied. */
+  async newest(name: string): Promise<CompiledTask | undefined> {
+    const entry = await reach(this.#kv.get(name));
+    if (entry === null || entry.operation !== 'PUT') return undefined;
+    return this.#compile(entry.string());
+  }
+
+  /** The version with this digest, or undefined when it was never applied. */
+  async byDigest(digest: string): Promise<CompiledTask | undefined> {
+    const known = this.#compiled.get(digest);
+    if (known !== undefined) return known;
+    try {
+      return this.#compile(new TextDecoder().decode(await this.#blobs.get('tasks', digest)));
+    } catch (error) {
+      if (error instanceof BlobError && error.code === 'not-found') return undefined;
+      throw error;
+    }
+  }
+
+  async names(): Promise<string[]> {
+    const names = await Array.fromAsync(await reach(this.#kv.keys()));
+    return names.sort();
+  }
+
+  #compile(json: string): CompiledTask {
+    const compiled = compileTask(parseTask(json));
+    const known = this.#compiled.get(compiled.digest);
+    if (known !== undefined) return known;
+    const oldest = this.#compiled.keys().next();
+    if (this.#compiled.size >= MAX_COMPILED_TASKS && !oldest.done) this.#compiled.delete(oldest.value);
+    this.#compiled.set(compiled.digest, compiled);
+    return compiled;
+  }
+}
