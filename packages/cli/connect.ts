@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { GenService, GenServiceMethods } from '@bufbuild/protobuf/codegenv2';
-import type { ServiceName } from '@understudy/contract';
+import { type ServiceName, serviceNames } from '@understudy/contract';
 import { DeployerService } from '@understudy/contract/deployer';
 import { EvaluatorService } from '@understudy/contract/evaluator';
 import { PromptService } from '@understudy/contract/prompt';
@@ -16,22 +16,24 @@ export const root = resolve(import.meta.dirname, '../..');
 /** `UNDERSTUDY_DATA`, relative to the repository; `.understudy` in it where absent. */
 export const dataFolder = (): string => resolve(root, process.env.UNDERSTUDY_DATA || '.understudy');
 
-/** Clients of the platform that runs on the data folder; close them at the end. */
+/** Where a platform is. */
+export type Whereabouts = Omit<RunFile, 'supervisor' | 'processes'>;
+
+/** Clients of a platform; close them at the end. */
 export interface Connection extends Disposable {
-  run: RunFile;
+  run: Whereabouts;
   prompt: RpcClient<typeof PromptService>;
   evaluator: RpcClient<typeof EvaluatorService>;
   deployer: RpcClient<typeof DeployerService>;
   studentGateway: RpcClient<typeof StudentGatewayService>;
 }
 
-/** @throws ExitError when no platform was ever started on the data folder */
+/**
+ * Connects to the platform that the environment names (as in `deploy/compose.yaml`), else to the one that runs on the
+ * data folder. @throws ExitError when there is none
+ */
 export const connect = (): Connection => {
-  const folder = dataFolder();
-  const run = readRunFile(folder);
-  if (!run) {
-    throw new ExitError(exitCodes.notRunning, `no platform runs on ${folder}: start one with npm run up`);
-  }
+  const run = process.env.PROMPT_ADDRESS ? fromEnvironment(process.env) : fromDataFolder(dataFolder());
   const token = readFileSync(run.rpcTokenFile, 'utf8').trim();
   const opened: { close(): void }[] = [];
   const client = <S extends GenService<GenServiceMethods>>(service: S, name: ServiceName): RpcClient<S> => {
@@ -51,8 +53,32 @@ export const connect = (): Connection => {
   };
 };
 
-const addressOf = (run: RunFile, name: ServiceName): string => {
+const fromDataFolder = (folder: string): Whereabouts => {
+  const run = readRunFile(folder);
+  if (run) return run;
+  throw new ExitError(exitCodes.notRunning, `no platform runs on ${folder}: start one with npm run up`);
+};
+
+/** `PROMPT_ADDRESS` and its like, as services have them. */
+const fromEnvironment = (env: NodeJS.ProcessEnv): Whereabouts => {
+  const addresses = serviceNames.map((name) => [name, env[`${name.toUpperCase().replaceAll('-', '_')}_ADDRESS`]]);
+  const required = (name: string): string => {
+    const value = env[name];
+    if (value) return value;
+    throw new ExitError(exitCodes.badInput, `${name}: expected a value, because PROMPT_ADDRESS is set; came nothing`);
+  };
+  return {
+    natsUrl: required('NATS_URL'),
+    grpc: Object.fromEntries(addresses.filter(([, address]) => address)),
+    metrics: {},
+    httpUrl: required('HTTP_URL'),
+    rpcTokenFile: required('RPC_TOKEN_FILE'),
+    operatorSeedFile: required('NATS_NKEY_FILE'),
+  };
+};
+
+const addressOf = (run: Whereabouts, name: ServiceName): string => {
   const address = run.grpc[name];
-  if (!address) throw new ExitError(exitCodes.failed, `run.json names no address of ${name}`);
+  if (!address) throw new ExitError(exitCodes.badInput, `the address of ${name} is not known`);
   return address;
 };

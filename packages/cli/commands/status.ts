@@ -18,7 +18,7 @@ export const status = async (output: Output): Promise<void> => {
   const services = await Promise.all(
     Object.entries(run.metrics).map(async ([name, url]) => ({ name, ready: await isReady(url) })),
   );
-  if (services.every(({ ready }) => !ready)) {
+  if (services.length > 0 && services.every(({ ready }) => !ready)) {
     throw new ExitError(exitCodes.notRunning, 'no service answers: the platform was stopped; start it with npm run up');
   }
   const { runs } = await connection.prompt.listRuns({});
@@ -35,13 +35,15 @@ export const status = async (output: Output): Promise<void> => {
   output.answer(answer, () => [
     `clients: ${run.httpUrl}`,
     `bus:     ${run.natsUrl}`,
-    '',
-    ...table([['service', 'state'], ...services.map(({ name, ready }) => [name, ready ? 'ready' : 'not ready'])]),
+    ...(services.length === 0 ? [] : ['', ...serviceTable(services)]),
     '',
     ...(tasks.length === 0 ? ['no task is applied yet: understudy apply FILE'] : taskTable(tasks, deployments)),
     ...(runs.length === 0 ? [] : ['', ...runTable(runs)]),
   ]);
 };
+
+const serviceTable = (services: readonly { name: string; ready: boolean }[]): string[] =>
+  table([['service', 'state'], ...services.map(({ name, ready }) => [name, ready ? 'ready' : 'not ready'])]);
 
 const isReady = async (metricsUrl: string): Promise<boolean> => {
   try {
