@@ -24,6 +24,10 @@ export const reshape = (graph: Graph, value: Value, shape: readonly number[]): V
 export const reduceSum = (graph: Graph, value: Value, axes: readonly number[], keepdims: 0 | 1): Value =>
   graph.node('ReduceSum', [value, ints(graph, axes)], { keepdims });
 
+/** Zeros of a shape, spelled as one repeated scalar, so that a large shape takes no room in the file. */
+export const zerosOf = (graph: Graph, type: ElementType, shape: readonly number[]): Value =>
+  graph.node('Expand', [graph.constant(scalar(type, 0)), ints(graph, shape)]);
+
 /** `value[starts : ends]` along `axis`, in ONNX's terms: negative bounds count from the end. */
 export const slice = (graph: Graph, value: Value, axis: number, start: number, end: number): Value =>
   graph.node('Slice', [value, ints(graph, [start]), ints(graph, [end]), ints(graph, [axis]), ints(graph, [1])]);

@@ -1,8 +1,8 @@
-import { cast, ints, reduceSum, reshape, scalarLike, slice, staticShape, sumTo } from './emit.ts';
+import { cast, ints, reduceSum, reshape, scalarLike, slice, staticShape, sumTo, zerosOf } from './emit.ts';
 import type { Graph, GraphNode, Value } from './graph.ts';
 import { constantInts, inputOf, intAttribute, intsAttribute } from './operators.ts';
 import { normalizeAxis } from './shape.ts';
-import { elementCount, zeros } from './tensor.ts';
+import { elementCount } from './tensor.ts';
 
 /** Emits the gradient for one input; null where the operator has none for it (indices, axes, conditions). */
 export type InputGradient = (() => Value) | null;
@@ -134,7 +134,7 @@ const gather: GradientRule = (graph, node, upstream) => [
     const column = shape.map((_, index) => (index === axis ? count : 1));
     const spread = graph.node('Expand', [reshape(graph, indices, column), ints(graph, shape.with(axis, count))]);
     const updates = reshape(graph, upstream, shape.with(axis, count));
-    const target = graph.constant(zeros(data.type, shape));
+    const target = zerosOf(graph, data.type, shape);
     return graph.node('ScatterElements', [target, spread, updates], { axis, reduction: 'add' });
   },
   null,

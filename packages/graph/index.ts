@@ -1,12 +1,13 @@
 export { differentiate } from './differentiate.ts';
 export { dropoutMask } from './dropout.ts';
-export { cast, ints, reduceSum, reshape, slice } from './emit.ts';
+export { cast, ints, reduceSum, reshape, slice, zerosOf } from './emit.ts';
 export { GraphError, NoGradientError } from './errors.ts';
 export { type Attributes, Graph, type GraphNode, type Value } from './graph.ts';
+export { type ModelRequirements, requirementsOf } from './inspect.ts';
 export { softCrossEntropy } from './loss.ts';
 export { type AdamWOptions, type LinearSchedule, learningRateAt } from './optimizer.ts';
 export { OPSET_VERSION, serialize } from './serialize.ts';
-export { openSession, type SessionOptions, toRuntime } from './session.ts';
+export { openSession, RUNTIME_VERSION, type SessionOptions, toRuntime } from './session.ts';
 export type { Dim, Shape } from './shape.ts';
 export { type ElementType, elementCount, scalar, type TensorValue, tensor, vectorOf, zeros } from './tensor.ts';
 export { initialState, TrainingSession, type TrainingState } from './training-session.ts';

@@ -1,5 +1,8 @@
-import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { env, InferenceSession, Tensor } from 'onnxruntime-node';
 import type { TensorValue } from './tensor.ts';
+
+/** The runtime build; another one may round differently in the last bits. */
+export const RUNTIME_VERSION = `onnxruntime-node ${env.versions.node}`;
 
 /** How a session runs on the CPU. */
 export type SessionOptions = {

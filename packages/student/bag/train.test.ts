@@ -1,0 +1,142 @@
+import { beforeAll, describe, expect, it } from 'vitest';
+import type { CheckpointError } from '../errors.ts';
+import { TrainingError } from '../errors.ts';
+import type { Example } from '../examples.ts';
+import { LABELS, SMALL, smallOptions, smallStudent, smallTask } from '../testing.ts';
+import { type TrainingReport, trainBag } from './train.ts';
+
+/** Keeps every checkpoint that was saved; `load` gives the newest. */
+function memoryStore() {
+  const saved: Uint8Array[] = [];
+  return { saved, load: async () => saved.at(-1), save: async (bytes: Uint8Array) => void saved.push(bytes) };
+}
+
+/** Runs a training until it has saved `count` checkpoints, then stops it as a kill would: nothing more is saved. */
+async function killedAfter(count: number): Promise<ReturnType<typeof memoryStore>> {
+  const store = memoryStore();
+  const killer = new AbortController();
+  const save = async (bytes: Uint8Array): Promise<void> => {
+    await store.save(bytes);
+    if (store.saved.length === count) killer.abort(new Error('killed'));
+  };
+  const training = trainBag(smallOptions({ checkpoints: { ...store, save }, signal: killer.signal }));
+  await expect(training).rejects.toThrow('killed');
+  return store;
+}
+
+describe('a trained student', () => {
+  it('learns the task, and reports how', async () => {
+    const reports: TrainingReport[] = [];
+    const { best, history } = await trainBag(smallOptions({ onProgress: (report) => reports.push(report) }));
+    expect(best.devAgreement).toBeGreaterThan(0.95);
+    expect(history.map(({ epoch }) => epoch)).toEqual([1, 2, 3]);
+    expect(history[2]?.loss).toBeLessThan(history[0]?.loss ?? 0);
+    expect(reports.at(-1)).toMatchObject({ epoch: 3, epochs: 3, step: 288, steps: 288 });
+    expect(reports.at(-1)?.devAgreement).toBe(history.at(-1)?.devAgreement);
+  });
+
+  it('is the same bundle again from the same seed, and another one from another seed', async () => {
+    const [first, again, other] = [await smallStudent(), await smallStudent(), await smallStudent({ seed: 8 })];
+    expect(again.digest).toBe(first.digest);
+    expect(other.digest).not.toBe(first.digest);
+  });
+
+  it('stops when dev has not improved for the patience given', async () => {
+    const hyperparameters = { ...SMALL, epochs: 40, patienceEpochs: 2 };
+    const { history, best } = await trainBag(smallOptions({ hyperparameters }));
+    expect(history.length).toBeLessThan(40);
+    expect(best.epoch).toBeLessThan(history.length);
+  });
+});
+
+describe('a training that was killed', () => {
+  let whole: string;
+  beforeAll(async () => {
+    whole = (await smallStudent()).digest;
+  });
+
+  // Checkpoints are saved when an epoch ends (96, 192 and 288 steps) and every 200 steps, in the middle of the third.
+  it.each([
+    [1, 96],
+    [2, 192],
+    [3, 200],
+  ])('goes on from checkpoint %i, after %i steps, to the same bundle', async (count, after) => {
+    const store = await killedAfter(count);
+    const steps: number[] = [];
+    const resumed = await smallStudent({ checkpoints: store, onProgress: ({ step }) => steps.push(step) });
+    expect(steps[0]).toBe(20 * Math.floor(after / 20) + 20);
+    expect(resumed.digest).toBe(whole);
+  });
+
+  it('does nothing more when it had finished', async () => {
+    const store = memoryStore();
+    await smallStudent({ checkpoints: store });
+    const steps: number[] = [];
+    const again = await smallStudent({ checkpoints: store, onProgress: ({ step }) => steps.push(step) });
+    expect(steps).toEqual([]);
+    expect(again.digest).toBe(whole);
+  });
+
+  const damages: Record<string, (bytes: Uint8Array) => Uint8Array> = {
+    'cut off': (bytes) => bytes.slice(0, bytes.length / 2),
+    'with a flipped bit': (bytes) => bytes.map((byte, i) => (i === bytes.length - 20_000 ? byte ^ 1 : byte)),
+    empty: () => new Uint8Array(),
+  };
+  it.each(Object.entries(damages))('starts over from a checkpoint that is %s', async (_, damage) => {
+    const store = await killedAfter(1);
+    const refusals: CheckpointError[] = [];
+    const resumed = await smallStudent({
+      checkpoints: { save: store.save, load: async () => damage(store.saved.at(-1) as Uint8Array) },
+      onCheckpointRefused: (error) => refusals.push(error),
+    });
+    expect(refusals.map(({ message }) => message)).toEqual(['the checkpoint is damaged']);
+    expect(resumed.digest).toBe(whole);
+  });
+
+  it('does not take the checkpoint of another training', async () => {
+    const store = await killedAfter(1);
+    const refusals: CheckpointError[] = [];
+    await trainBag(smallOptions({ seed: 8, checkpoints: store, onCheckpointRefused: (error) => refusals.push(error) }));
+    expect(refusals[0]?.message).toContain('belongs to training');
+  });
+});
+
+describe('a training is refused', () => {
+  const { train, dev } = smallTask();
+  const one = train[0] as Example;
+  const cases: [string, { train?: Example[]; dev?: Example[] }, string][] = [
+    ['no-examples', { train: [] }, 'no train example'],
+    ['no-examples', { dev: [] }, 'no dev example'],
+    [
+      'one-label',
+      { train: train.filter(({ target }) => (target[1] as number) > 0.5) },
+      'the teacher gave "parcel" for all',
+    ],
+    ['bad-example', { train: [...train, { ...one, target: [0.5, 0.5] }] }, `train example ${train.length}: expected 3`],
+    ['bad-example', { dev: [{ ...one, target: [0.5, 0.5, 0.5] }] }, 'no probabilities that add up to one'],
+    ['bad-example', { dev: [{ ...one, target: [Number.NaN, 0.5, 0.5] }] }, 'no probabilities that add up to one'],
+    ['bad-example', { train: [{ ...one, weight: 0 }] }, 'expected a weight above 0'],
+  ];
+  it.each(cases)('as %s: %o', async (code, change, message) => {
+    const training = trainBag(smallOptions({ train, dev, ...change }));
+    await expect(training).rejects.toMatchObject({ name: 'TrainingError', code });
+    await expect(training).rejects.toThrow(message);
+  });
+
+  it('when the loss is no longer a number', async () => {
+    const training = trainBag(smallOptions({ hyperparameters: { ...SMALL, learningRate: 1e38 } }));
+    await expect(training).rejects.toThrow(TrainingError);
+    await expect(training).rejects.toMatchObject({ code: 'diverged' });
+  });
+
+  it('between two steps when it is aborted', async () => {
+    const signal = AbortSignal.abort(new Error('the run was cancelled'));
+    await expect(trainBag(smallOptions({ signal }))).rejects.toThrow('the run was cancelled');
+  });
+});
+
+it('gives labels the columns that their order says', async () => {
+  const { parameters, labels } = await trainBag(smallOptions());
+  expect(labels).toEqual(LABELS);
+  expect(parameters.bias).toHaveLength(LABELS.length);
+});

@@ -1,0 +1,20 @@
+export type { Files } from './archive.ts';
+export { type ExportedStudent, type ExportOptions, exportBag } from './bag/export.ts';
+export { BAG_DEFAULTS, type BagHyperparameters } from './bag/hyperparameters.ts';
+export { type TrainedBag, type TrainingReport, type TrainOptions, trainBag } from './bag/train.ts';
+export { type Bundle, bundleFiles, openBundle, writeBundle } from './bundle.ts';
+export type { CheckpointStore, EpochResult } from './checkpoint.ts';
+export type { Description, Head, Lineage } from './description.ts';
+export { BundleError, type BundleErrorCode, CheckpointError, TrainingError, type TrainingErrorCode } from './errors.ts';
+export type { Example } from './examples.ts';
+export {
+  type Decision,
+  decide,
+  type Policy,
+  PolicySchema,
+  parsePolicy,
+  policyDigest,
+  policyJson,
+  probabilitiesOf,
+} from './policy.ts';
+export { type Prediction, StudentModel } from './student-model.ts';

@@ -1,0 +1,109 @@
+import { openSession, tensor, toRuntime } from '@understudy/graph';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { BAG_DEFAULTS } from './bag/hyperparameters.ts';
+import { bagInferenceModel, quantizeColumns } from './bag/inference.ts';
+import { initialParameters } from './bag/model.ts';
+import { hashTexts } from './bag/rows.ts';
+import { type Bundle, openBundle } from './bundle.ts';
+import { argmax } from './examples.ts';
+import { openPredictor } from './predictor.ts';
+import { StudentModel } from './student-model.ts';
+import { smallStudent, smallTask } from './testing.ts';
+
+const TEXTS = [
+  '',
+  'a',
+  'the parcel never came',
+  'long '.repeat(2_000),
+  '😀',
+  'my invoice is wrong',
+  'a\ud83d',
+  '<pad>',
+];
+
+describe('a loaded student', () => {
+  let bundle: Bundle;
+  let student: StudentModel;
+  beforeAll(async () => {
+    const { archive, digest } = await smallStudent();
+    bundle = await openBundle(archive, digest);
+    student = await StudentModel.load(bundle, { threads: 1 });
+  });
+  afterAll(() => student.release());
+
+  it('answers as the teacher does', async () => {
+    const { dev } = smallTask();
+    const predictions = await student.predict(dev.map(({ text }) => text));
+    const agreed = dev.filter(({ target }, i) => argmax(predictions[i]?.topic ?? []) === argmax(target));
+    expect(agreed.length / dev.length).toBe(student.description.devAgreement);
+  });
+
+  it('gives each text the same answer alone and among others, in the order of the texts', async () => {
+    const together = await student.predict(TEXTS);
+    for (const [i, text] of TEXTS.entries()) {
+      const [alone] = await student.predict([text]);
+      for (const [label, logit] of (alone?.topic ?? []).entries()) {
+        expect(together[i]?.topic?.[label]).toBeCloseTo(logit, 5);
+      }
+    }
+  });
+
+  it('answers more texts than fit in one call, and none', async () => {
+    const texts = Array.from({ length: 150 }, (_, i) => TEXTS[i % TEXTS.length] as string);
+    const all = await student.predict(texts);
+    expect(all).toHaveLength(150);
+    expect(await student.predict([])).toEqual([]);
+  });
+
+  it('takes a sequence of no tokens at all', async () => {
+    const session = await openSession(bundle.model, { threads: 1 });
+    const none = toRuntime(tensor('int64', [1, 0], new BigInt64Array()));
+    const { logits } = await session.run({ input_ids: none, attention_mask: none });
+    const [empty] = await student.predict(['']);
+    expect(logits?.data).toEqual(empty?.topic);
+    await session.release();
+  });
+});
+
+describe('the finished graph', () => {
+  const shape = { ...BAG_DEFAULTS, rows: 512, width: 6 };
+  const parameters = { ...initialParameters(shape, 3, 1), bias: Float32Array.of(0.5, -0.25, 0) };
+
+  /** Σ rows / √count · head + bias, spelled out in float64. */
+  async function expected(text: string, table: ArrayLike<number>): Promise<number[]> {
+    const { rows } = await hashTexts([text], shape.rows, 1);
+    const bag = Array.from({ length: shape.width }, (_, column) => {
+      const sum = Array.from(rows).reduce((total, row) => total + (table[row * shape.width + column] as number), 0);
+      return sum / Math.sqrt(Math.max(rows.length, 1));
+    });
+    return Array.from(parameters.bias, (bias, label) =>
+      bag.reduce((sum, value, column) => sum + value * (parameters.head[column * 3 + label] as number), bias),
+    );
+  }
+
+  it.each(['float32', 'int8'] as const)(
+    'computes weighted sums of rows, then the head, with a table in %s',
+    async (precision) => {
+      const { integers, scales } = quantizeColumns(parameters.table, shape.width);
+      const rounded = Array.from(integers, (value, i) => value * (scales[i % shape.width] as number));
+      const table = precision === 'int8' ? rounded : parameters.table;
+      const predictor = await openPredictor(bagInferenceModel(shape, parameters, precision, 'y'), 'y', 1);
+      const logits = await predictor.predict(TEXTS);
+      for (const [i, text] of TEXTS.entries()) {
+        for (const [label, logit] of (await expected(text, table)).entries()) {
+          expect(logits[i]?.[label], `${text.slice(0, 20)}, label ${label}`).toBeCloseTo(logit, 3);
+        }
+      }
+      await predictor.release();
+    },
+  );
+
+  it('rounds a table to within half a step of each column', () => {
+    const { integers, scales } = quantizeColumns(parameters.table, shape.width);
+    for (const [i, value] of parameters.table.entries()) {
+      const scale = scales[i % shape.width] as number;
+      expect(Math.abs((integers[i] as number) * scale - value)).toBeLessThanOrEqual(scale * 0.5001);
+    }
+    expect(quantizeColumns(new Float32Array(4), 2).integers).toEqual(new Int8Array(4));
+  });
+});
