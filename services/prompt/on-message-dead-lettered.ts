@@ -1,4 +1,4 @@
-import { consumers, parseCeType } from '@understudy/contract';
+import { type ConsumerName, consumers, parseCeType } from '@understudy/contract';
 import { decodePayload } from '@understudy/service/bus/event';
 import type { Event } from '@understudy/service/bus/settle';
 import { messageOf, RetryableError, TerminalError } from '@understudy/service/errors';
@@ -11,10 +11,12 @@ export async function onMessageDeadLettered(
   context: PromptContext,
   event: Event<'message.dead-lettered'>,
 ): Promise<void> {
-  const { runId } = event.payload;
-  const run = runId === '' ? undefined : await context.runStore.get(runId);
+  const { runId, taskDigest, consumer } = event.payload;
+  // What this service lost itself, others have heard all the same.
+  if (runId === '' || consumers[consumer as ConsumerName]?.service === 'prompt') return;
+  const run = await context.runStore.get(runId);
   const fact = factOf(event);
-  if (run === undefined || fact === undefined) return;
+  if (run === undefined || fact === undefined || run.state.taskDigest !== taskDigest) return;
   const lastChance = event.deliveries >= consumers['prompt-dead-letters'].maxDeliver;
   if (isAhead(run, fact) && !lastChance) {
     throw new RetryableError(`run ${runId} has not reached the stage of the lost ${fact.of} yet`);

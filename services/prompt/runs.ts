@@ -83,12 +83,14 @@ export class Runs {
         if (run === undefined) return;
         const command = commandsOf(run)[0];
         if (command === undefined && isFinished(run)) return;
-        if (command !== undefined) await this.#carryOut(command, run);
+        const step = this.#stepOf(run, follower);
+        if (command !== undefined) await this.#carryOut(command, step);
         else {
-          await look(this.#stepOf(run));
+          await look(step);
           await this.#pause(IDLE_POLL_MS, follower);
         }
       } catch (error) {
+        if (this.#signalOf(follower).aborted) continue;
         this.#context.journal.stepFailed(runId, messageOf(error));
         await this.#pause(RETRY_STEP_MS, follower);
         if (readable) await this.#checkDeadline(runId);
@@ -105,8 +107,7 @@ export class Runs {
     }
   }
 
-  async #carryOut(command: Command, run: Run): Promise<void> {
-    const step = this.#stepOf(run);
+  async #carryOut(command: Command, step: Step): Promise<void> {
     switch (command.type) {
       case 'sample': {
         const turn = this.#sampling.then(() => sample(step));
@@ -122,17 +123,21 @@ export class Runs {
     }
   }
 
-  #stepOf(run: Run): Step {
+  #stepOf(run: Run, follower: Follower): Step {
     return {
       context: this.#context,
       run,
-      signal: this.#stopping.signal,
+      signal: this.#signalOf(follower),
       tell: async (fact) => (await this.tell(run.state.runId, fact)) ?? run,
     };
   }
 
-  async #pause(ms: number, { wake }: Follower): Promise<void> {
-    const signal = AbortSignal.any([wake.signal, this.#stopping.signal]);
-    await sleep(ms, undefined, { signal }).catch(() => {});
+  /** Cut short when the run leaves its stage. */
+  async #pause(ms: number, follower: Follower): Promise<void> {
+    await sleep(ms, undefined, { signal: this.#signalOf(follower) }).catch(() => {});
+  }
+
+  #signalOf({ wake }: Follower): AbortSignal {
+    return AbortSignal.any([wake.signal, this.#stopping.signal]);
   }
 }

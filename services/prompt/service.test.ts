@@ -145,6 +145,8 @@ describe('a run', () => {
     stage.answerer.resume();
     expect(await stage.facts('batch.closed', run.runId)).toEqual([]);
     await expect(client.cancelRun({ runId: 'unknown' })).rejects.toThrow(/no run unknown/);
+    await expect(client.getRun({ runId: 'unknown' })).rejects.toThrow(/no run unknown/);
+    await expect(Array.fromAsync(client.watchRun({ runId: 'unknown' }))).rejects.toThrow(/no run unknown/);
   });
 
   test('waits for answers instead of filling the bus', async () => {
@@ -209,6 +211,23 @@ describe('a run is closed', () => {
       reason: 'trainer-snapshots gave up on pairs.sealed: out of memory',
     });
     await expect.poll(() => stage.facts('run.cancelled', run.runId)).toHaveLength(1);
+  });
+
+  test('but not by facts about another version of its task, nor by what this service itself gave up on', async () => {
+    const run = await started('forged', 50);
+    await runWhen(client, run.runId, ({ answered }) => answered === 50);
+    await stage.publish('pairs.sealed', '1', { ...run, seal: 1, answered: 50 });
+    await stage.publish('student.trained', '1', { ...run, seal: 1, student: { family: 'bag' } });
+    await runWhen(client, run.runId, inStage(RunStage.EVALUATING));
+    const before = await stage.facts('message.dead-lettered', run.runId);
+    const forged = { ...run, taskDigest: 'f'.repeat(64), seal: 1 };
+    await stage.publish('student.trained', 'forged', forged);
+    await stage.publish('eval.failed', 'forged', { ...forged, reason: 'forged' });
+    await expect.poll(() => stage.facts('message.dead-lettered', run.runId)).toHaveLength(before.length + 2);
+    await stage.publish('eval.passed', '1', { ...run, seal: 1, summary: { reportDigest: 'r' } });
+    await stage.publish('student.promoted', '1', { ...run, generation: 1n });
+    const over = await runWhen(client, run.runId, inStage(RunStage.FINISHED));
+    expect(over.verdict).toBe(Verdict.PROMOTED);
   });
 
   test('when the teacher answers nothing', async () => {

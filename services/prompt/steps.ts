@@ -17,17 +17,18 @@ export interface Step {
   run: Run;
   /** Tells the run a fact; resolves with the run after it. */
   tell(fact: RunFact): Promise<Run>;
-  /** Aborted when the service stops; the step is done again by whoever resumes the run. */
+  /** Aborted when the run has left its stage, or the service stops: then whoever resumes the run does the step again. */
   signal: AbortSignal;
 }
 
 /** Draws the run's sample and keeps it, so that nothing after this depends on the sources. */
 export async function sample(step: Step): Promise<void> {
-  const { context, run, tell } = step;
+  const { context, run, tell, signal } = step;
   const compiled = await taskOf(step);
   if (compiled === undefined) return;
   try {
-    const { prompts, ...figures } = await drawSample(compiled, readSources(compiled.task), run.terms.budgetCalls);
+    const records = until(signal, readSources(compiled.task));
+    const { prompts, ...figures } = await drawSample(compiled, records, run.terms.budgetCalls);
     await tell({ type: 'sampled', sample: figures, chunks: await putSample(context.blobs, prompts) });
   } catch (error) {
     if (!(error instanceof SourceError || error instanceof SampleError)) throw error;
@@ -70,12 +71,13 @@ export async function close({ context, run, tell }: Step, batch: Batch): Promise
 
 export async function announce({ context, run, tell }: Step, announcement: Announcement): Promise<void> {
   const { runId, task, taskDigest, verdict, reason } = run.state;
-  const payload = { runId, task, taskDigest, verdict, reason };
+  const about = { runId, task, taskDigest, reason };
   const { traceparent } = run;
   if (announcement === 'run.cancelled') {
-    await context.publisher.publish({ type: announcement, entity: runId, traceparent, payload });
+    await context.publisher.publish({ type: 'run.cancelled', entity: runId, traceparent, payload: about });
   } else {
-    await context.publisher.publish({ type: announcement, entity: runId, traceparent, payload });
+    const payload = { ...about, verdict };
+    await context.publisher.publish({ type: 'run.finished', entity: runId, traceparent, payload });
   }
   await tell({ type: 'announced', announcement });
 }
@@ -97,6 +99,14 @@ async function waitForRoom(step: Step, slice: Slice): Promise<Run> {
     if (!roomAhead(run, slice)) await sleep(BACKPRESSURE_POLL_MS, undefined, { signal: step.signal }).catch(() => {});
   }
   return run;
+}
+
+/** @throws the signal's reason once it is aborted */
+async function* until<T>(signal: AbortSignal, items: AsyncIterable<T>): AsyncGenerator<T> {
+  for await (const item of items) {
+    signal.throwIfAborted();
+    yield item;
+  }
 }
 
 async function taskOf({ context, run, tell }: Step): Promise<CompiledTask | undefined> {
