@@ -27,7 +27,7 @@ export const hear = <T extends EventType>(
     while (!stopped) {
       try {
         const consumer = await bus.js.consumers.get(storeNameOf(bus.naming, events[type].stream), {
-          filter_subjects: [patternOf(bus.naming, type)],
+          filter_subjects: patternOf(bus.naming, type),
           deliver_policy: DeliverPolicy.All,
         });
         const messages = await consumer.consume({ expires: pullExpiresMs, idle_heartbeat: heartbeatMs });

@@ -39,7 +39,7 @@ import type { BusConnection } from './connection.ts';
 export const provision = async (bus: BusConnection, options: { replicas?: number } = {}): Promise<void> => {
   const replicas = options.replicas ?? 1;
   for (const name of streamNames) await provisionStream(bus.jsm, bus.naming, name, replicas);
-  for (const name of Object.keys(consumers) as ConsumerName[]) await provisionConsumer(bus.jsm, bus.naming, name);
+  for (const name of Object.keys(consumers) as ConsumerName[]) await provisionConsumer(bus, name);
   await provisionSweeper(bus.jsm, bus.naming);
   const kvm = new Kvm(bus.js);
   for (const name of Object.keys(buckets) as BucketName[]) {
@@ -89,14 +89,20 @@ const consumerConfig = (naming: Naming, name: ConsumerName): Partial<ConsumerCon
   };
 };
 
-const provisionConsumer = async (jsm: JetStreamManager, naming: Naming, name: ConsumerName) => {
+const provisionConsumer = async ({ nc, jsm, naming }: BusConnection, name: ConsumerName) => {
   const stream = storeNameOf(naming, consumers[name].stream);
-  const { filter_subjects: subjects, ...rest } = consumerConfig(naming, name);
-  const wanted =
-    subjects!.length === 1 ? { ...rest, filter_subject: subjects![0]! } : { ...rest, filter_subjects: subjects! };
+  const { filter_subjects: subjects = [], ...rest } = consumerConfig(naming, name);
+  const wanted = { ...rest, ...filterOf(subjects, nc.info?.version ?? '') };
   const exists = await found(jsm.consumers.info(stream, name));
   const made = exists ? await jsm.consumers.update(stream, name, wanted) : await jsm.consumers.add(stream, wanted);
   requireTaken(`consumer ${name} of ${stream}`, wanted, made.config);
+};
+
+/** Several subjects need server 2.10; on an older one the consumer gets its whole stream, and passes over what it is not for. */
+const filterOf = (subjects: readonly string[], serverVersion: string): Partial<ConsumerConfig> => {
+  if (subjects.length === 1) return { filter_subject: subjects[0]! };
+  const [major = 0, minor = 0] = serverVersion.split('.').map(Number);
+  return major > 2 || (major === 2 && minor >= 10) ? { filter_subjects: [...subjects] } : {};
 };
 
 /** The one durable consumer that no event type has: it reads the server's notices of given-up messages. */

@@ -1,5 +1,5 @@
 import type { JsMsg } from '@nats-io/jetstream';
-import { type ConsumerName, consumers, type EventType, type PayloadOf } from '@understudy/contract';
+import { type ConsumerName, consumerSubjects, consumers, type EventType, type PayloadOf } from '@understudy/contract';
 import { Counter, Histogram } from 'prom-client';
 import { handlerErrorFrom, messageOf, type RetryableError, TerminalError } from '../errors.ts';
 import type { Telemetry } from '../telemetry.ts';
@@ -43,16 +43,24 @@ export class Settler {
   readonly #context: ConsumeContext;
   readonly #name: ConsumerName;
   readonly #metrics: ConsumeMetrics;
+  /** Beginnings of the subjects that this consumer is for. */
+  readonly #subjects: readonly string[];
   #acknowledging: { group: JsMsg[]; confirmed: Promise<void> } | undefined;
 
   constructor(context: ConsumeContext, name: ConsumerName) {
     this.#context = context;
     this.#name = name;
     this.#metrics = metricsOf(context.telemetry);
+    this.#subjects = consumerSubjects(context.bus.naming, name).map((pattern) => pattern.slice(0, -1));
   }
 
   /** Decodes a message and keeps it alive; undefined when it got its ending here. */
   async decode(message: JsMsg, signal: AbortSignal): Promise<Taken | undefined> {
+    // Servers before 2.10 filter by one subject only, and give a consumer of several the whole stream.
+    if (!this.#subjects.some((beginning) => message.subject.startsWith(beginning))) {
+      message.ack();
+      return undefined;
+    }
     try {
       const read = readType(message.headers);
       if (read.kind === 'newer') {
