@@ -8,3 +8,11 @@ export const MAX_FILE_BYTES = 32 * 1024 * 1024;
 export const BINARY_PROBE_BYTES = 8 * 1024;
 /** File names of a folder are held in memory to sort them. */
 export const MAX_FOLDER_FILES = 2_000_000;
+/** MIME parts within parts; forwarded mail nests a few, hostile mail thousands. */
+export const MAX_EMAIL_DEPTH = 64;
+/** Real headers stay under 64 KiB; past this the file is no mail. */
+export const MAX_EMAIL_HEADER_BYTES = 1024 * 1024;
+/** HTML past this is cut: a task reads the beginning, and building its tree takes memory. */
+export const MAX_HTML_CHARACTERS = 1024 * 1024;
+/** Elements within elements; deeper ones are left out, so that no recursion runs out of stack. */
+export const MAX_HTML_DEPTH = 200;

@@ -40,8 +40,10 @@ export interface TeacherReply {
   readonly content: string;
   /** Probability of each of the task's labels, summing to 1 (±1e-6), where the teacher can give it. */
   readonly distribution?: Readonly<Record<string, number>>;
-  /** The model as the server that answered names its version; part of the fingerprint. */
+  /** The model as the server that answered names it; part of the fingerprint. */
   readonly model: string;
+  /** Its version or system fingerprint, where the server reports one; part of the fingerprint. */
+  readonly version?: string;
   readonly usage: TeacherUsage;
 }
 
