@@ -27,8 +27,6 @@ export const MAX_ACTIVE_RUNS = 32;
 export const MAX_LISTED_RUNS = 1_000;
 /** Versions of tasks kept compiled. */
 export const MAX_COMPILED_TASKS = 64;
-/** Tries to change a run that others change too; each loses only to a change that won. */
-export const MAX_CAS_ATTEMPTS = 50;
 
 /** Prompts published before the next look at the run: two round trips' worth, a tenth of a second of work. */
 export const SUBMIT_SLICE_PROMPTS = 2_000;

@@ -2,9 +2,8 @@ import { fromJson, type JsonValue, toJson } from '@bufbuild/protobuf';
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import type { KV } from '@nats-io/kv';
 import { RunStateSchema } from '@understudy/contract/prompt';
-import { RetryableError } from '@understudy/service/errors';
-import { isConflict, reach } from './kv.ts';
-import { MAX_CAS_ATTEMPTS } from './limits.ts';
+import { compareAndSet, readKey } from '@understudy/service/bus/compare-and-set';
+import { reach } from './kv.ts';
 import type { Run } from './run.ts';
 import { isFinished } from './run-state.ts';
 
@@ -21,46 +20,38 @@ export class RunStore {
   }
 
   async get(runId: string): Promise<Run | undefined> {
-    return (await this.#entry(runId))?.run;
+    const text = isRunId(runId) ? await readKey(this.#kv, runId) : undefined;
+    return text === undefined ? undefined : decodeRun(text);
   }
 
   /** Keeps a new run; the one that is there already where its id is taken. */
-  async create(run: Run): Promise<{ run: Run; created: boolean }> {
-    try {
-      await reach(this.#kv.create(run.state.runId, encodeRun(run)));
-      return { run, created: true };
-    } catch (error) {
-      const taken = await this.get(run.state.runId);
-      if (taken === undefined || !isConflict(error)) throw error;
-      return { run: taken, created: false };
-    }
+  create(run: Run): Promise<{ run: Run; created: boolean }> {
+    return compareAndSet<{ run: Run; created: boolean }>(this.#kv, run.state.runId, (taken) =>
+      taken === undefined
+        ? { write: encodeRun(run), result: { run, created: true } }
+        : { result: { run: decodeRun(taken), created: false } },
+    );
   }
 
   /**
    * Changes a run; a change that returns the run it was given writes nothing. Undefined for an unknown run.
-   * @throws RetryableError when others keep changing it
+   * @throws RetryableError when others keep changing it, or the bus does not answer
    */
   async update(runId: string, change: (run: Run) => Run): Promise<{ before: Run; after: Run } | undefined> {
-    for (let attempt = 0; attempt < MAX_CAS_ATTEMPTS; attempt += 1) {
-      const entry = await this.#entry(runId);
-      if (entry === undefined) return undefined;
-      const after = change(entry.run);
-      if (after === entry.run) return { before: entry.run, after };
-      try {
-        await reach(this.#kv.update(runId, encodeRun(after), entry.revision));
-        return { before: entry.run, after };
-      } catch (error) {
-        if (!isConflict(error)) throw error;
-      }
-    }
-    throw new RetryableError(`run ${runId}: others changed it ${MAX_CAS_ATTEMPTS} times in a row`);
+    if (!isRunId(runId)) return undefined;
+    return compareAndSet(this.#kv, runId, (current) => {
+      if (current === undefined) return { result: undefined };
+      const before = decodeRun(current);
+      const after = change(before);
+      return after === before ? { result: { before, after } } : { write: encodeRun(after), result: { before, after } };
+    });
   }
 
   /** All runs, newest first. */
   async list(): Promise<Run[]> {
     const runs: Run[] = [];
     for await (const entry of await reach(this.#kv.history())) {
-      if (entry.operation === 'PUT') runs.push(decodeRun(entry.value));
+      if (entry.operation === 'PUT') runs.push(decodeRun(entry.string()));
     }
     return runs.sort((a, b) => startedMs(b) - startedMs(a));
   }
@@ -74,7 +65,7 @@ export class RunStore {
     try {
       for await (const entry of entries) {
         if (entry.operation !== 'PUT') return;
-        const run = decodeRun(entry.value);
+        const run = decodeRun(entry.string());
         yield run;
         if (isFinished(run)) return;
       }
@@ -83,21 +74,14 @@ export class RunStore {
       entries.stop();
     }
   }
-
-  async #entry(runId: string): Promise<{ run: Run; revision: number } | undefined> {
-    if (!isRunId(runId)) return undefined;
-    const entry = await reach(this.#kv.get(runId));
-    if (entry === null || entry.operation !== 'PUT') return undefined;
-    return { run: decodeRun(entry.value), revision: entry.revision };
-  }
 }
 
 export function encodeRun(run: Run): string {
   return JSON.stringify({ ...run, state: toJson(RunStateSchema, run.state) });
 }
 
-export function decodeRun(bytes: Uint8Array): Run {
-  const stored = JSON.parse(new TextDecoder().decode(bytes)) as Omit<Run, 'state'> & { state: JsonValue };
+export function decodeRun(json: string): Run {
+  const stored = JSON.parse(json) as Omit<Run, 'state'> & { state: JsonValue };
   return { ...stored, state: fromJson(RunStateSchema, stored.state, { ignoreUnknownFields: true }) };
 }
 

@@ -1,8 +1,12 @@
 import type { KV } from '@nats-io/kv';
 import { BlobError, type BlobStore } from '@understudy/service/blobs/blob-store';
+import { compareAndSet, readKey } from '@understudy/service/bus/compare-and-set';
 import { type CompiledTask, compileTask, parseTask, type Task, taskDigest, taskJson } from '@understudy/task';
 import { reach } from './kv.ts';
 import { MAX_COMPILED_TASKS } from './limits.ts';
+
+/** Anything else is no key of the bucket. */
+const isTaskName = (text: string): boolean => /^[a-z0-9-]{1,48}$/.test(text);
 
 /**
  * Tasks: the newest version of each by name in KV, every version by digest in the blob store, where all services find
@@ -21,20 +25,20 @@ export class TaskStore {
   /** Keeps a task; the very same task again makes no new revision. */
   async apply(task: Task): Promise<{ digest: string; changed: boolean }> {
     const digest = taskDigest(task);
-    const body = new TextEncoder().encode(taskJson(task));
-    const kept = await this.#blobs.put('tasks', body);
+    const body = taskJson(task);
+    const kept = await this.#blobs.put('tasks', new TextEncoder().encode(body));
     if (kept !== digest) throw new Error(`task ${task.name}: the blob store answered ${kept} for ${digest}`);
-    const newest = await this.newest(task.name);
-    if (newest?.digest === digest) return { digest, changed: false };
-    await reach(this.#kv.put(task.name, body));
-    return { digest, changed: true };
+    const changed = await compareAndSet(this.#kv, task.name, (current) =>
+      current === body ? { result: false } : { write: body, result: true },
+    );
+    return { digest, changed };
   }
 
   /** The newest version of a task, or undefined when none of that name was applied. */
   async newest(name: string): Promise<CompiledTask | undefined> {
-    const entry = await reach(this.#kv.get(name));
-    if (entry === null || entry.operation !== 'PUT') return undefined;
-    return this.#compile(entry.string());
+    if (!isTaskName(name)) return undefined;
+    const json = await readKey(this.#kv, name);
+    return json === undefined ? undefined : this.#compile(json);
   }
 
   /** The version with this digest, or undefined when it was never applied. */
