@@ -10,6 +10,9 @@ export const count = (value: number): string => whole.format(value);
 /** A share 0..1 as `93.4%`. */
 export const percent = (share: number): string => `${(share * 100).toFixed(1)}%`;
 
+/** A lower bound 0..1, rounded down: what is printed is proven too. */
+export const percentAtLeast = (share: number): string => `${(Math.floor(share * 1_000) / 10).toFixed(1)}%`;
+
 /** Millionths of a US dollar as `$0.0123`. */
 export const dollars = (microUsd: bigint): string => {
   const usd = Number(microUsd) / 1_000_000;
@@ -20,8 +23,9 @@ export const dollars = (microUsd: bigint): string => {
 export const milliseconds = (ms: number): string => {
   if (ms < 1) return `${Math.round(ms * 1_000)} µs`;
   if (ms < 1_000) return `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`;
-  const seconds = ms / 1_000;
-  return seconds < 60 ? `${seconds.toFixed(1)} s` : `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
+  if (ms < 59_950) return `${(ms / 1_000).toFixed(1)} s`;
+  const seconds = Math.round(ms / 1_000);
+  return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
 };
 
 /** `2.1 MB`, in powers of ten. */

@@ -4,58 +4,80 @@ import { Verdict } from '@understudy/contract';
 import { RunStage, type RunState, RunStateSchema } from '@understudy/contract/prompt';
 import type { Task } from '@understudy/task';
 import type { Connection } from './connect.ts';
-import { between, bytes, count, dollars, milliseconds, percent } from './format.ts';
+import { type Evaluation, parseEvaluation } from './evaluation.ts';
+import { between, bytes, count, dollars, milliseconds, percent, percentAtLeast } from './format.ts';
 import { type Output, table } from './output.ts';
 import { stages } from './run-progress.ts';
+import { teacherSizeBytes } from './teacher-size.ts';
 
 /** Prints the verdict with all that led to it, and what to do next. */
 export const printReport = async (connection: Connection, run: RunState, task: Task, output: Output): Promise<void> => {
   const reportDigest = run.evaluation?.reportDigest;
   const answer = reportDigest ? await connection.evaluator.getReport({ reportDigest }) : undefined;
-  const report: unknown = answer ? JSON.parse(answer.reportJson) : undefined;
-  const json = { run: toJson(RunStateSchema, run), report };
-  output.answer(json, () => ['', ...reportLines(run, task), ...nextSteps(run, task, connection.run.httpUrl)]);
+  const json = {
+    run: toJson(RunStateSchema, run),
+    report: answer ? (JSON.parse(answer.reportJson) as unknown) : null,
+    teacherSizeBytes: teacherSizeBytes(task.teacher) ?? null,
+    httpUrl: connection.run.httpUrl,
+  };
+  output.answer(json, () => {
+    const evaluation = answer && parseEvaluation(answer.reportJson);
+    return ['', ...table(reportRows(run, task, evaluation)), ...nextSteps(run, task, connection.run.httpUrl)];
+  });
 };
 
-/** The report as lines. */
-export const reportLines = (run: RunState, task: Task): string[] => [
-  ...table([
-    ['verdict', `${Verdict[run.verdict].toLowerCase()}${run.reason === '' ? '' : `: ${run.reason}`}`],
-    ...agreementRows(run, task),
-    ...studentRows(run),
-    ['prompts', promptsText(run)],
-    ['spent', `${dollars(run.spentMicroUsd)} for ${count(run.teacherCalls)} calls to the teacher`],
-    ['time', timeText(run)],
-  ]),
+/** The report as rows of a name and what is known. */
+export const reportRows = (run: RunState, task: Task, evaluation: Evaluation | undefined): string[][] => [
+  ['verdict', `${Verdict[run.verdict].toLowerCase()}${run.reason === '' ? '' : `: ${run.reason}`}`],
+  ...(evaluation ? [...agreementRows(evaluation, task), ...costRows(evaluation, task)] : []),
+  ['prompts', promptsText(run)],
+  ['spent', `${dollars(run.spentMicroUsd)} for ${count(run.teacherCalls)} calls to the teacher`],
+  ['time', timeText(run)],
+  ...run.badRecordDetails.map((detail, index) => [index === 0 ? 'bad records' : '', detail]),
 ];
 
-const agreementRows = ({ evaluation }: RunState, { goal }: Task): string[][] => {
-  if (!evaluation) return [];
-  const { selectiveAgreement, selectiveAgreementLowerBound, coverage, coverageLowerBound } = evaluation;
-  const confidence = `with ${percent(goal.confidence)} confidence`;
+const share = (value: number | null): string => (value === null ? 'none' : percent(value));
+
+const agreementRows = ({ test }: Evaluation, { goal }: Task): string[][] => {
+  if (!test) return [];
+  const { selectiveAgreement, coverage, accuracy } = test;
   return [
     [
       'agreement',
-      `${percent(selectiveAgreement)} where the student answers; at least ${percent(selectiveAgreementLowerBound)} ${confidence} (goal ${percent(goal.agreement)})`,
+      `${share(selectiveAgreement.value)} where the student answers, at least ${percentAtLeast(selectiveAgreement.lowerBound)} with ${percent(goal.confidence)} confidence (goal: ${percent(goal.agreement)})`,
     ],
     [
       'coverage',
-      `${percent(coverage)} of requests; at least ${percent(coverageLowerBound)} (goal ${percent(goal.coverage)})`,
+      `${share(coverage.value)} of requests, at least ${percentAtLeast(coverage.lowerBound)} (goal: ${percent(goal.coverage)})`,
     ],
-    ['delivered', `${percent(evaluation.deliveredAgreement)} with the teacher answering the rest`],
-    ['tested on', `${count(evaluation.testPairs)} pairs never trained on, look ${evaluation.look} of this task`],
+    ['delivered', `${percent(test.deliveredAgreement)} agreement with the teacher answering the rest`],
+    ['tested on', `${count(test.pairs)} pairs that training never saw, in look ${test.look} of this task`],
+    ...(accuracy
+      ? [
+          [
+            'accuracy',
+            `teacher ${percent(accuracy.teacher)}, student ${percent(accuracy.student)}, both as delivered ${percent(accuracy.delivered)}, against the truth that ${count(accuracy.pairs)} of them have`,
+          ],
+        ]
+      : []),
   ];
 };
 
-const studentRows = (run: RunState): string[][] => {
-  const { student, evaluation, teacherMedianLatencyMs } = run;
+const costRows = ({ student, costs }: Evaluation, { teacher }: Task): string[][] => {
+  const teacherSize = teacherSizeBytes(teacher);
+  const ratio = (larger: number, smaller: number) => (smaller > 0 ? `, ${(larger / smaller).toFixed(1)} times` : '');
   return [
-    ...(student ? [['student', `${student.family}, ${bytes(Number(student.sizeBytes))}`]] : []),
-    ...(evaluation
+    [
+      'size',
+      teacherSize === undefined
+        ? `student ${bytes(student.sizeBytes)} (${student.family})`
+        : `student ${bytes(student.sizeBytes)} (${student.family}), teacher ${bytes(teacherSize)}${ratio(teacherSize, student.sizeBytes)}`,
+    ],
+    ...(costs
       ? [
           [
             'latency',
-            `student ${milliseconds(evaluation.studentMedianLatencyMs)}, teacher ${milliseconds(teacherMedianLatencyMs)} (medians)`,
+            `student ${milliseconds(costs.student.medianLatencyMs)}, teacher ${milliseconds(costs.teacher.medianLatencyMs)}${ratio(costs.teacher.medianLatencyMs, costs.student.medianLatencyMs)} (medians)`,
           ],
         ]
       : []),
@@ -64,15 +86,19 @@ const studentRows = (run: RunState): string[][] => {
 
 const promptsText = (run: RunState): string =>
   [
-    `${count(run.answered)} answered`,
-    ...(run.cached > 0 ? [`${count(run.cached)} of them from the store`] : []),
-    ...(run.declined > 0 ? [`${count(run.declined)} declined`] : []),
+    `${count(run.answered)} answered${run.cached > 0 ? `, ${count(run.cached)} of them from the store` : ''}`,
+    ...(run.declined > 0 ? [`${count(run.declined)} declined (${declinesText(run)})`] : []),
     ...(run.snapshot
       ? [
-          `${count(run.snapshot.trainPairs)} train, ${count(run.snapshot.devPairs)} dev, ${count(run.snapshot.testPairs)} test`,
+          `${count(run.snapshot.trainPairs)} train, ${count(run.snapshot.devPairs)} dev, ${count(run.snapshot.testPairs)} test pairs`,
         ]
       : []),
   ].join('; ');
+
+const declinesText = ({ declinesByReason }: RunState): string =>
+  Object.entries(declinesByReason)
+    .map(([reason, declines]) => `${reason.toLowerCase()} ${count(declines)}`)
+    .join(', ');
 
 const timeText = (run: RunState): string => {
   const parts = run.stages.flatMap(({ stage, at }, index) => {

@@ -1,6 +1,6 @@
 /** What a run's state says, stage by stage. Pure: the displays only print it. */
 import { RunStage, type RunState } from '@understudy/contract/prompt';
-import { count, dollars, percent } from './format.ts';
+import { count, dollars, percent, percentAtLeast } from './format.ts';
 
 /** Stages in the order of a run, with their names on the display. */
 export const stages = [
@@ -70,7 +70,7 @@ const trainingDetails = ({ training }: RunState): string => {
 const evaluationDetails = ({ evaluation }: RunState): string => {
   if (!evaluation) return '';
   const { selectiveAgreement, selectiveAgreementLowerBound, coverage } = evaluation;
-  return `agreement ${percent(selectiveAgreement)} (at least ${percent(selectiveAgreementLowerBound)}) at ${percent(coverage)} coverage`;
+  return `agreement ${percent(selectiveAgreement)} (at least ${percentAtLeast(selectiveAgreementLowerBound)}) at ${percent(coverage)} coverage`;
 };
 
 /** How fast answers come, from the states seen so far. */

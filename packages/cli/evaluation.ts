@@ -1,0 +1,41 @@
+/** The parts of an evaluation report that the command line shows; the rest of it is the evaluator's. */
+import { z } from 'zod';
+
+const share = z.number();
+
+const Evaluation = z.object({
+  test: z
+    .object({
+      selectiveAgreement: z.object({ value: share.nullable(), lowerBound: share }),
+      coverage: z.object({ value: share.nullable(), lowerBound: share }),
+      deliveredAgreement: share,
+      overallAgreement: share,
+      pairs: z.int(),
+      look: z.int(),
+      /** Against the source's own truth, where it has one. */
+      accuracy: z
+        .object({
+          pairs: z.int(),
+          teacher: share,
+          student: share,
+          selectiveStudent: share.nullable(),
+          selectiveTeacher: share.nullable(),
+          delivered: share,
+        })
+        .nullable(),
+    })
+    .nullable(),
+  costs: z
+    .object({
+      teacher: z.object({ medianLatencyMs: z.number() }),
+      student: z.object({ medianLatencyMs: z.number() }),
+    })
+    .nullable(),
+  student: z.object({ sizeBytes: z.int(), family: z.string() }),
+  verdict: z.object({ morePairs: z.int() }),
+});
+
+export type Evaluation = z.infer<typeof Evaluation>;
+
+/** @throws when the report lacks what is shown: the evaluator is of another version */
+export const parseEvaluation = (reportJson: string): Evaluation => Evaluation.parse(JSON.parse(reportJson));

@@ -1,0 +1,115 @@
+import { create } from '@bufbuild/protobuf';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { Verdict } from '@understudy/contract';
+import { RunStage, RunStateSchema } from '@understudy/contract/prompt';
+import { parseTask } from '@understudy/task';
+import { expect, test } from 'vitest';
+import { parseEvaluation } from './evaluation.ts';
+import { bytes, dollars, milliseconds, percent, percentAtLeast } from './format.ts';
+import { reportRows } from './report.ts';
+import { AnswerRate, stageLine } from './run-progress.ts';
+
+const task = parseTask(
+  JSON.stringify({
+    name: 'triage',
+    input: { fields: ['text'] },
+    prompt: { instructions: 'Sort.', template: '{{text}}', maxCharacters: 200 },
+    output: {
+      schema: {
+        type: 'object',
+        properties: { label: { enum: ['a', 'b'] } },
+        required: ['label'],
+        additionalProperties: false,
+      },
+    },
+    teacher: { kind: 'nats', subject: 'models.triage', model: 'm' },
+    sources: [{ kind: 'lines', path: '/data/lines.txt' }],
+    budget: { calls: 100, usd: 1 },
+    goal: { agreement: 0.92, coverage: 0.8 },
+  }),
+);
+
+const evaluation = {
+  test: {
+    selectiveAgreement: { value: 0.951, lowerBound: 0.934 },
+    coverage: { value: 0.88, lowerBound: 0.861 },
+    deliveredAgreement: 0.957,
+    overallAgreement: 0.91,
+    pairs: 1_000,
+    look: 1,
+    accuracy: {
+      pairs: 900,
+      teacher: 0.9,
+      student: 0.85,
+      selectiveStudent: 0.9,
+      selectiveTeacher: 0.92,
+      delivered: 0.88,
+    },
+  },
+  costs: { teacher: { medianLatencyMs: 120 }, student: { medianLatencyMs: 0.24 } },
+  student: { sizeBytes: 2_100_000, family: 'bag' },
+  verdict: { morePairs: 0 },
+};
+
+const run = create(RunStateSchema, {
+  runId: 'r1',
+  task: 'triage',
+  stage: RunStage.FINISHED,
+  verdict: Verdict.PROMOTED,
+  answered: 5_000,
+  submitted: 5_001,
+  declined: 1,
+  cached: 40,
+  declinesByReason: { INVALID_ANSWER: 1 },
+  spentMicroUsd: 1_250_000n,
+  teacherCalls: 4_980,
+  startedAt: timestampFromMs(0),
+  finishedAt: timestampFromMs(95_000),
+  stages: [
+    { stage: RunStage.LABELLING, at: timestampFromMs(0) },
+    { stage: RunStage.TRAINING, at: timestampFromMs(60_000) },
+    { stage: RunStage.FINISHED, at: timestampFromMs(95_000) },
+  ],
+});
+
+test('the report says what was proven, what it cost and how long it took', () => {
+  const rows = Object.fromEntries(reportRows(run, task, parseEvaluation(JSON.stringify(evaluation))));
+  expect(rows.agreement).toBe('95.1% where the student answers, at least 93.4% with 95.0% confidence (goal: 92.0%)');
+  expect(rows.coverage).toBe('88.0% of requests, at least 86.1% (goal: 80.0%)');
+  expect(rows.accuracy).toContain('teacher 90.0%, student 85.0%');
+  expect(rows.latency).toBe('student 240 µs, teacher 120 ms, 500.0 times (medians)');
+  expect(rows.spent).toBe('$1.25 for 4,980 calls to the teacher');
+  expect(rows.prompts).toBe('5,000 answered, 40 of them from the store; 1 declined (invalid_answer 1)');
+  expect(rows.time).toBe('1 min 35 s (ask the teacher 1 min 0 s, train the student 35.0 s)');
+});
+
+test('a run that never came to an evaluation has a report too', () => {
+  const broken = create(RunStateSchema, { ...run, verdict: Verdict.BROKEN, reason: 'no answer for 15 min' });
+  const rows = Object.fromEntries(reportRows(broken, task, undefined));
+  expect(rows.verdict).toBe('broken: no answer for 15 min');
+  expect(rows.agreement).toBeUndefined();
+});
+
+test('stages say how far they are', () => {
+  const labelling = create(RunStateSchema, { ...run, stage: RunStage.LABELLING });
+  expect(stageLine(RunStage.LABELLING, labelling, 104.4)).toBe(
+    'ask the teacher: 5,000 of 5,001 answered, 1 declined, 40 from the store, $1.25 spent, 104/s',
+  );
+  const rate = new AnswerRate();
+  expect(rate.update(labelling, 0)).toBeUndefined();
+  expect(rate.update(create(RunStateSchema, { ...labelling, answered: 5_300 }), 3_000)).toBe(100);
+});
+
+test('figures read well at every size', () => {
+  expect([0.02, 3.21, 45.6, 12_345, 125_000].map(milliseconds)).toEqual([
+    '20 µs',
+    '3.2 ms',
+    '46 ms',
+    '12.3 s',
+    '2 min 5 s',
+  ]);
+  expect([999, 1_500, 27_900_000, 25_000_000_000].map(bytes)).toEqual(['999 B', '1.5 kB', '27.9 MB', '25.0 GB']);
+  expect([0n, 1_234n, 12_345_678n].map(dollars)).toEqual(['$0.00', '$0.0012', '$12.35']);
+  expect([percent(0.9337), percentAtLeast(0.9199), percentAtLeast(1)]).toEqual(['93.4%', '91.9%', '100.0%']);
+  expect([59_960, 119_700].map(milliseconds)).toEqual(['1 min 0 s', '2 min 0 s']);
+});
