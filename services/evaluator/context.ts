@@ -1,0 +1,17 @@
+import type { PairStoreService } from '@understudy/contract/pair-store';
+import type { ServiceContext } from '@understudy/service/lifecycle';
+import type { RpcClient } from '@understudy/service/rpc/client';
+import type { CancelledRuns } from './cancelled-runs.ts';
+import type { Config } from './config.ts';
+import type { Journal } from './journal.ts';
+import type { Looks } from './looks.ts';
+import type { ReportIndex } from './report-index.ts';
+
+/** What the parts of this service work with. */
+export interface EvaluatorContext extends ServiceContext<Config> {
+  pairStore: RpcClient<typeof PairStoreService>;
+  looks: Looks;
+  reports: ReportIndex;
+  cancelled: CancelledRuns;
+  journal: Journal;
+}

@@ -1,0 +1,146 @@
+import { cpus } from 'node:os';
+import type { BlobStore } from '@understudy/service/blobs/blob-store';
+import { type Policy, policyJson, type StudentModel } from '@understudy/student';
+import type { CompiledTask } from '@understudy/task';
+import { answersOf, logitsOf, singleLatencies } from './answers.ts';
+import { gatesOf, hopelessVerdict, verdictOf } from './gate.ts';
+import type { Looks } from './looks.ts';
+import { measureCosts, measureTest } from './measure.ts';
+import type { JudgedPair } from './pairs.ts';
+import type { DevReport, Report } from './report.ts';
+import { fitTemperature, negativeLogLikelihood, reliability } from './statistics/calibration.ts';
+import { furtherPairs } from './statistics/estimate.ts';
+import { levelOfLook } from './statistics/level.ts';
+import { type Ranking, rankByConfidence } from './statistics/ranking.ts';
+import { chooseThreshold } from './statistics/threshold.ts';
+import type { Turn } from './turn.ts';
+
+export interface Judged {
+  turn: Turn;
+  task: CompiledTask;
+  student: StudentModel;
+  dev: readonly JudgedPair[];
+  test: readonly JudgedPair[];
+  looks: Looks;
+  blobs: BlobStore;
+}
+
+/** A policy with what dev said when it was chosen. */
+interface Choice {
+  policy: Policy;
+  dev: DevReport;
+  ranking: Ranking;
+}
+
+/**
+ * Judges a student: temperature and threshold on dev, then one look at test. Where no look could end well, none is
+ * made. Gives a report in every case; only what is not the student's fault (bus, blobs) throws.
+ */
+export async function evaluate(judged: Judged): Promise<Report> {
+  const started = performance.now();
+  const { turn, task, looks } = judged;
+  const { goal } = task.task;
+  const facts = {
+    version: 1 as const,
+    task: turn.task,
+    taskDigest: turn.taskDigest,
+    runId: turn.runId,
+    seal: turn.seal,
+    snapshot: turn.snapshot,
+    student: turn.student,
+    goal,
+  };
+  const level = levelOfLook(1 - goal.confidence, await looks.expected(turn));
+  const findings = hopeless(judged, level) ?? (await look(judged));
+  return {
+    ...facts,
+    ...findings,
+    evaluatedAt: new Date().toISOString(),
+    evaluationMs: performance.now() - started,
+    machine: cpus()[0]?.model ?? 'unknown',
+  };
+}
+
+type Findings = Pick<Report, 'policy' | 'dev' | 'test' | 'costs' | 'gates' | 'verdict'>;
+
+function hopeless({ turn, task, dev, test }: Judged, level: number): Findings | undefined {
+  const verdict = hopelessVerdict({
+    devPairs: dev.length,
+    devLabels: [...new Set(dev.map(({ label }) => label))].map((label) => task.output.labels[label]!),
+    testPairs: test.length,
+    pairs: turn.snapshot.trainPairs + dev.length + test.length,
+    shares: task.task.splits,
+    goal: task.task.goal,
+    level,
+  });
+  return verdict && { policy: null, dev: null, test: null, costs: null, gates: [], verdict };
+}
+
+async function look(judged: Judged): Promise<Findings> {
+  const { turn, task, student, test, looks, blobs } = judged;
+  const { goal } = task.task;
+  const alpha = 1 - goal.confidence;
+  // Recorded before the student sees the test pairs: from here on this look is spent.
+  const claimed = await looks.claim(
+    turn,
+    test.map(({ promptId }) => promptId),
+  );
+  const level = levelOfLook(alpha, claimed.look);
+  const { policy, dev, ranking } = await choose(judged, level);
+  const policyDigest = await blobs.put('policies', new TextEncoder().encode(policyJson(policy)));
+  const answers = answersOf(test, await logitsOf(student, test, policy.field), policy);
+  const measured = measureTest(answers, { labels: policy.labels, goalAgreement: goal.agreement, level, ...claimed });
+  const costs = measureCosts(answers, await singleLatencies(student, test));
+  const gates = gatesOf(measured, costs, turn.student.sizeBytes, goal);
+  const further = () =>
+    furtherPairs({
+      dev: ranking,
+      goal,
+      pairs: turn.snapshot.trainPairs + judged.dev.length + test.length,
+      testPairs: test.length,
+      level: levelOfLook(alpha, claimed.look + 1),
+    });
+  return {
+    policy: { digest: policyDigest, temperature: policy.temperature, threshold: policy.threshold },
+    dev,
+    test: measured,
+    costs,
+    gates,
+    verdict: verdictOf(gates, measured, further),
+  };
+}
+
+/** Temperature, then threshold; both from dev alone. */
+async function choose({ turn, task, student, dev, test }: Judged, level: number): Promise<Choice> {
+  const { field, labels } = task.output;
+  const logits = await logitsOf(student, dev, field);
+  const given = dev.map(({ label }) => label);
+  const temperature = fitTemperature(logits, given);
+  const uncovered: Policy = {
+    version: 1,
+    studentDigest: turn.student.digest,
+    field,
+    labels: [...labels],
+    temperature,
+    threshold: 0,
+  };
+  const answers = answersOf(dev, logits, uncovered);
+  const confidences = answers.map(({ confidence }) => confidence);
+  const agrees = answers.map((answer) => answer.agrees);
+  const ranking = rankByConfidence(confidences, agrees);
+  const choice = chooseThreshold({ dev: ranking, goal: task.task.goal, testPairs: test.length, level });
+  const report = {
+    pairs: dev.length,
+    agreement: ranking.agreeing(dev.length) / dev.length,
+    negativeLogLikelihood: {
+      uncalibrated: negativeLogLikelihood(logits, given, 1),
+      calibrated: negativeLogLikelihood(logits, given, temperature),
+    },
+    calibration: reliability(confidences, agrees),
+    covered: choice.devCovered,
+    agreeing: choice.devAgreeing,
+    agreementMargin: choice.agreementMargin,
+    coverageMargin: choice.coverageMargin,
+  };
+  return { policy: { ...uncovered, threshold: choice.threshold }, dev: report, ranking };
+}

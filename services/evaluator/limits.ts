@@ -1,0 +1,22 @@
+/** Bounds of the evaluator, each with its reason. Those of the statistics stand where they are used. */
+
+/** Fewer dev pairs fix a threshold to no better than ten points either way. */
+export const MIN_DEV_PAIRS = 50;
+/** Pairs of one snapshot held in memory while they are judged: a text of 2 KB each makes 2 GB. */
+export const MAX_PAIRS = 1_000_000;
+/** Reading a split over gRPC: a million pairs at 10,000 a second take under two minutes. */
+export const STREAM_TIMEOUT_MS = 300_000;
+/** Texts judged at once: long enough to use the runtime well, short enough to keep messages alive between. */
+export const TEXTS_PER_CALL = 64;
+/** Single requests timed, and those before them that only warm the student up. p99 of 500 rests on five values. */
+export const TIMED_REQUESTS = 500;
+export const WARM_UP_REQUESTS = 50;
+/** Newest looks and reports kept of a task; with about 500 bytes each they stay below a NATS payload of 1 MiB. */
+export const MAX_KEPT_LOOKS = 500;
+export const MAX_KEPT_REPORTS = 1_000;
+/** Earlier test sets that are read to tell which pairs were looked at before; splits are fixed, so they hardly differ. */
+export const MAX_COMPARED_LOOKS = 20;
+/** An answer to ListReports, well below what one gRPC message may hold. */
+export const MAX_LISTED_BYTES = 8 * 1024 * 1024;
+/** Cancelled runs remembered, the newest ones: of each, events can come for as long as the stream holds them. */
+export const MAX_CANCELLED_RUNS = 10_000;

@@ -1,0 +1,101 @@
+import { describe, expect, test } from 'vitest';
+import type { Answer } from './answers.ts';
+import { measureCosts, measureTest, quantile } from './measure.ts';
+import { lowerBound } from './statistics/clopper-pearson.ts';
+
+/** teacher, student, covered, reference, weight */
+type Row = [number, number, boolean, number?, number?];
+
+const answersOf = (rows: Row[]): Answer[] =>
+  rows.map(([label, predicted, covered, reference, weight = 1], index) => ({
+    pair: {
+      promptId: String(index),
+      text: '',
+      label,
+      weight,
+      reference,
+      teacherLatencyMs: 10 * (index + 1),
+      teacherUsd: 0.001,
+    },
+    predicted,
+    confidence: covered ? 0.9 : 0.6,
+    covered,
+    agrees: predicted === label,
+  }));
+
+const facts = { labels: ['a', 'b', 'c'], goalAgreement: 0.5, look: 1, level: 0.03, pairsSeenBefore: 0 };
+
+describe('test figures', () => {
+  const answers = answersOf([
+    [0, 0, true, 0, 5],
+    [0, 1, true, 1, 1],
+    [0, 0, false, 1, 2],
+    [1, 1, true, 1, 1],
+    [1, 0, false, 1, 1],
+  ]);
+  const measured = measureTest(answers, facts);
+
+  test('count what the student would answer itself, and the teacher for the rest', () => {
+    expect(measured.selectiveAgreement).toMatchObject({ pairs: 3, successes: 2, lowerBound: lowerBound(2, 3, 0.03) });
+    expect(measured.coverage).toMatchObject({ pairs: 5, successes: 3, value: 0.6 });
+    expect(measured.overallAgreement).toBe(3 / 5);
+    expect(measured.deliveredAgreement).toBe(4 / 5);
+    expect(measured.byRequests).toEqual({
+      requests: 10,
+      coverage: 0.7,
+      selectiveAgreement: 6 / 7,
+      deliveredAgreement: 0.9,
+    });
+  });
+
+  test('hold teacher and student against the truth side by side', () => {
+    expect(measured.accuracy).toEqual({
+      pairs: 5,
+      teacher: 3 / 5,
+      student: 3 / 5,
+      selectivePairs: 3,
+      selectiveStudent: 1,
+      selectiveTeacher: 2 / 3,
+      delivered: 4 / 5,
+    });
+    expect(measureTest(answersOf([[0, 0, true]]), facts).accuracy).toBeNull();
+  });
+
+  test('list a label with too few pairs as undetermined, never as fine', () => {
+    expect(measured.classes.map(({ label, pairs, coverage, standing }) => [label, pairs, coverage, standing])).toEqual([
+      ['a', 3, 2 / 3, 'undetermined'],
+      ['b', 2, 0.5, 'undetermined'],
+      ['c', 0, null, 'undetermined'],
+    ]);
+    const many: Row[] = [...new Array<Row>(200).fill([0, 0, true]), ...new Array<Row>(200).fill([1, 0, true])];
+    expect(measureTest(answersOf(many), facts).classes.map(({ standing }) => standing)).toEqual([
+      'above',
+      'below',
+      'undetermined',
+    ]);
+  });
+
+  test('a student that is sure of nothing agrees on nothing, and delivers the teacher', () => {
+    const { selectiveAgreement, deliveredAgreement, byRequests } = measureTest(answersOf([[0, 0, false]]), facts);
+    expect(selectiveAgreement).toMatchObject({ pairs: 0, value: null, lowerBound: 0, upperBound: 1 });
+    expect(deliveredAgreement).toBe(1);
+    expect(byRequests.selectiveAgreement).toBeNull();
+  });
+});
+
+test('costs are those of the teacher for all, and for what is left to it', () => {
+  const answers = answersOf([
+    [0, 0, true],
+    [0, 0, true],
+    [0, 0, false],
+    [0, 0, true],
+  ]);
+  const costs = measureCosts(answers, [1, 2, 3, 100]);
+  expect(costs.teacher).toMatchObject({ medianLatencyMs: 20, p99LatencyMs: 40, usdPerThousand: expect.closeTo(1, 9) });
+  expect(costs.student).toEqual({ medianLatencyMs: 2, p99LatencyMs: 100, timedRequests: 4 });
+  expect(costs.deliveredUsdPerThousand).toBeCloseTo(0.25, 9);
+});
+
+test('a quantile is a value that was measured', () => {
+  expect([quantile([], 0.5), quantile([7], 0.01), quantile([1, 2], 0.5), quantile([1, 2, 3], 1)]).toEqual([0, 7, 1, 3]);
+});

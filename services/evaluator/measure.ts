@@ -1,0 +1,124 @@
+/** Answers turned into the figures of a report. No I/O. */
+import type { Answer } from './answers.ts';
+import type { CostsReport, ProportionReport, TestReport } from './report.ts';
+import { reliability } from './statistics/calibration.ts';
+import { lowerBound, upperBound } from './statistics/clopper-pearson.ts';
+
+export interface TestFacts {
+  labels: readonly string[];
+  goalAgreement: number;
+  look: number;
+  level: number;
+  pairsSeenBefore: number;
+}
+
+/** Everything about agreement on test. At least one answer is needed. */
+export function measureTest(answers: readonly Answer[], facts: TestFacts): TestReport {
+  const covered = answers.filter((answer) => answer.covered);
+  const agreeing = covered.filter((answer) => answer.agrees);
+  return {
+    look: facts.look,
+    level: facts.level,
+    pairsSeenBefore: facts.pairsSeenBefore,
+    pairs: answers.length,
+    coverage: proportion(covered.length, answers.length, facts.level),
+    selectiveAgreement: proportion(agreeing.length, covered.length, facts.level),
+    overallAgreement: answers.filter((answer) => answer.agrees).length / answers.length,
+    deliveredAgreement: (agreeing.length + answers.length - covered.length) / answers.length,
+    byRequests: byRequests(answers),
+    calibration: reliability(
+      answers.map((answer) => answer.confidence),
+      answers.map((answer) => answer.agrees),
+    ),
+    classes: facts.labels.map((label, index) => classRow(label, answersOfLabel(answers, index), facts)),
+    accuracy: accuracy(answers),
+  };
+}
+
+/** What answers take and cost. `latencies` are the student's, in ms, rising. */
+export function measureCosts(answers: readonly Answer[], latencies: readonly number[]): CostsReport {
+  const teacher = answers.map(({ pair }) => pair.teacherLatencyMs).filter((ms) => ms > 0);
+  teacher.sort((a, b) => a - b);
+  const usd = (some: readonly Answer[]) => some.reduce((sum, { pair }) => sum + pair.teacherUsd, 0);
+  const perThousand = (spentUsd: number) => (answers.length === 0 ? 0 : (spentUsd * 1_000) / answers.length);
+  return {
+    teacher: {
+      medianLatencyMs: quantile(teacher, 0.5),
+      p99LatencyMs: quantile(teacher, 0.99),
+      usdPerThousand: perThousand(usd(answers)),
+    },
+    student: {
+      medianLatencyMs: quantile(latencies, 0.5),
+      p99LatencyMs: quantile(latencies, 0.99),
+      timedRequests: latencies.length,
+    },
+    deliveredUsdPerThousand: perThousand(usd(answers.filter((answer) => !answer.covered))),
+  };
+}
+
+/** The smallest value that at least this share of the values (rising) does not exceed; 0 without values. */
+export function quantile(rising: readonly number[], share: number): number {
+  return rising[Math.max(0, Math.ceil(rising.length * share) - 1)] ?? 0;
+}
+
+function proportion(successes: number, pairs: number, level: number): ProportionReport {
+  return {
+    pairs,
+    successes,
+    value: pairs === 0 ? null : successes / pairs,
+    lowerBound: lowerBound(successes, pairs, level),
+    upperBound: upperBound(successes, pairs, level),
+  };
+}
+
+function byRequests(answers: readonly Answer[]): TestReport['byRequests'] {
+  const weigh = (some: readonly Answer[]) => some.reduce((sum, { pair }) => sum + pair.weight, 0);
+  const requests = weigh(answers);
+  const covered = weigh(answers.filter((answer) => answer.covered));
+  const agreeing = weigh(answers.filter((answer) => answer.covered && answer.agrees));
+  return {
+    requests,
+    coverage: covered / requests,
+    selectiveAgreement: covered === 0 ? null : agreeing / covered,
+    deliveredAgreement: (agreeing + requests - covered) / requests,
+  };
+}
+
+const answersOfLabel = (answers: readonly Answer[], label: number) =>
+  answers.filter(({ pair }) => pair.label === label);
+
+/** Bounds are shared out over the labels and both directions (Bonferroni): among many labels some look bad by chance. */
+function classRow(label: string, answers: readonly Answer[], facts: TestFacts): TestReport['classes'][number] {
+  const covered = answers.filter((answer) => answer.covered);
+  const level = facts.level / (2 * facts.labels.length);
+  const agreement = proportion(covered.filter((answer) => answer.agrees).length, covered.length, level);
+  const above = agreement.lowerBound >= facts.goalAgreement;
+  const below = agreement.upperBound < facts.goalAgreement;
+  return {
+    label,
+    pairs: answers.length,
+    coverage: answers.length === 0 ? null : covered.length / answers.length,
+    agreement,
+    standing: above ? 'above' : below ? 'below' : 'undetermined',
+  };
+}
+
+function accuracy(answers: readonly Answer[]): TestReport['accuracy'] {
+  const known = answers.filter(({ pair }) => pair.reference !== undefined);
+  if (known.length === 0) return null;
+  const covered = known.filter((answer) => answer.covered);
+  const studentRight = ({ pair, predicted }: Answer) => predicted === pair.reference;
+  const teacherRight = ({ pair }: Answer) => pair.label === pair.reference;
+  const share = (some: readonly Answer[], right: (answer: Answer) => boolean) =>
+    some.length === 0 ? null : some.filter(right).length / some.length;
+  const among = (right: (answer: Answer) => boolean) => known.filter(right).length / known.length;
+  return {
+    pairs: known.length,
+    teacher: among(teacherRight),
+    student: among(studentRight),
+    selectivePairs: covered.length,
+    selectiveStudent: share(covered, studentRight),
+    selectiveTeacher: share(covered, teacherRight),
+    delivered: among((answer) => (answer.covered ? studentRight(answer) : teacherRight(answer))),
+  };
+}

@@ -1,0 +1,63 @@
+import { Split } from '@understudy/contract';
+import type { Event } from '@understudy/service/bus/settle';
+import { type Span, traceparentOf } from '@understudy/service/telemetry';
+import type { EvaluatorContext } from './context.ts';
+import { evaluate } from './evaluate.ts';
+import { readPairs } from './pairs.ts';
+import { type Report, summaryOf } from './report.ts';
+import type { KeptReport } from './report-index.ts';
+import { loadStudent, loadTask } from './student.ts';
+import { type Turn, turnOf } from './turn.ts';
+
+/**
+ * Judges a student and tells the verdict. A turn that has a report keeps it: its verdict is told again, nothing is
+ * measured again. A cancelled run is not judged, and no verdict of it is told:
+ * nothing of it shall be promoted.
+ */
+export async function onStudentTrained(context: EvaluatorContext, event: Event<'student.trained'>): Promise<void> {
+  const turn = turnOf(event.payload);
+  if (context.cancelled.has(turn.runId)) return context.journal.dropped(turn);
+  const attributes = { 'understudy.run_id': turn.runId, 'understudy.task': turn.task };
+  await context.telemetry.span('evaluate', event.traceparent, attributes, async (span) => {
+    const kept = (await context.reports.ofTurn(turn)) ?? (await judge(context, turn, event.signal, span));
+    if (kept && !context.cancelled.has(turn.runId)) await tell(context, turn, kept, span);
+  });
+}
+
+/** Undefined when the run was cancelled meanwhile: before the look at test, so that none is spent on it. */
+async function judge(
+  context: EvaluatorContext,
+  turn: Turn,
+  signal: AbortSignal,
+  span: Span,
+): Promise<KeptReport | undefined> {
+  const { blobs, looks, pairStore, reports, cancelled, journal, config } = context;
+  const task = await loadTask(blobs, turn);
+  const student = await loadStudent(blobs, turn, task, config.INFERENCE_THREADS);
+  let report: Report;
+  try {
+    const asked = { pairStore, task, turn, traceparent: traceparentOf(span), signal };
+    const dev = await readPairs({ ...asked, split: Split.DEV });
+    const test = await readPairs({ ...asked, split: Split.TEST });
+    if (cancelled.has(turn.runId)) {
+      journal.dropped(turn);
+      return undefined;
+    }
+    report = await evaluate({ turn, task, student, dev, test, looks, blobs });
+  } finally {
+    await student.release();
+  }
+  const kept = await reports.keep(turn, report);
+  journal.judged(turn, kept);
+  return kept;
+}
+
+async function tell(context: EvaluatorContext, turn: Turn, kept: KeptReport, span: Span): Promise<void> {
+  const { runId, task, taskDigest, seal } = turn;
+  const { passed, reason, morePairs } = kept.report.verdict;
+  const payload = { runId, task, taskDigest, seal, summary: summaryOf(kept.report, kept.digest) };
+  const about = { entity: kept.digest, traceparent: traceparentOf(span) };
+  if (passed) await context.publisher.publish({ type: 'eval.passed', payload, ...about });
+  else await context.publisher.publish({ type: 'eval.failed', payload: { ...payload, reason, morePairs }, ...about });
+  context.journal.told(turn, kept);
+}

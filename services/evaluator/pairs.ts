@@ -1,0 +1,92 @@
+import { status } from '@grpc/grpc-js';
+import { Split } from '@understudy/contract';
+import type { PairStoreService, SplitPair } from '@understudy/contract/pair-store';
+import { TerminalError } from '@understudy/service/errors';
+import type { RpcClient } from '@understudy/service/rpc/client';
+import { RpcError } from '@understudy/service/rpc/status';
+import type { CompiledTask } from '@understudy/task';
+import { MAX_PAIRS, STREAM_TIMEOUT_MS } from './limits.ts';
+import type { Turn } from './turn.ts';
+
+/** Answers of the pair store that will be the same the next time. */
+const HOPELESS: ReadonlySet<status> = new Set([
+  status.NOT_FOUND,
+  status.INVALID_ARGUMENT,
+  status.FAILED_PRECONDITION,
+  status.UNIMPLEMENTED,
+]);
+
+/** A pair as it is judged by: labels are indices in the schema's order. */
+export interface JudgedPair {
+  promptId: string;
+  text: string;
+  label: number;
+  /** Requests that it stands for; at least 1. */
+  weight: number;
+  /** The source's own truth, where it has one that fits the schema. */
+  reference: number | undefined;
+  teacherLatencyMs: number;
+  teacherUsd: number;
+}
+
+interface Asked {
+  pairStore: RpcClient<typeof PairStoreService>;
+  task: CompiledTask;
+  turn: Turn;
+  split: Split.DEV | Split.TEST;
+  traceparent: string | undefined;
+  signal: AbortSignal;
+}
+
+/**
+ * The pairs of one split of the turn's snapshot.
+ * @throws RetryableError while the pair store cannot be reached
+ * @throws TerminalError when the snapshot is unknown, or its pairs are not what event and task say
+ */
+export async function readPairs(asked: Asked): Promise<JudgedPair[]> {
+  const { pairStore, task, turn, split, traceparent, signal } = asked;
+  const expected = split === Split.DEV ? turn.snapshot.devPairs : turn.snapshot.testPairs;
+  const where = `snapshot ${turn.snapshot.digest}, split ${Split[split].toLowerCase()}`;
+  if (expected > MAX_PAIRS) throw new TerminalError(`${where}: ${expected} pairs are over the limit of ${MAX_PAIRS}`);
+  const pairs: JudgedPair[] = [];
+  try {
+    const request = { snapshotDigest: turn.snapshot.digest, split };
+    for await (const chunk of pairStore.streamPairs(request, { timeoutMs: STREAM_TIMEOUT_MS, traceparent, signal })) {
+      for (const given of chunk.pairs) pairs.push(judgedPair(given, { task, split, where }));
+      if (pairs.length > expected) break;
+    }
+  } catch (error) {
+    const hopeless = error instanceof RpcError && HOPELESS.has(error.code);
+    throw hopeless ? new TerminalError(`${where} cannot be read`, { cause: error }) : error;
+  }
+  if (pairs.length !== expected) {
+    throw new TerminalError(`${where}: student.trained says ${expected} pairs, the pair store gave ${pairs.length}`);
+  }
+  return pairs;
+}
+
+function judgedPair(
+  given: SplitPair,
+  { task, split, where }: { task: CompiledTask; split: Split; where: string },
+): JudgedPair {
+  const { pair } = given;
+  if (!pair || given.split !== split) {
+    throw new TerminalError(`${where}: the pair store gave ${pair ? `a pair of ${Split[given.split]}` : 'no pair'}`);
+  }
+  const label = task.output.labels.indexOf(pair.label);
+  if (label < 0) {
+    throw new TerminalError(
+      `${where}: pair ${pair.pairId} has the label ${JSON.stringify(pair.label)}, expected one of ${task.output.labels.join(', ')}`,
+    );
+  }
+  const reference = pair.referenceJson === undefined ? undefined : task.parseAnswer(pair.referenceJson);
+  return {
+    promptId: pair.promptId,
+    text: pair.text,
+    label,
+    weight: Math.max(1, given.weight),
+    reference: reference?.ok ? reference.labelIndex : undefined,
+    teacherLatencyMs: Number(pair.usage?.durationUs ?? 0n) / 1_000,
+    teacherUsd: Number(pair.usage?.spentMicroUsd ?? 0n) / 1_000_000,
+  };
+}

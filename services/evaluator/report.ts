@@ -1,0 +1,172 @@
+/** What an evaluation found: JSON, kept by digest, the same for whoever reads it. */
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import type { EvalSummarySchema } from '@understudy/contract';
+import { z } from 'zod';
+
+const digest = z.string().regex(/^[0-9a-f]{64}$/);
+const share = z.number().min(0).max(1);
+const count = z.int().min(0);
+const milliseconds = z.number().min(0);
+const usd = z.number().min(0);
+
+/** A share with its one-sided Clopper–Pearson bounds, each at the look's level; null without pairs. */
+const Proportion = z.strictObject({
+  pairs: count,
+  successes: count,
+  value: share.nullable(),
+  lowerBound: share,
+  upperBound: share,
+});
+
+const Reliability = z.strictObject({
+  expectedCalibrationError: share,
+  bins: z.array(z.strictObject({ from: share, to: share, pairs: count, confidence: share, agreement: share })),
+});
+
+/** One label of the teacher's. Agreement counts the pairs that the student answers itself. */
+const ClassRow = z.strictObject({
+  label: z.string(),
+  pairs: count,
+  coverage: share.nullable(),
+  agreement: Proportion,
+  /** Against the goal's agreement, with bounds shared out over the labels; undetermined with too few pairs for either. */
+  standing: z.enum(['above', 'below', 'undetermined']),
+});
+
+/** Against the source's own truth, over the pairs that have one; null where no pair counts. */
+const Accuracy = z.strictObject({
+  pairs: count,
+  teacher: share,
+  student: share,
+  /** Of both on the pairs that the student answers itself. */
+  selectivePairs: count,
+  selectiveStudent: share.nullable(),
+  selectiveTeacher: share.nullable(),
+  delivered: share,
+});
+
+const Dev = z.strictObject({
+  pairs: count,
+  agreement: share,
+  negativeLogLikelihood: z.strictObject({ uncalibrated: z.number(), calibrated: z.number() }),
+  calibration: Reliability,
+  covered: count,
+  agreeing: count,
+  /** Standard errors above what the test will ask for. */
+  agreementMargin: z.number(),
+  coverageMargin: z.number(),
+});
+
+const Test = z.strictObject({
+  /** Which look of the task this is, over all its runs, and the level that it has. */
+  look: z.int().min(1),
+  level: share,
+  /** Test pairs that an earlier look has seen. */
+  pairsSeenBefore: count,
+  pairs: count,
+  coverage: Proportion,
+  selectiveAgreement: Proportion,
+  /** The student alone on everything. */
+  overallAgreement: share,
+  /** Student where sure, teacher elsewhere. Never gated: without coverage it is 1. */
+  deliveredAgreement: share,
+  /** The same with each pair counted as often as it was requested. */
+  byRequests: z.strictObject({
+    requests: count,
+    coverage: share,
+    selectiveAgreement: share.nullable(),
+    deliveredAgreement: share,
+  }),
+  calibration: Reliability,
+  classes: z.array(ClassRow),
+  accuracy: Accuracy.nullable(),
+});
+
+const Costs = z.strictObject({
+  teacher: z.strictObject({ medianLatencyMs: milliseconds, p99LatencyMs: milliseconds, usdPerThousand: usd }),
+  student: z.strictObject({ medianLatencyMs: milliseconds, p99LatencyMs: milliseconds, timedRequests: count }),
+  /** What a thousand requests cost when the teacher answers only those that the student is not sure of. */
+  deliveredUsdPerThousand: usd,
+});
+
+const Gate = z.strictObject({
+  name: z.enum(['agreement', 'coverage', 'latencyMs', 'sizeBytes']),
+  measured: z.number().nullable(),
+  /** What is held against the goal, where it is not the measure itself. */
+  bound: z.number().optional(),
+  goal: z.number(),
+  passed: z.boolean(),
+});
+
+const Verdict = z.strictObject({
+  passed: z.boolean(),
+  reason: z.string(),
+  /** Estimate of the further pairs that would do; 0 where none are needed or none would help. */
+  morePairs: count,
+  /** What the estimate assumes. */
+  assumptions: z.string().optional(),
+});
+
+export const ReportSchema = z.strictObject({
+  version: z.literal(1),
+  task: z.string(),
+  taskDigest: digest,
+  runId: z.string(),
+  seal: count,
+  snapshot: z.strictObject({
+    digest,
+    fingerprint: z.string(),
+    trainPairs: count,
+    devPairs: count,
+    testPairs: count,
+  }),
+  student: z.strictObject({ digest, family: z.string(), sizeBytes: count }),
+  goal: z.strictObject({
+    agreement: share,
+    coverage: share,
+    confidence: share,
+    latencyMs: milliseconds,
+    sizeBytes: count,
+  }),
+  /** Null where it did not come to choosing one. */
+  policy: z.strictObject({ digest, temperature: z.number().positive(), threshold: share }).nullable(),
+  dev: Dev.nullable(),
+  /** Null where test was not looked at. */
+  test: Test.nullable(),
+  costs: Costs.nullable(),
+  gates: z.array(Gate),
+  verdict: Verdict,
+  evaluatedAt: z.iso.datetime(),
+  evaluationMs: milliseconds,
+  /** Processor that the latencies were measured on. */
+  machine: z.string(),
+});
+
+export type Report = z.infer<typeof ReportSchema>;
+export type DevReport = z.infer<typeof Dev>;
+export type TestReport = z.infer<typeof Test>;
+export type CostsReport = z.infer<typeof Costs>;
+export type GateReport = z.infer<typeof Gate>;
+export type VerdictReport = z.infer<typeof Verdict>;
+export type ProportionReport = z.infer<typeof Proportion>;
+
+/** The part of a report that travels on the bus; zeros for what was not measured. */
+export function summaryOf(report: Report, reportDigest: string): MessageInitShape<typeof EvalSummarySchema> {
+  const { test, costs, policy } = report;
+  return {
+    reportDigest,
+    studentDigest: report.student.digest,
+    policyDigest: policy?.digest ?? '',
+    snapshotDigest: report.snapshot.digest,
+    selectiveAgreement: test?.selectiveAgreement.value ?? 0,
+    selectiveAgreementLowerBound: test?.selectiveAgreement.lowerBound ?? 0,
+    coverage: test?.coverage.value ?? 0,
+    coverageLowerBound: test?.coverage.lowerBound ?? 0,
+    deliveredAgreement: test?.deliveredAgreement ?? 0,
+    confidenceThreshold: policy?.threshold ?? 0,
+    testPairs: test?.pairs ?? 0,
+    look: test?.look ?? 0,
+    studentMedianLatencyMs: costs?.student.medianLatencyMs ?? 0,
+    studentSizeBytes: BigInt(report.student.sizeBytes),
+  };
+}

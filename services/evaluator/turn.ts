@@ -1,0 +1,37 @@
+import type { StudentTrained } from '@understudy/contract';
+import { TerminalError } from '@understudy/service/errors';
+import { sha256Hex } from '@understudy/task';
+
+/** What is judged: one student of one seal of a run. The same turn is looked at, reported and told of once. */
+export interface Turn {
+  /** SHA-256 of all that makes it this turn. */
+  id: string;
+  task: string;
+  taskDigest: string;
+  runId: string;
+  seal: number;
+  snapshot: { digest: string; fingerprint: string; trainPairs: number; devPairs: number; testPairs: number };
+  student: { digest: string; family: string; sizeBytes: number };
+}
+
+const DIGEST = /^[0-9a-f]{64}$/;
+
+/** @throws TerminalError when the event lacks its snapshot or its student */
+export function turnOf(event: StudentTrained): Turn {
+  const { runId, task, taskDigest, seal, snapshot, student } = event;
+  if (!snapshot || !DIGEST.test(snapshot.digest)) throw missing('snapshot.digest', snapshot?.digest);
+  if (!student || !DIGEST.test(student.digest)) throw missing('student.digest', student?.digest);
+  const { digest, fingerprint, trainPairs, devPairs, testPairs } = snapshot;
+  return {
+    id: sha256Hex([runId, seal, taskDigest, digest, student.digest].join('\n')),
+    task,
+    taskDigest,
+    runId,
+    seal,
+    snapshot: { digest, fingerprint, trainPairs, devPairs, testPairs },
+    student: { digest: student.digest, family: student.family, sizeBytes: Number(student.sizeBytes) },
+  };
+}
+
+const missing = (field: string, came: string | undefined) =>
+  new TerminalError(`student.trained: ${field}: expected 64 hex digits, came ${JSON.stringify(came ?? 'nothing')}`);
