@@ -32,7 +32,8 @@ async function main(name, args) {
   const tools = toolsFolder();
   const node = await ensureNode(tools);
   usePath(dirname(node));
-  if (node !== process.execPath) return await execute(node, process.argv.slice(1), process.cwd());
+  if (node !== process.execPath)
+    return await execute(node, [fileURLToPath(import.meta.url), name, ...args], process.cwd());
   await ensureDependencies(root);
   if (verb.needsNatsServer) usePath(dirname(await ensureNatsServer(tools)));
   usePath(join(root, 'node_modules', '.bin'));

@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { listDeadLetters, replayDeadLetter, showDeadLetter } from './commands/dead-letters.ts';
 import { doctor } from './commands/doctor.ts';
@@ -5,6 +7,7 @@ import { exampleTask, start, up } from './commands/lifecycle.ts';
 import { predict, rollback } from './commands/serving.ts';
 import { status } from './commands/status.ts';
 import { apply, cancel, run, watchRun } from './commands/tasks.ts';
+import { root } from './connect.ts';
 import { exitCodeOf, exitCodes, wordsOf } from './errors.ts';
 import { type Output, outputTo } from './output.ts';
 
@@ -26,8 +29,11 @@ Exit codes:
 
 UNDERSTUDY_DATA names the folder of everything that is kept (default: .understudy in the repository).`;
 
+const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+
 const program = new Command('understudy')
   .description('Distils the narrow jobs of a large model into small, proven students.')
+  .version(version)
   .showHelpAfterError('(understudy --help shows what there is)')
   .addHelpText('after', help)
   .exitOverride();
@@ -89,6 +95,12 @@ const numbered = (usage: string, summary: string, action: (output: Output, numbe
   );
 numbered('show', 'show one with its payload', showDeadLetter);
 numbered('replay', 'publish it again as it was', replayDeadLetter);
+
+// A reader that had enough (`| head`) is no failure.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit();
+  throw error;
+});
 
 try {
   await program.parseAsync();
