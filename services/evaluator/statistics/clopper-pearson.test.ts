@@ -77,7 +77,7 @@ describe('Clopper–Pearson bounds', () => {
     [0.95, 1_000],
     [0.97, 300],
   ])('above the truth in at most the level of samples: p = %f, n = %i', (truth, trials) => {
-    const samples = 20_000;
+    const samples = 10_000;
     const at = 0.05;
     const seed = 20_260_101;
     const random = randomSource(seed);

@@ -37,7 +37,8 @@ export interface ThresholdChoice {
  * @throws RangeError without dev pairs
  */
 export function chooseThreshold(question: ThresholdQuestion): ThresholdChoice {
-  const choices = candidates(question.dev).map((covered) => consider(question, covered));
+  const coverageNeeded = shareNeeded(question.testPairs, question.goal.coverage, question.level);
+  const choices = candidates(question.dev).map((covered) => consider(question, coverageNeeded, covered));
   const clear = choices.findLast((choice) => worse(choice) >= MARGIN_STANDARD_ERRORS);
   if (clear !== undefined) return clear;
   const best = choices.reduce<ThresholdChoice | undefined>(
@@ -61,23 +62,31 @@ function candidates({ pairs, confidence }: Ranking): number[] {
   return found;
 }
 
-function consider({ dev, goal, testPairs, level }: ThresholdQuestion, covered: number): ThresholdChoice {
+function consider(
+  { dev, goal, testPairs, level }: ThresholdQuestion,
+  coverageNeeded: number,
+  covered: number,
+): ThresholdChoice {
   const devAgreeing = dev.agreeing(covered);
   const coverage = jeffreysMean(covered, dev.pairs);
   const testCovered = Math.floor(coverage * testPairs);
-  const threshold = covered === dev.pairs ? 0 : (dev.confidence(covered - 1) + dev.confidence(covered)) / 2;
+  const agreementNeeded = shareNeeded(testCovered, goal.agreement, level);
   return {
-    threshold,
+    threshold: covered === dev.pairs ? 0 : (dev.confidence(covered - 1) + dev.confidence(covered)) / 2,
     devCovered: covered,
     devAgreeing,
-    agreementMargin: margin(jeffreysMean(devAgreeing, covered), covered, testCovered, goal.agreement, level),
-    coverageMargin: margin(coverage, dev.pairs, testPairs, goal.coverage, level),
+    agreementMargin: margin(jeffreysMean(devAgreeing, covered), agreementNeeded, covered, testCovered),
+    coverageMargin: margin(coverage, coverageNeeded, dev.pairs, testPairs),
   };
 }
 
-/** How far a share seen on `devTrials` is above what `testTrials` need to prove the goal, in standard errors. */
-function margin(share: number, devTrials: number, testTrials: number, goal: number, level: number): number {
-  const needed = testTrials === 0 ? 1 : (successesNeeded(testTrials, goal, level) ?? testTrials) / testTrials;
+/** The share that proves the goal on so many pairs; all of them where not even that would. */
+function shareNeeded(pairs: number, goal: number, level: number): number {
+  return pairs === 0 ? 1 : (successesNeeded(pairs, goal, level) ?? pairs) / pairs;
+}
+
+/** How far a share seen on `devTrials` is above what `testTrials` need, in standard errors. */
+function margin(share: number, needed: number, devTrials: number, testTrials: number): number {
   const spread = Math.sqrt(share * (1 - share) * (1 / devTrials + 1 / Math.max(1, testTrials)));
   return (share - needed) / spread;
 }
