@@ -1,0 +1,57 @@
+/** Bounds of the student gateway, each with its reason. */
+
+/** A canonical input is at most 256 KiB; as a string inside JSON it may grow sixfold, and rarely does more than double. */
+export const maxBodyBytes = 1024 * 1024;
+/** Of a body over the limit so much is read and thrown away, because many clients read no answer before they have sent all. */
+export const maxDiscardedBytes = 16 * 1024 * 1024;
+/** Node's own limit, stated: credentials and trace context take a few hundred bytes. */
+export const maxHeaderBytes = 16 * 1024;
+/** A client that has not sent its headers by then is stuck or hostile. */
+export const headersTimeoutMs = 5_000;
+/** The same for the whole request: a megabyte in half a minute is a slow mobile line. */
+export const requestTimeoutMs = 30_000;
+/** How often the two above are looked at. */
+export const connectionCheckMs = 1_000;
+/** Longer than the idle timeout of the usual load balancers (60 s), so that they close first and no request races it. */
+export const keepAliveTimeoutMs = 65_000;
+/** Sockets at once: far above a pool of clients, far below what memory and descriptors allow. */
+export const maxConnections = 10_000;
+
+/** Rows of one `/v2/…/infer` request: a batch job sends many requests, so that interactive ones get in between. */
+export const maxInferRows = 256;
+
+/** Texts in one call of the session: larger batches gain no more throughput and make those at the front wait. */
+export const maxBatchTexts = 32;
+/** Requests waiting for one student. At the slowest student worth serving (1 ms a text) that is a wait of two seconds. */
+export const maxQueuedTexts = 2_048;
+/** What a client is told to wait when the queue is full: it drains in about this time. */
+export const overloadRetryAfterMs = 1_000;
+
+/** A worker that does not come up in this time is taken for dead. */
+export const studentLoadTimeoutMs = 60_000;
+/** Pause before a worker is started anew after a failed start: doubled each time, up to the second value. */
+export const workerRestartFirstMs = 100;
+export const workerRestartMaxMs = 10_000;
+/** Pause before a deployment that could not be loaded is tried again, doubled each time. */
+export const deploymentRetryFirstMs = 1_000;
+export const deploymentRetryMaxMs = 60_000;
+
+/** Requests waiting for a turn to ask the teacher; more would wait longer than clients do. */
+export const maxQueuedTeacherCalls = 256;
+/** What a client is told to wait when the teacher is away, unless the teacher gateway says better. */
+export const teacherRetryAfterMs = 5_000;
+/** A spent budget does not come back in seconds. */
+export const budgetRetryAfterMs = 60_000;
+
+/** Traffic records kept while the bus is slow or away; at 2,000 requests/s these are five seconds, about 10 MB. */
+export const maxBufferedRecords = 10_000;
+/** Records published at once: enough to hide the round trip. */
+export const maxRecordsInFlight = 256;
+/** Teacher-answered pairs that wait on disk for the bus; at 1 KiB each, sixty thousand paid answers. */
+export const maxSpillBytes = 64 * 1024 * 1024;
+/** Pause after the bus refused pairs from disk. */
+export const spillRetryMs = 10_000;
+/** How long a stopping gateway waits for the bus to take its last records. */
+export const trafficFlushMs = 5_000;
+/** Dropped records raise one alarm in this time, with their count. */
+export const dropAlarmMs = 10_000;

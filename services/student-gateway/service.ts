@@ -1,0 +1,79 @@
+import { join } from 'node:path';
+import { StudentGatewayService } from '@understudy/contract/student-gateway';
+import type { OfflineContext, OfflineParts, OfflineServiceDefinition } from '@understudy/service/lifecycle';
+import { rpcService } from '@understudy/service/rpc/server';
+import { Answering } from './answering/answering.ts';
+import { Teacher } from './answering/teacher.ts';
+import { type Config, config } from './config.ts';
+import { Deployments } from './deployments/deployments.ts';
+import { DiskCache } from './deployments/disk-cache.ts';
+import { Serving } from './deployments/serving.ts';
+import { watchDeployments } from './deployments/watch.ts';
+import { ApiKeys } from './http/api-keys.ts';
+import { HttpServer } from './http/server.ts';
+import { maxSpillBytes } from './limits.ts';
+import { Metrics } from './metrics.ts';
+import { predict } from './routes/predict.ts';
+import { TrafficRecorder } from './traffic/recorder.ts';
+import { Spill } from './traffic/spill.ts';
+
+const create = async (context: OfflineContext<Config>): Promise<OfflineParts> => {
+  const { config: settings, telemetry, blobs, rpcToken } = context;
+  const { log } = telemetry;
+  const folder = join(settings.DATA_DIR, 'student-gateway');
+  const serving = new Serving();
+  const metrics = new Metrics(telemetry.metrics, serving);
+  const cache = await DiskCache.open(join(folder, 'serving'));
+  const spill = await Spill.open(join(folder, 'traffic.jsonl'), maxSpillBytes);
+  const traffic = new TrafficRecorder({ spill, metrics, log });
+  const teacher = new Teacher({
+    address: settings.TEACHER_GATEWAY_ADDRESS,
+    token: rpcToken,
+    timeoutMs: settings.TEACHER_TIMEOUT_MS,
+    concurrency: settings.TEACHER_CONCURRENCY,
+    log,
+  });
+  const answering = new Answering({ teacher, traffic, metrics, telemetry, traceRatio: settings.TRACE_PROMPTS_RATIO });
+  const deployments = new Deployments({ blobs, cache, threads: settings.INFERENCE_THREADS, serving, metrics, log });
+  const keys = settings.API_KEYS_FILE ? ApiKeys.read(settings.API_KEYS_FILE) : ApiKeys.none();
+  let caughtUp = false;
+  const isReady = () => caughtUp;
+  const http = new HttpServer({ answering, serving, keys, metrics, log, isReady });
+  let stopWatching = async () => {};
+  return {
+    rpc: [
+      rpcService(StudentGatewayService, { predict: (request, call) => predict({ answering, serving }, request, call) }),
+    ],
+    start: async () => {
+      await deployments.restore();
+      caughtUp = serving.all().length > 0;
+      const port = await http.listen(settings.HTTP_HOST, settings.HTTP_PORT);
+      log.info({ host: settings.HTTP_HOST, httpPort: port }, 'serves clients');
+    },
+    onBus: (bus, publisher) => {
+      traffic.connect(bus, publisher);
+      stopWatching = watchDeployments(bus, log, {
+        onDeployment: (task, deployment) => deployments.want(task, deployment),
+        onCaughtUp: () => {
+          caughtUp = true;
+        },
+      });
+    },
+    stop: async () => {
+      caughtUp = false;
+      await http.close(settings.DRAIN_TIMEOUT_MS);
+      await stopWatching();
+      await deployments.stop();
+      teacher.close();
+      await traffic.stop();
+    },
+  };
+};
+
+/** Answers clients: the student when sure, the teacher when not. Starts, and serves what it served last, without the bus. */
+export const definition: OfflineServiceDefinition<Config> = {
+  name: 'student-gateway',
+  config,
+  busOptional: true,
+  create,
+};

@@ -1,0 +1,196 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { messageOf } from '@understudy/service/errors';
+import type { Logger } from '@understudy/service/telemetry';
+import { RequestError } from '../errors.ts';
+import {
+  maxBatchTexts,
+  maxQueuedTexts,
+  overloadRetryAfterMs,
+  workerRestartFirstMs,
+  workerRestartMaxMs,
+} from '../limits.ts';
+import type { Predictions, StudentMaterial } from './protocol.ts';
+import { StudentWorker, WorkerDiedError } from './student-worker.ts';
+
+/** What the student says about one text. */
+export interface Prediction {
+  /** Index of the label in the task's schema order. */
+  label: number;
+  /** Calibrated probability of that label, 0..1. */
+  confidence: number;
+  /** True where the policy lets the student answer. */
+  sure: boolean;
+  /** Tokens that the student read. */
+  tokens: number;
+}
+
+/** The student gave no prediction, twice; whoever else can answer should. */
+export class StudentUnavailableError extends Error {
+  override readonly name = 'StudentUnavailableError';
+}
+
+interface Waiting {
+  text: string;
+  resolve: (prediction: Prediction) => void;
+  reject: (error: Error) => void;
+  /** It was in a batch that failed: it gets a second chance, alone, so that a text that kills its batch kills no other. */
+  retried: boolean;
+}
+
+export interface SessionOptions {
+  log: Logger;
+  onRestart?: () => void;
+  /** Starts a worker; tests hold on to what they get, to kill it. */
+  startWorker?: typeof StudentWorker.start;
+}
+
+/**
+ * A loaded student that answers many requests at once. Requests are queued; whenever the worker is free it takes
+ * what has gathered, so that batches grow with the load and an idle student answers at once. A worker that dies is
+ * started again and the requests it held are tried once more.
+ */
+export class StudentSession {
+  readonly #material: StudentMaterial;
+  readonly #options: Required<Pick<SessionOptions, 'startWorker'>> & SessionOptions;
+  #queue: Waiting[] = [];
+  #worker: StudentWorker | undefined;
+  #busy = false;
+  #scheduled = false;
+  /** Set while there is no worker and the last start failed, and once closed: nobody is kept waiting then. */
+  #down: Error | undefined;
+  #retired: PromiseWithResolvers<void> | undefined;
+  readonly #retiring = new AbortController();
+
+  private constructor(
+    worker: StudentWorker,
+    material: StudentMaterial,
+    options: Required<Pick<SessionOptions, 'startWorker'>> & SessionOptions,
+  ) {
+    this.#material = material;
+    this.#options = options;
+    this.#adopt(worker);
+  }
+
+  /** Loads and warms a student. @throws StudentUnfitError, WorkerDiedError */
+  static async open(material: StudentMaterial, options: SessionOptions): Promise<StudentSession> {
+    const start = options.startWorker ?? StudentWorker.start;
+    return new StudentSession(await start(material), material, { ...options, startWorker: start });
+  }
+
+  /** Requests that wait for their batch. */
+  get depth(): number {
+    return this.#queue.length;
+  }
+
+  /**
+   * Predicts one rendered text.
+   * @throws RequestError (overloaded) at once when the queue is full; StudentUnavailableError when the student failed
+   */
+  predict(text: string): Promise<Prediction> {
+    if (this.#down) return Promise.reject(this.#down);
+    if (this.#queue.length >= maxQueuedTexts) {
+      const message = `${maxQueuedTexts} requests already wait for this student; try again later`;
+      return Promise.reject(new RequestError('overloaded', message, { retryAfterMs: overloadRetryAfterMs }));
+    }
+    return new Promise((resolve, reject) => {
+      this.#queue.push({ text, resolve, reject, retried: false });
+      this.#schedule();
+    });
+  }
+
+  /** Answers what is queued, then lets go of the worker. No request may come afterwards. */
+  retire(): Promise<void> {
+    this.#retired ??= Promise.withResolvers();
+    this.#retiring.abort();
+    this.#schedule();
+    return this.#retired.promise;
+  }
+
+  /** One turn of the event loop lets all sockets that are readable now put their requests into the same batch. */
+  #schedule(): void {
+    if (this.#scheduled || this.#busy || !this.#worker) return;
+    this.#scheduled = true;
+    setImmediate(() => {
+      this.#scheduled = false;
+      void this.#work();
+    });
+  }
+
+  async #work(): Promise<void> {
+    const worker = this.#worker;
+    if (this.#busy || !worker) return;
+    this.#busy = true;
+    while (this.#queue.length > 0 && worker === this.#worker) {
+      const batch = this.#queue.splice(0, this.#queue[0]?.retried ? 1 : maxBatchTexts);
+      await this.#predictBatch(worker, batch);
+    }
+    this.#busy = false;
+    if (this.#queue.length > 0) this.#schedule();
+    else if (this.#retired) await this.#close(this.#retired);
+  }
+
+  async #predictBatch(worker: StudentWorker, batch: Waiting[]): Promise<void> {
+    try {
+      settle(batch, await worker.predict(batch.map(({ text }) => text)));
+    } catch (error) {
+      this.#options.log.error({ error: messageOf(error), texts: batch.length }, 'a batch failed');
+      if (error instanceof WorkerDiedError) this.#lost(worker);
+      const again = batch.filter(({ retried }) => !retried);
+      for (const item of batch) {
+        if (item.retried) item.reject(new StudentUnavailableError(messageOf(error), { cause: error }));
+        item.retried = true;
+      }
+      this.#queue = [...again, ...this.#queue];
+    }
+  }
+
+  #adopt(worker: StudentWorker): void {
+    this.#worker = worker;
+    this.#down = undefined;
+    void worker.gone.then(() => this.#lost(worker));
+    this.#schedule();
+  }
+
+  #lost(worker: StudentWorker): void {
+    if (this.#worker !== worker) return;
+    this.#worker = undefined;
+    void this.#restart();
+  }
+
+  /** Tries until a worker is up or the session is retired; nobody is kept waiting past a failed start. */
+  async #restart(): Promise<void> {
+    for (let pauseMs = workerRestartFirstMs; ; pauseMs = Math.min(pauseMs * 2, workerRestartMaxMs)) {
+      try {
+        this.#options.onRestart?.();
+        const worker = await this.#options.startWorker(this.#material);
+        this.#options.log.warn('the student has a new worker');
+        return this.#adopt(worker);
+      } catch (error) {
+        this.#options.log.error({ error: messageOf(error), pauseMs }, 'the student has no worker');
+        this.#down = new StudentUnavailableError('the student cannot be started', { cause: error });
+        for (const item of this.#queue.splice(0)) item.reject(this.#down);
+      }
+      if (this.#retired) return this.#retired.resolve();
+      await delay(pauseMs, undefined, { signal: this.#retiring.signal }).catch(() => {}); // retiring ends the pause
+    }
+  }
+
+  async #close(retired: PromiseWithResolvers<void>): Promise<void> {
+    const worker = this.#worker;
+    this.#worker = undefined;
+    this.#down = new StudentUnavailableError('the student was let go');
+    await worker?.close();
+    retired.resolve();
+  }
+}
+
+const settle = (batch: readonly Waiting[], { labels, confidences, sure, tokens }: Predictions): void => {
+  batch.forEach(({ resolve }, index) => {
+    resolve({
+      label: labels[index]!,
+      confidence: confidences[index]!,
+      sure: sure[index] === 1,
+      tokens: tokens[index]!,
+    });
+  });
+};
