@@ -1,0 +1,16 @@
+import type { BlobStore } from '@understudy/service/blobs/blob-store';
+import type { Telemetry } from '@understudy/service/telemetry';
+import type { Groups } from './grouping/groups.ts';
+import type { Database } from './store/database.ts';
+import type { Tasks } from './tasks.ts';
+
+/** What handlers and routes work with. */
+export interface PairStoreContext {
+  readonly database: Database;
+  readonly blobs: BlobStore;
+  readonly telemetry: Telemetry;
+  readonly tasks: Tasks;
+  readonly groups: Groups;
+  /** Looks for runs that can be sealed, now. */
+  readonly wakeSealer: () => void;
+}

@@ -1,0 +1,33 @@
+import type { TeacherAnswered, TeacherDeclined } from '@understudy/contract';
+import type { Event } from '@understudy/service/bus/settle';
+import { TerminalError } from '@understudy/service/errors';
+import type { PairStoreContext } from './context.ts';
+import { answerOf } from './on-teacher-answered.ts';
+import { declineOf } from './on-teacher-declined.ts';
+import { type Answer, type Decline, record } from './store/record.ts';
+
+interface Outcomes {
+  readonly task: string;
+  readonly taskDigest: string;
+  readonly answers: Answer[];
+  readonly declines: Decline[];
+}
+
+/** Records a batch of answers and declines: one transaction for each version of a task that it speaks of. */
+export async function recordOutcomes(context: PairStoreContext, events: readonly Event[]): Promise<void> {
+  const versions = new Map<string, Outcomes>();
+  for (const { type, payload } of events) {
+    const { task, taskDigest } = payload as TeacherAnswered | TeacherDeclined;
+    const key = `${task} ${taskDigest}`;
+    const outcomes = versions.get(key) ?? { task, taskDigest, answers: [], declines: [] };
+    versions.set(key, outcomes);
+    if (type === 'teacher.answered') outcomes.answers.push(answerOf(payload as TeacherAnswered));
+    else if (type === 'teacher.declined') outcomes.declines.push(declineOf(payload as TeacherDeclined));
+    else throw new TerminalError(`expected teacher.answered or teacher.declined, came ${type}`);
+  }
+  for (const { task, taskDigest, answers, declines } of versions.values()) {
+    const known = await context.tasks.get(task, taskDigest);
+    const mayBeComplete = await record(context.database, context.groups, known, answers, declines);
+    if (mayBeComplete) context.wakeSealer();
+  }
+}

@@ -1,0 +1,48 @@
+import { create } from '@bufbuild/protobuf';
+import { type SnapshotRef, SnapshotRefSchema } from '@understudy/contract';
+import type { BlobStore } from '@understudy/service/blobs/blob-store';
+import { canonicalJson } from '@understudy/task';
+import { z } from 'zod';
+
+const count = z.int().min(0);
+const perSplit = z.strictObject({ train: count, dev: count, test: count });
+
+/** What a snapshot is; its digest is the snapshot's. Nothing in it depends on when it was sealed, or in which run. */
+const Manifest = z.strictObject({
+  version: z.literal(1),
+  task: z.string(),
+  /** Of the teacher; empty when no prompt was answered. */
+  fingerprint: z.string(),
+  pairs: z.strictObject({ digest: z.string(), format: z.literal('parquet'), codec: z.literal('zstd'), rows: count }),
+  splits: perSplit,
+  /** Pairs of each label, by split. */
+  labels: z.record(z.string(), perSplit),
+  leftOut: z.strictObject({
+    /** Close to groups of two splits, to a held-out group without being a random sample, or to an example of the task. */
+    quarantined: count,
+    /** Test pairs whose group is represented by another pair. */
+    testDuplicates: count,
+  }),
+});
+export type Manifest = z.infer<typeof Manifest>;
+
+/** Puts the manifest into the blob store; returns its digest. */
+export function putManifest(blobs: BlobStore, manifest: Manifest): Promise<string> {
+  return blobs.put('snapshots', new TextEncoder().encode(canonicalJson(manifest)));
+}
+
+/** @throws BlobError when there is no such blob; Error when it is no manifest */
+export async function getManifest(blobs: BlobStore, digest: string): Promise<Manifest> {
+  const text = new TextDecoder().decode(await blobs.get('snapshots', digest));
+  return Manifest.parse(JSON.parse(text));
+}
+
+export function refOf(digest: string, { fingerprint, splits }: Manifest): SnapshotRef {
+  return create(SnapshotRefSchema, {
+    digest,
+    fingerprint,
+    trainPairs: splits.train,
+    devPairs: splits.dev,
+    testPairs: splits.test,
+  });
+}

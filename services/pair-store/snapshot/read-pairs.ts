@@ -1,0 +1,100 @@
+/** Reads what goes into a snapshot from the database, in chunks, as it was at one moment. */
+import { Purpose, Split } from '@understudy/contract';
+import { ROW_GROUP_PAIRS } from '../limits.ts';
+import type { Database, Sql } from '../store/database.ts';
+import { lockTask } from '../store/record.ts';
+import type { SnapshotRow } from './columns.ts';
+
+/** The pairs of one fingerprint that were stored up to a moment: pairs are never changed, so this never changes either. */
+export interface Selection {
+  readonly task: string;
+  /** Empty: no pairs. */
+  readonly fingerprint: string;
+  readonly lastSeq: number;
+}
+
+/** One answer a prompt: further samples and repeated questions measure the teacher, they do not teach. */
+const TEACHING = [Purpose.LABEL, Purpose.SAMPLE, Purpose.AUDIT, Purpose.SERVE];
+const SPLIT_NAMES = { [Split.TRAIN]: 'train', [Split.DEV]: 'dev', [Split.TEST]: 'test' } as const;
+
+const SELECTED = `
+from pairs a join prompts p using (prompt_id)
+where a.task = $1 and a.fingerprint = decode($2, 'hex') and a.seq <= $3 and a.sample_number = 0
+  and a.purpose in (${TEACHING.join(', ')})`;
+
+const parametersOf = ({ task, fingerprint, lastSeq }: Selection) => [task, fingerprint, lastSeq];
+
+/** Selects the fingerprint that answered most of the run, and all pairs stored until now. */
+export async function select(database: Database, task: string, runId: string): Promise<Selection> {
+  const [most] = await database.query<{ fingerprint: string }>(
+    `select encode(a.fingerprint, 'hex') as fingerprint from outcomes o join pairs a using (pair_id)
+     where o.run_id = $1 group by a.fingerprint order by count(*) desc, a.fingerprint limit 1`,
+    [runId],
+  );
+  const lastSeq = await database.transaction(async (sql) => {
+    // Whoever drew a number before us has committed: numbers are drawn under the task's lock.
+    await lockTask(sql, task);
+    return lastPairSeq(sql);
+  });
+  return { task, fingerprint: most?.fingerprint ?? '', lastSeq };
+}
+
+async function lastPairSeq(sql: Sql): Promise<number> {
+  const [row] = await sql.query<{ seq: number | null }>(
+    `select pg_sequence_last_value(pg_get_serial_sequence('pairs', 'seq')::regclass) as seq`,
+  );
+  return row?.seq ?? 0;
+}
+
+export async function countQuarantined(database: Database, selection: Selection): Promise<number> {
+  const [row] = await database.query<{ pairs: number }>(
+    `select count(*)::int as pairs ${SELECTED} and p.split = ${Split.QUARANTINED}`,
+    parametersOf(selection),
+  );
+  return row?.pairs ?? 0;
+}
+
+export interface TestGroup {
+  /** The pair that stands for the group: the one with the smallest id. */
+  readonly pair_id: string;
+  readonly weight: number;
+  readonly pairs: number;
+}
+
+/** Test groups by the pair that stands for them. */
+export async function testGroups(database: Database, selection: Selection): Promise<Map<string, TestGroup>> {
+  const groups = await database.query<TestGroup>(
+    `select min(encode(a.pair_id, 'hex')) as pair_id, sum(p.weight) as weight, count(*)::int as pairs
+     ${SELECTED} and p.split = ${Split.TEST} group by p.group_id`,
+    parametersOf(selection),
+  );
+  return new Map(groups.map((group) => [group.pair_id, group]));
+}
+
+type StoredRow = Omit<SnapshotRow, 'split'> & { readonly split: keyof typeof SPLIT_NAMES };
+
+/** The snapshot's rows, ordered by pair_id, in chunks of a row group. */
+export async function* snapshotRows(
+  database: Database,
+  selection: Selection,
+  groups: ReadonlyMap<string, TestGroup>,
+): AsyncGenerator<SnapshotRow[]> {
+  const ids = ['a.pair_id', 'a.prompt_id', 'p.group_id', 'a.fingerprint'].map(
+    (id) => `encode(${id}, 'hex') as ${id.slice(2)}`,
+  );
+  for (let after = ''; ; ) {
+    const stored = await database.query<StoredRow>(
+      `select ${ids.join(', ')}, p.split, p.weight, a.text, p.input_json, a.answer_json, a.label, a.probabilities,
+         p.reference_json, a.purpose, a.source, a.sample_number
+       ${SELECTED} and a.pair_id > decode($4, 'hex') and p.split <> ${Split.QUARANTINED}
+       order by a.pair_id limit ${ROW_GROUP_PAIRS}`,
+      [...parametersOf(selection), after],
+    );
+    const rows = stored
+      .filter(({ split, pair_id }) => split !== Split.TEST || groups.has(pair_id))
+      .map((row) => ({ ...row, split: SPLIT_NAMES[row.split], weight: groups.get(row.pair_id)?.weight ?? row.weight }));
+    if (rows.length > 0) yield rows;
+    if (stored.length < ROW_GROUP_PAIRS) return;
+    after = stored.at(-1)?.pair_id ?? '';
+  }
+}

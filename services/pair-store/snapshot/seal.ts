@@ -1,0 +1,86 @@
+import type { BlobStore } from '@understudy/service/blobs/blob-store';
+import type { PairStoreContext } from '../context.ts';
+import { findSealable, type Sealable } from '../store/batches.ts';
+import type { Database } from '../store/database.ts';
+import { enqueue } from '../store/outbox.ts';
+import { parquetOf, type SnapshotRow } from './columns.ts';
+import { type Manifest, putManifest, refOf } from './manifest.ts';
+import { countQuarantined, type Selection, select, snapshotRows, testGroups } from './read-pairs.ts';
+
+type SealContext = Pick<PairStoreContext, 'database' | 'blobs' | 'telemetry'>;
+
+/**
+ * Seals the oldest complete batch that asks for it: snapshot into the blob store, then, in one transaction, the mark and the
+ * `pairs.sealed` to be published. Whatever dies in between is done again; only the marked snapshot counts.
+ * @returns true when there was one
+ */
+export async function sealNext(context: SealContext): Promise<boolean> {
+  const sealed = await context.database.exclusively('understudy pair-store sealer', async () => {
+    const sealable = await findSealable(context.database);
+    if (sealable) await seal(context, sealable);
+    return sealable !== undefined;
+  });
+  return sealed ?? false;
+}
+
+async function seal({ database, blobs, telemetry }: SealContext, sealable: Sealable): Promise<void> {
+  const { run_id: runId, batch, task, task_digest: taskDigest, seal: number, traceparent } = sealable;
+  const selection = await select(database, task, runId);
+  const { digest, manifest } = await makeSnapshot(database, blobs, selection);
+  await database.transaction(async (sql) => {
+    const marked = await sql.query(
+      `update batches set sealed_at = now(), snapshot_digest = $3
+       where run_id = $1 and batch = $2 and sealed_at is null returning batch`,
+      [runId, batch, digest],
+    );
+    if (marked.length === 0) return;
+    const [counts] = await sql.query<{ answered: number; declined: number }>(
+      `select count(pair_id)::int as answered, count(decline_reason)::int as declined from outcomes where run_id = $1`,
+      [runId],
+    );
+    await enqueue(sql, {
+      type: 'pairs.sealed',
+      entity: `seal ${number}`,
+      traceparent: traceparent ?? undefined,
+      payload: { runId, task, taskDigest, snapshot: refOf(digest, manifest), seal: number, ...counts },
+    });
+  });
+  telemetry.log.info({ runId, task, seal: number, snapshot: digest, ...manifest.splits }, 'sealed');
+}
+
+/** Writes the pairs and the manifest of a snapshot. The same selection gives the same digest. */
+export async function makeSnapshot(
+  database: Database,
+  blobs: BlobStore,
+  selection: Selection,
+): Promise<{ digest: string; manifest: Manifest }> {
+  const groups = await testGroups(database, selection);
+  const counts = { splits: { train: 0, dev: 0, test: 0 }, labels: {} as Manifest['labels'] };
+  const rows = counted(snapshotRows(database, selection, groups), counts);
+  const pairsDigest = await blobs.put('snapshots', parquetOf(rows));
+  const { train, dev, test } = counts.splits;
+  const testDuplicates = [...groups.values()].reduce((sum, { pairs }) => sum + pairs - 1, 0);
+  const manifest: Manifest = {
+    version: 1,
+    task: selection.task,
+    fingerprint: selection.fingerprint,
+    pairs: { digest: pairsDigest, format: 'parquet', codec: 'zstd', rows: train + dev + test },
+    ...counts,
+    leftOut: { quarantined: await countQuarantined(database, selection), testDuplicates },
+  };
+  return { digest: await putManifest(blobs, manifest), manifest };
+}
+
+async function* counted(
+  chunks: AsyncIterable<SnapshotRow[]>,
+  { splits, labels }: Pick<Manifest, 'splits' | 'labels'>,
+): AsyncGenerator<SnapshotRow[]> {
+  for await (const rows of chunks) {
+    for (const { split, label } of rows) {
+      splits[split] += 1;
+      labels[label] ??= { train: 0, dev: 0, test: 0 };
+      labels[label][split] += 1;
+    }
+    yield rows;
+  }
+}

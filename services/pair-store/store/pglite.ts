@@ -1,0 +1,90 @@
+/** PostgreSQL inside this process, in a folder. One process at a time. */
+import { chmodSync, mkdirSync } from 'node:fs';
+import path from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { PGlite, type PGliteInterface, type Transaction } from '@electric-sql/pglite';
+import { messageOf, StartupError } from '@understudy/service/errors';
+import { type Database, INT8_OID, parseInt8, type Row, SCHEMA, type Sql } from './database.ts';
+
+const PARSERS = { [INT8_OID]: parseInt8 };
+
+/**
+ * Opens the database in `folder`, making it if need be.
+ * @throws StartupError when another process has it open, or it cannot be read or written
+ */
+export async function openPglite(folder: string): Promise<Database> {
+  const lock = lockFolder(folder);
+  try {
+    const db = await PGlite.create(folder, { parsers: PARSERS });
+    await db.exec(`set search_path to ${SCHEMA}`);
+    return new PgliteDatabase(db, lock, folder);
+  } catch (cause) {
+    lock.close();
+    throw new StartupError(`cannot open the database in ${folder}: ${messageOf(cause)}`, { cause });
+  }
+}
+
+/**
+ * Keeps other processes out for as long as this one lives: PGlite itself would let two of them destroy the data. The lock
+ * is SQLite's on an empty file beside the folder, because that is a lock of the operating system, which no kill leaves behind.
+ */
+function lockFolder(folder: string): DatabaseSync {
+  try {
+    mkdirSync(folder, { recursive: true });
+    chmodSync(folder, 0o700);
+    const lock = new DatabaseSync(`${folder}.lock`, { timeout: 0 });
+    lock.exec('pragma locking_mode = exclusive; begin exclusive');
+    return lock;
+  } catch (cause) {
+    const taken = cause instanceof Error && cause.message === 'database is locked';
+    const why = taken
+      ? 'another pair-store has it open; stop that one, or give this one another DATA_DIR'
+      : messageOf(cause);
+    throw new StartupError(`cannot use ${path.resolve(folder)} (DATA_DIR) for pairs: ${why}`, { cause });
+  }
+}
+
+const sqlOf = (db: PGliteInterface | Transaction): Sql => ({
+  async query<R extends object = Row>(text: string, parameters: readonly unknown[] = []) {
+    const { rows } = await db.query<R>(text, [...parameters]);
+    return rows;
+  },
+  async script(text) {
+    await db.exec(text);
+  },
+});
+
+class PgliteDatabase implements Database {
+  readonly location: string;
+  readonly query: Sql['query'];
+  readonly script: Sql['script'];
+  readonly #db: PGlite;
+  readonly #lock: DatabaseSync;
+  readonly #busy = new Set<string>();
+
+  constructor(db: PGlite, lock: DatabaseSync, folder: string) {
+    this.#db = db;
+    this.#lock = lock;
+    this.location = `pglite ${folder}`;
+    ({ query: this.query, script: this.script } = sqlOf(db));
+  }
+
+  transaction<T>(work: (sql: Sql) => Promise<T>): Promise<T> {
+    return this.#db.transaction((transaction) => work(sqlOf(transaction)));
+  }
+
+  async exclusively<T>(name: string, work: () => Promise<T>): Promise<T | undefined> {
+    if (this.#busy.has(name)) return undefined;
+    this.#busy.add(name);
+    try {
+      return await work();
+    } finally {
+      this.#busy.delete(name);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#db.close();
+    this.#lock.close();
+  }
+}

@@ -1,0 +1,98 @@
+/** Puts what the teacher said into the database: every pair once, one outcome per prompt of a run, a split for each prompt. */
+import { type DeclineReason, type Pair, Purpose, Source, type Usage } from '@understudy/contract';
+import type { GroupIndex, Placement } from '../grouping/group-index.ts';
+import type { Groups } from '../grouping/groups.ts';
+import type { Ratios } from '../grouping/split.ts';
+import type { KnownTask } from '../tasks.ts';
+import type { Database, Sql } from './database.ts';
+import { answeredRow, declinedRow, pairRow, promptRow, RECORD } from './record-sql.ts';
+
+export interface Answer {
+  readonly pair: Pair;
+  /** The run that asked, and whether the answer had been paid for earlier; absent for live traffic. */
+  readonly asked?: { readonly runId: string; readonly cached: boolean };
+}
+
+export interface Decline {
+  readonly runId: string;
+  readonly promptId: string;
+  readonly reason: DeclineReason;
+  readonly detail: string;
+  readonly usage: Usage | undefined;
+}
+
+/**
+ * Records answers and declines of one task in one transaction. What is recorded already changes nothing: the first outcome
+ * of a prompt in a run stays, whatever comes later.
+ * @returns true when a closed batch may have become complete
+ */
+export async function record(
+  database: Database,
+  groups: Groups,
+  known: KnownTask,
+  answers: readonly Answer[],
+  declines: readonly Decline[],
+): Promise<boolean> {
+  const { name } = known.task;
+  try {
+    return await database.transaction(async (sql) => {
+      await lockTask(sql, name);
+      const index = await groups.upToDate(sql, name);
+      const rows = rowsToRecord(index, known, answers, declines);
+      const parameters = [name, ...rows.map((value) => JSON.stringify(value))];
+      const [done] = await sql.query<{ last_seq: number | null; ended_waits: number }>(RECORD, parameters);
+      index.lastSeq = Math.max(index.lastSeq, done?.last_seq ?? 0);
+      return (done?.ended_waits ?? 0) > 0;
+    });
+  } catch (cause) {
+    // The index may hold prompts that were not stored after all.
+    groups.drop(name);
+    throw cause;
+  }
+}
+
+/**
+ * Lets one transaction at a time decide about a task: groups, outcomes and completeness depend on all rows before.
+ * Ends with the transaction.
+ */
+export async function lockTask(sql: Sql, task: string): Promise<void> {
+  await sql.query('select pg_advisory_xact_lock(hashtextextended($1, 0))', [`understudy task ${task}`]);
+}
+
+/** Rows for prompts, pairs and outcomes. New prompts are placed on the way. */
+function rowsToRecord(
+  index: GroupIndex,
+  { task, exampleTexts }: KnownTask,
+  answers: readonly Answer[],
+  declines: readonly Decline[],
+): object[][] {
+  index.excludeExamples(exampleTexts);
+  const prompts = new Map<string, ReturnType<typeof promptRow>>();
+  const outcomes = declines.map(declinedRow);
+  const weights = largestWeights(answers);
+  for (const answer of answers) {
+    const { pair } = answer;
+    const known = index.find(pair.promptId);
+    const placement = known ?? place(index, pair, task.splits);
+    const weight = weights.get(pair.promptId) ?? 1;
+    // A prompt that is known has its row, unless its weight may have grown.
+    if (!prompts.has(pair.promptId) && (!known || weight > 1)) {
+      prompts.set(pair.promptId, promptRow(pair, placement, weight));
+    }
+    outcomes.push(...answeredRow(answer, placement));
+  }
+  return [[...prompts.values()], answers.map(({ pair }) => pairRow(pair)), outcomes];
+}
+
+function place(index: GroupIndex, { promptId, text, purpose, source }: Pair, ratios: Ratios): Placement {
+  const mayBeHeldOut = purpose === Purpose.LABEL && source === Source.RANDOM;
+  return index.place({ promptId, text, mayBeHeldOut }, ratios);
+}
+
+function largestWeights(answers: readonly Answer[]): Map<string, number> {
+  const weights = new Map<string, number>();
+  for (const { pair } of answers) {
+    if (pair.weight > (weights.get(pair.promptId) ?? 1)) weights.set(pair.promptId, pair.weight);
+  }
+  return weights;
+}

@@ -1,0 +1,143 @@
+/** What tests of this service need: a task, answers to it, and both databases. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { create } from '@bufbuild/protobuf';
+import { TimestampSchema } from '@bufbuild/protobuf/wkt';
+import { type Pair, PairSchema, Purpose, Source, UsageSchema } from '@understudy/contract';
+import { compileTask, pairId, parseTask, sha256Hex, type Task } from '@understudy/task';
+import type { Database } from './store/database.ts';
+import { openDatabase } from './store/open-database.ts';
+import { startPostgres, whyNoPostgres } from './store/postgres-server.ts';
+
+export const FINGERPRINT = sha256Hex('a teacher');
+
+/** A task with one field; `change` replaces top-level keys. */
+export function testTask(change: Record<string, unknown> = {}): Task {
+  return parseTask(
+    JSON.stringify({
+      name: 'triage',
+      input: { fields: ['text'] },
+      prompt: { instructions: 'Sort mail.', template: '{{text}}', maxCharacters: 500 },
+      output: {
+        schema: {
+          type: 'object',
+          properties: { label: { enum: ['ham', 'spam'] } },
+          required: ['label'],
+          additionalProperties: false,
+        },
+      },
+      teacher: { kind: 'openai', baseUrl: 'http://127.0.0.1:1/v1', model: 'm' },
+      budget: { calls: 10, usd: 0 },
+      goal: { agreement: 0.9 },
+      ...change,
+    }),
+  );
+}
+
+type PairChange = Partial<Omit<Pair, '$typeName' | '$unknown'>>;
+
+/** A pair as a gateway makes it. */
+export function testPair(task: Task, text: string, change: PairChange = {}): Pair {
+  const { promptId, inputJson, text: rendered } = compileTask(task).renderPrompt({ text });
+  const fingerprint = change.fingerprint ?? FINGERPRINT;
+  return create(PairSchema, {
+    pairId: pairId(promptId, fingerprint, change.sampleNumber ?? 0),
+    promptId,
+    fingerprint,
+    inputJson,
+    text: rendered,
+    answerJson: '{"label":"ham"}',
+    label: 'ham',
+    probabilities: [0.75, 0.25],
+    purpose: Purpose.LABEL,
+    source: Source.RANDOM,
+    weight: 1,
+    usage: create(UsageSchema, { inputTokens: 10n, outputTokens: 2n, spentMicroUsd: 7n, durationUs: 1500n, calls: 1 }),
+    answeredAt: create(TimestampSchema, { seconds: 1_800_000_000n, nanos: 123_456_000 }),
+    ...change,
+  });
+}
+
+const WORDS =
+  'amber birch cedar dune ember fjord grove heath inlet jetty knoll ledge marsh notch oasis plain quarry ridge shoal tarn'.split(
+    ' ',
+  );
+
+/** Text number `n`: unlike the others, and the same whenever it is asked for. */
+export function testText(n: number): string {
+  const digest = sha256Hex(`text ${n}`);
+  return Array.from(
+    { length: 16 },
+    (_, i) =>
+      `${WORDS[Number.parseInt(digest.slice(i * 2, i * 2 + 2), 16) % WORDS.length]}${digest.slice(i * 4, i * 4 + 3)}`,
+  ).join(' ');
+}
+
+/** A database of its own for a test; `open` gives further connections to it, as other instances have. */
+export interface TestDatabase extends AsyncDisposable {
+  open(): Promise<Database>;
+}
+
+export interface DatabaseKind {
+  readonly name: string;
+  /** Why it cannot be tested here. */
+  readonly skip: string | undefined;
+  /** Whether several instances can use one database. */
+  readonly shared: boolean;
+  /** Starts what the kind needs once; `newDatabase` is then cheap. */
+  start(): Promise<AsyncDisposable & { newDatabase(): Promise<TestDatabase> }>;
+}
+
+const pglite: DatabaseKind = {
+  name: 'PGlite',
+  skip: undefined,
+  shared: false,
+  start: async () => ({ newDatabase: newPglite, [Symbol.asyncDispose]: async () => {} }),
+};
+
+async function newPglite(): Promise<TestDatabase> {
+  const dataDir = await mkdtemp(path.join(tmpdir(), 'understudy-pglite-'));
+  const opened: Database[] = [];
+  return {
+    async open() {
+      const database = await openDatabase({ DATA_DIR: dataDir });
+      opened.push(database);
+      return database;
+    },
+    async [Symbol.asyncDispose]() {
+      for (const database of opened) await database[Symbol.asyncDispose]();
+      await rm(dataDir, { recursive: true, force: true });
+    },
+  };
+}
+
+const whyNot = whyNoPostgres();
+const postgres: DatabaseKind = {
+  name: `PostgreSQL${whyNot ? ` (skipped: ${whyNot})` : ''}`,
+  skip: whyNot,
+  shared: true,
+  async start() {
+    const server = await startPostgres();
+    return {
+      async newDatabase() {
+        const url = await server.newDatabase();
+        const opened: Database[] = [];
+        return {
+          async open() {
+            const database = await openDatabase({ DATABASE_URL: url, DATA_DIR: '/nowhere' });
+            opened.push(database);
+            return database;
+          },
+          async [Symbol.asyncDispose]() {
+            for (const database of opened) await database[Symbol.asyncDispose]();
+          },
+        };
+      },
+      [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
+    };
+  },
+};
+
+/** Both databases; a suite runs over each. */
+export const databaseKinds: readonly DatabaseKind[] = [pglite, postgres];
