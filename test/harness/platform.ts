@@ -97,10 +97,14 @@ export class TestPlatform implements AsyncDisposable {
     return this.client(DeployerService, 'deployer');
   }
 
+  get operatorSeed(): string {
+    return readFileSync(this.run.operatorSeedFile, 'utf8').trim();
+  }
+
   /** The bus, as its operator. */
   async bus(): Promise<BusConnection> {
     const telemetry = new Telemetry({ service: 'test', logLevel: 'silent' });
-    const seed = readFileSync(this.run.operatorSeedFile, 'utf8').trim();
+    const seed = this.operatorSeed;
     const bus = await connectBus({
       url: this.run.natsUrl,
       seed,

@@ -1,0 +1,238 @@
+/**
+ * A teacher that is a real process: it speaks OpenAI's chat completions over HTTP and request/reply over NATS, answers
+ * at once and always the same, fails on demand, and counts every call.
+ *
+ * Settings are one JSON argument (`Settings`). Managed over HTTP: `GET /stats`, `POST /behave` with a `Behaviour`,
+ * `POST /reset`. Prints `listening on PORT` when it is ready.
+ */
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { connect, nkeyAuthenticator } from '@nats-io/transport-node';
+import { answerOf } from './answers.ts';
+
+/** Ways to fail; each draws its share of the calls. */
+export type Failure =
+  | 'unauthorized'
+  | 'rate-limited'
+  | 'server-error'
+  | 'slow'
+  | 'truncated'
+  | 'not-json'
+  | 'outside-schema'
+  | 'prose'
+  | 'reset'
+  | 'no-choices';
+
+export interface Behaviour {
+  /** Before each answer. */
+  latencyMs?: number;
+  /** Shares of the calls that fail, by kind; a call's fate depends on its text and on how often it was asked. */
+  failures?: Partial<Record<Failure, number>>;
+  /** How long a slow answer takes, and what a 429 asks for. */
+  slowMs?: number;
+  retryAfterMs?: number;
+}
+
+export interface Settings extends Behaviour {
+  port?: number;
+  natsUrl?: string;
+  natsSeed?: string;
+  natsSubject?: string;
+}
+
+export interface Stats {
+  calls: number;
+  /** Calls by text, only of texts that were asked more than once. */
+  repeated: Record<string, number>;
+  distinct: number;
+  failed: number;
+  inFlight: number;
+  maxInFlight: number;
+  /** When the first and the last call came, in ms of one clock; 0 before. */
+  firstCallMs: number;
+  lastCallMs: number;
+}
+
+const settings = JSON.parse(process.argv[2] ?? '{}') as Settings;
+let behaviour: Behaviour = settings;
+const callsByText = new Map<string, number>();
+let calls = 0;
+let failed = 0;
+let inFlight = 0;
+let maxInFlight = 0;
+let firstCallMs = 0;
+let lastCallMs = 0;
+
+const stats = (): Stats => ({
+  calls,
+  repeated: Object.fromEntries([...callsByText].filter(([, count]) => count > 1)),
+  distinct: callsByText.size,
+  failed,
+  inFlight,
+  maxInFlight,
+  firstCallMs,
+  lastCallMs,
+});
+
+const reset = () => {
+  callsByText.clear();
+  calls = 0;
+  failed = 0;
+  maxInFlight = inFlight;
+  firstCallMs = 0;
+  lastCallMs = 0;
+};
+
+/** A number in [0, 1) from a text and its attempt: FNV-1a, finished with a multiply and shift. */
+const fate = (text: string, attempt: number): number => {
+  let hash = 2_166_136_261 ^ attempt;
+  for (let index = 0; index < text.length; index += 1) hash = Math.imul(hash ^ text.charCodeAt(index), 16_777_619);
+  hash = Math.imul(hash ^ (hash >>> 15), 2_246_822_519);
+  return ((hash ^ (hash >>> 13)) >>> 0) / 2 ** 32;
+};
+
+/** Counts a call and draws how it fails, if it does. */
+const drawFailure = (text: string): Failure | undefined => {
+  const attempt = (callsByText.get(text) ?? 0) + 1;
+  callsByText.set(text, attempt);
+  calls += 1;
+  lastCallMs = performance.now();
+  firstCallMs ||= lastCallMs;
+  let rest = fate(text, attempt);
+  for (const [kind, share] of Object.entries(behaviour.failures ?? {})) {
+    rest -= share;
+    if (rest < 0) {
+      failed += 1;
+      return kind as Failure;
+    }
+  }
+  return undefined;
+};
+
+/** Runs one call: waits its latency and keeps count of what is under way. */
+const timed = async (failure: Failure | undefined, finish: () => void): Promise<void> => {
+  inFlight += 1;
+  maxInFlight = Math.max(maxInFlight, inFlight);
+  const waitMs = failure === 'slow' ? (behaviour.slowMs ?? 60_000) : (behaviour.latencyMs ?? 0);
+  if (waitMs > 0) await new Promise((resolve) => setTimeout(resolve, waitMs));
+  inFlight -= 1;
+  finish();
+};
+
+/** What the model would write. */
+const contentOf = (failure: Failure | undefined, text: string, schema: object): string => {
+  if (failure === 'not-json') return 'I am not sure, {"label": perhaps';
+  if (failure === 'outside-schema') return '{"label":"no-such-label","why":"because"}';
+  if (failure === 'prose') return 'It could be many things, and I would rather not choose one of them.';
+  return answerOf(text, schema);
+};
+
+interface ChatRequest {
+  messages: { role: string; content: string }[];
+  response_format?: { json_schema?: { schema?: object } };
+}
+
+const chat = (body: string, response: ServerResponse): void => {
+  const request = JSON.parse(body) as ChatRequest;
+  const text = request.messages.at(-1)!.content;
+  const failure = drawFailure(text);
+  void timed(failure, () => {
+    if (failure === 'unauthorized') return refuse(response, 401, 'invalid api key');
+    if (failure === 'rate-limited') {
+      response.setHeader('retry-after', String(Math.max(1, Math.round((behaviour.retryAfterMs ?? 1_000) / 1_000))));
+      response.setHeader('retry-after-ms', String(behaviour.retryAfterMs ?? 1_000));
+      return refuse(response, 429, 'slow down');
+    }
+    if (failure === 'server-error') return refuse(response, 500, 'the model fell over');
+    if (failure === 'reset') return void response.socket?.destroy();
+    const content = contentOf(failure, text, request.response_format?.json_schema?.schema ?? {});
+    const reply = JSON.stringify({
+      id: `chatcmpl-${calls}`,
+      object: 'chat.completion',
+      created: 1,
+      model: 'fake-2026-01',
+      choices:
+        failure === 'no-choices' ? [] : [{ index: 0, message: { role: 'assistant', content }, finish_reason: 'stop' }],
+      usage: { prompt_tokens: 20, completion_tokens: 5, total_tokens: 25 },
+    });
+    response.setHeader('content-type', 'application/json');
+    response.end(failure === 'truncated' ? reply.slice(0, reply.length >> 1) : reply);
+  });
+};
+
+const refuse = (response: ServerResponse, status: number, message: string): void => {
+  response
+    .writeHead(status, { 'content-type': 'application/json' })
+    .end(JSON.stringify({ error: { message, type: 'fake' } }));
+};
+
+const bodyOf = async (request: IncomingMessage): Promise<string> => {
+  let body = '';
+  for await (const chunk of request.setEncoding('utf8')) body += chunk;
+  return body;
+};
+
+const serveHttp = async (): Promise<number> => {
+  const server = createServer({ keepAliveTimeout: 60_000 }, async (request, response) => {
+    const body = await bodyOf(request);
+    if (request.url === '/v1/chat/completions') chat(body, response);
+    else if (request.url === '/stats') response.end(JSON.stringify(stats()));
+    else if (request.url === '/behave') {
+      behaviour = JSON.parse(body) as Behaviour;
+      response.end();
+    } else if (request.url === '/reset') {
+      reset();
+      response.end();
+    } else response.writeHead(404).end();
+  });
+  await new Promise<void>((resolve) => server.listen(settings.port ?? 0, '127.0.0.1', resolve));
+  return (server.address() as AddressInfo).port;
+};
+
+interface BusRequest {
+  text: string;
+  schema: object;
+}
+
+const serveNats = async (url: string, subject: string): Promise<void> => {
+  const seed = settings.natsSeed;
+  const auth = seed
+    ? { authenticator: nkeyAuthenticator(new TextEncoder().encode(seed)), inboxPrefix: '_INBOX.operator' }
+    : {};
+  const nc = await connect({
+    servers: url,
+    maxReconnectAttempts: -1,
+    reconnectTimeWait: 100,
+    waitOnFirstConnect: true,
+    noAsyncTraces: true,
+    ...auth,
+  });
+  nc.subscribe(subject, {
+    callback: (_error, message) => {
+      const request = message.json<BusRequest>();
+      const failure = drawFailure(request.text);
+      void timed(failure, () => {
+        if (failure === 'reset') return;
+        const error = busErrors[failure as keyof typeof busErrors];
+        const content = contentOf(failure, request.text, request.schema);
+        const reply = JSON.stringify(
+          error
+            ? { error: { ...error, retry_after_ms: behaviour.retryAfterMs } }
+            : { content, model: 'fake-2026-01', usage: { input_tokens: 20, output_tokens: 5 } },
+        );
+        message.respond(failure === 'truncated' ? reply.slice(0, reply.length >> 1) : reply);
+      });
+    },
+  });
+  await nc.flush();
+};
+
+const busErrors = {
+  unauthorized: { status: 401, message: 'invalid api key' },
+  'rate-limited': { status: 429, message: 'slow down' },
+  'server-error': { status: 500, message: 'the model fell over' },
+};
+
+const port = await serveHttp();
+if (settings.natsUrl) await serveNats(settings.natsUrl, settings.natsSubject ?? 'models.fake');
+process.stdout.write(`listening on ${port}\n`);

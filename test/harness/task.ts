@@ -1,0 +1,56 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { texts } from '../fakes/answers.ts';
+
+export const labels = ['billing', 'shipping', 'access'] as const;
+
+export interface TaskOptions {
+  name: string;
+  folder: string;
+  prompts: number;
+  teacher: object;
+  budget?: { calls: number; usd: number };
+  goal?: object;
+  batches?: object;
+  recordTraffic?: boolean;
+}
+
+/** A task that students learn: short messages in a JSONL file, one of three labels each. */
+export const routingTask = (options: TaskOptions): object => {
+  const path = join(options.folder, `${options.name}.jsonl`);
+  writeFileSync(
+    path,
+    texts(options.prompts)
+      .map((text) => `${JSON.stringify({ text })}\n`)
+      .join(''),
+  );
+  return {
+    name: options.name,
+    input: { fields: ['text'] },
+    prompt: { instructions: 'Which team handles this message?', template: '{{text}}', maxCharacters: 200 },
+    output: {
+      schema: {
+        type: 'object',
+        properties: { team: { enum: [...labels] } },
+        required: ['team'],
+        additionalProperties: false,
+      },
+    },
+    teacher: options.teacher,
+    sources: [{ kind: 'jsonl', path }],
+    budget: options.budget ?? { calls: options.prompts * 2, usd: 1_000 },
+    goal: options.goal ?? { agreement: 0.9, coverage: 0.5, sizeBytes: 20_000_000, latencyMs: 1_000 },
+    batches: options.batches ?? { first: options.prompts },
+    recordTraffic: options.recordTraffic ?? true,
+  };
+};
+
+/** The fake teacher over the bus. */
+export const natsTeacher = { kind: 'nats', subject: 'models.fake', model: 'fake', rate: { concurrency: 10_000 } };
+/** The fake teacher over HTTP. */
+export const openAiTeacher = (baseUrl: string) => ({
+  kind: 'openai',
+  baseUrl,
+  model: 'fake',
+  rate: { concurrency: 10_000 },
+});
