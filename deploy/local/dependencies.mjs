@@ -1,7 +1,7 @@
 // The packages of package-lock.json, in node_modules.
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { npm, run, say } from './commands.mjs';
+import { npm, run, SetupError, say } from './commands.mjs';
 import { lock } from './lock.mjs';
 
 /** The longest that `npm ci` may take, on a slow line. */
@@ -24,6 +24,9 @@ export async function ensureDependencies(root) {
     const options = ['--ignore-scripts', '--no-audit', '--no-fund', '--no-update-notifier', '--loglevel=error'];
     const startedMs = Date.now();
     await run(program, [...args, 'ci', ...options], { timeoutMs: INSTALL_TIMEOUT_MS, cwd: root, showErrors: true });
+    const still = difference(root);
+    if (still !== undefined)
+      throw new SetupError(`npm ci ended well, but ${still}: is another npm at work here? Run this again.`);
     say(`packages installed in ${Math.round((Date.now() - startedMs) / 1000)} s`);
   } finally {
     release();

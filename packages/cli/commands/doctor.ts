@@ -67,7 +67,7 @@ const natsFinding = async (): Promise<Finding> => {
       detail: old ? `${version}: has known flaws; 2.12 or newer is better` : version,
     };
   } catch (error) {
-    return { what: 'nats-server', state: 'missing', detail: `${messageOf(error)}; npm run up gets one` };
+    return { what: 'nats-server', state: 'note', detail: `${messageOf(error)}; npm start and npm run up get one` };
   }
 };
 
