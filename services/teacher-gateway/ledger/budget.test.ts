@@ -1,0 +1,220 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import {
+  type Amount,
+  type Budget,
+  isHopeless,
+  nothing,
+  parseBudget,
+  plus,
+  type Renewal,
+  renewLease,
+  totalsOf,
+} from './budget.ts';
+import { LeaseBook, type Reservation } from './lease-book.ts';
+
+const empty = parseBudget(undefined);
+const noAhead = { calls: 0, microUsdEach: 0 };
+
+/** Writes a book's pending request to a budget, as its replica would. */
+const write = (budget: Budget, limit: Amount, nowMs: number, book: LeaseBook): Renewal =>
+  renewLease(budget, limit, nowMs, book.pending!);
+
+describe('a budget', () => {
+  test('grants what waits, whole or not at all, and no more than is left', () => {
+    const limit = { calls: 3, microUsd: 100 };
+    const book = new LeaseBook('a');
+    book.request([40, 40, 40], noAhead, 1_000);
+    const renewal = write(empty, limit, 0, book);
+    expect(renewal.lease).toEqual({ calls: 2, microUsd: 80 });
+    book.confirm(renewal);
+    expect(book.reserve(40)).toBeDefined();
+    expect(book.reserve(40)).toBeDefined();
+    expect(book.reserve(40)).toBeUndefined();
+  });
+
+  test('settles with the real cost, and what that leaves can be had by others', () => {
+    const limit = { calls: 10, microUsd: 100 };
+    const [a, b] = [new LeaseBook('a'), new LeaseBook('b')];
+    a.request([100], noAhead, 1_000);
+    let renewal = write(empty, limit, 0, a);
+    a.confirm(renewal);
+    const reservation = a.reserve(100)!;
+    b.request([50], noAhead, 1_000);
+    expect(write(renewal.budget, limit, 0, b).lease).toEqual(nothing);
+    a.settle(reservation, 30);
+    a.request([], noAhead, 1_000, true);
+    renewal = write(renewal.budget, limit, 0, a);
+    expect(write(renewal.budget, limit, 0, b).lease).toEqual({ calls: 1, microUsd: 50 });
+    expect(totalsOf(renewal.budget, 0)).toEqual({
+      spent: { calls: 1, microUsd: 30 },
+      reserved: nothing,
+      expired: nothing,
+    });
+  });
+
+  test('a lease that nobody settles in time counts as spent, for its owner too', () => {
+    const limit = { calls: 4, microUsd: 0 };
+    const [a, b] = [new LeaseBook('a'), new LeaseBook('b')];
+    a.request([0, 0, 0], noAhead, 1_000);
+    let renewal = write(empty, limit, 0, a);
+    a.confirm(renewal);
+    const underWay = a.reserve(0)!;
+    b.request([0, 0], noAhead, 3_000);
+    renewal = write(renewal.budget, limit, 1_000, b);
+    expect(renewal.lease).toEqual({ calls: 1, microUsd: 0 });
+    expect(totalsOf(renewal.budget, 1_000).expired).toEqual({ calls: 3, microUsd: 0 });
+    a.settle(underWay, 0);
+    a.request([0], noAhead, 3_000);
+    renewal = write(renewal.budget, limit, 1_000, a);
+    expect(renewal).toMatchObject({ lost: true, lease: nothing });
+    expect(renewal.budget.settled).toEqual(nothing);
+    expect(isHopeless(renewal.budget, limit, 0, 0)).toBe(false);
+  });
+
+  test('a write whose answer got lost is recognised and not applied again', () => {
+    const limit = { calls: 10, microUsd: 0 };
+    const book = new LeaseBook('a');
+    book.request([0], noAhead, 1_000);
+    const first = write(empty, limit, 0, book);
+    const again = write(first.budget, limit, 0, book);
+    expect(again).toMatchObject({ done: true, lease: { calls: 1, microUsd: 0 } });
+    expect(again.budget).toEqual(first.budget);
+  });
+
+  test('is hopeless only when nothing that is leased could make room', () => {
+    const limit = { calls: 2, microUsd: 100 };
+    const leased = { ...empty, leases: { b: { calls: 2, microUsd: 100, seq: 1, expiresAtMs: 1 } } };
+    expect(isHopeless(leased, limit, 0, 50)).toBe(false);
+    expect(isHopeless({ ...empty, settled: { calls: 2, microUsd: 0 } }, limit, 0, 50)).toBe(true);
+    expect(isHopeless({ ...empty, settled: { calls: 0, microUsd: 60 } }, limit, 0, 50)).toBe(true);
+    expect(isHopeless(empty, limit, 2, 0)).toBe(true);
+  });
+
+  test('a damaged value is refused, not spent on', () => {
+    expect(() => parseBudget('{"settled":{"calls":-1}}')).toThrow(/damaged/);
+  });
+});
+
+/** A replica as the property test drives it: its book, the calls under way, and a write whose outcome it has not heard. */
+interface Replica {
+  book: LeaseBook;
+  underWay: Reservation[];
+}
+
+type Step =
+  | { kind: 'reserve'; replica: number; microUsd: number }
+  | { kind: 'finish'; replica: number; share: number; made: boolean }
+  | { kind: 'write'; replica: number; wants: number[]; ahead: number; giveBack: boolean; heard: boolean }
+  | { kind: 'race'; first: number; second: number }
+  | { kind: 'crash'; replica: number }
+  | { kind: 'clock'; nowMs: number };
+
+const replicaCount = 3;
+const replica = fc.nat(replicaCount - 1);
+const microUsd = fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 30 }));
+
+const steps: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 6, arbitrary: fc.record({ kind: fc.constant('reserve' as const), replica, microUsd }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      kind: fc.constant('finish' as const),
+      replica,
+      share: fc.double({ min: 0, max: 1, noNaN: true }),
+      made: fc.boolean(),
+    }),
+  },
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      kind: fc.constant('write' as const),
+      replica,
+      wants: fc.oneof(fc.constant<number[]>([]), fc.array(microUsd, { maxLength: 8 })),
+      ahead: fc.nat(10),
+      giveBack: fc.boolean(),
+      heard: fc.boolean(),
+    }),
+  },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant('race' as const), first: replica, second: replica }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('crash' as const), replica }) },
+  // Clocks jump anywhere, backwards too.
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant('clock' as const), nowMs: fc.integer({ min: 0, max: 500 }) }) },
+);
+
+test('whatever replicas, crashes, lost answers and clocks do, no more is called or paid than the budget allows', () => {
+  let granted = 0;
+  let crashes = 0;
+  let lost = 0;
+  fc.assert(
+    fc.property(
+      fc.array(steps, { minLength: 40, maxLength: 120 }),
+      fc.record({ calls: fc.nat(8), microUsd: fc.nat(120) }),
+      (sequence, limit) => {
+        let budget = empty;
+        let nowMs = 0;
+        let born = 0;
+        let made = nothing;
+        const fresh = (): Replica => ({ book: new LeaseBook(`replica-${born++}`), underWay: [] });
+        const replicas = Array.from({ length: replicaCount }, fresh);
+        // What is under way could cost its bound at any moment: it counts.
+        const total = () =>
+          replicas
+            .flatMap((one) => one.underWay)
+            .reduce((sum, r) => plus(sum, { calls: 1, microUsd: r.microUsd }), made);
+        const commit = (one: Replica, heard: boolean) => {
+          const renewal = write(budget, limit, nowMs, one.book);
+          budget = renewal.budget;
+          if (renewal.lost) lost += 1;
+          if (heard) one.book.confirm(renewal);
+        };
+        for (const step of sequence) {
+          if (step.kind === 'clock') nowMs = step.nowMs;
+          else if (step.kind === 'reserve') {
+            const one = replicas[step.replica]!;
+            const reservation = one.book.reserve(step.microUsd);
+            if (reservation) {
+              one.underWay.push(reservation);
+              granted += 1;
+            }
+          } else if (step.kind === 'finish') {
+            const one = replicas[step.replica]!;
+            const reservation = one.underWay.shift();
+            if (!reservation) continue;
+            if (!step.made) one.book.cancel(reservation);
+            else {
+              const cost = Math.floor(reservation.microUsd * step.share);
+              one.book.settle(reservation, cost);
+              made = plus(made, { calls: 1, microUsd: cost });
+            }
+          } else if (step.kind === 'write') {
+            const one = replicas[step.replica]!;
+            if (!one.book.pending) {
+              const ahead = { calls: step.ahead, microUsdEach: 10 };
+              one.book.request(step.wants, ahead, nowMs + 50, step.giveBack && step.wants.length === 0);
+            }
+            commit(one, step.heard);
+          } else if (step.kind === 'race') {
+            // Both decide on the same value; compare-and-set lets one of them write, the other decides anew.
+            const [first, second] = [replicas[step.first]!, replicas[step.second]!];
+            for (const one of [first, second]) if (!one.book.pending) one.book.request([5], noAhead, nowMs + 50);
+            commit(first, true);
+            if (first !== second) commit(second, true);
+          } else {
+            const dead = replicas[step.replica]!;
+            made = dead.underWay.reduce((sum, r) => plus(sum, { calls: 1, microUsd: r.microUsd }), made);
+            replicas[step.replica] = fresh();
+            crashes += 1;
+          }
+          expect(total().calls).toBeLessThanOrEqual(limit.calls);
+          expect(total().microUsd).toBeLessThanOrEqual(limit.microUsd);
+        }
+      },
+    ),
+    { numRuns: 2_000 },
+  );
+  // The runs did reach what they are about.
+  expect(granted).toBeGreaterThan(1_000);
+  expect(crashes).toBeGreaterThan(1_000);
+  expect(lost).toBeGreaterThan(100);
+});
