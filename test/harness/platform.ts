@@ -147,6 +147,16 @@ export class TestPlatform implements AsyncDisposable {
     }
   }
 
+  /** Waits until clients are answered for a task. */
+  untilServed(task: string): Promise<void> {
+    return this.until(() =>
+      fetch(`${this.run.httpUrl}/v2/models/${task}/ready`).then(
+        ({ status }) => status === 200,
+        () => false,
+      ),
+    );
+  }
+
   finished(runId: string): Promise<RunState> {
     return this.runUntil(runId, (run) => run.stage === RunStage.FINISHED);
   }
