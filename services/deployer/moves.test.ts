@@ -1,0 +1,123 @@
+import type { Deployment } from '@understudy/contract/deployer';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { type Candidate, promotionOf, rollbackOf } from './moves.ts';
+
+const now = new Date('2026-01-02T03:04:05Z');
+const candidate = (sequence: number): Candidate => ({
+  task: 'mail',
+  taskDigest: `task-${sequence}`,
+  runId: `run-${sequence}`,
+  studentDigest: `student-${sequence}`,
+  policyDigest: `policy-${sequence}`,
+  reportDigest: `report-${sequence}`,
+  sequence: BigInt(sequence),
+});
+const promoted = (current: Deployment | undefined, sequence: number): Deployment => {
+  const promotion = promotionOf(current, candidate(sequence), now);
+  expect(promotion.kind).toBe('moved');
+  return promotion.deployment;
+};
+const rolledBack = (current: Deployment): Deployment => {
+  const rollback = rollbackOf(current, current.generation, now);
+  if (rollback.kind !== 'moved') throw new Error(`expected a move, got ${rollback.kind}`);
+  return rollback.deployment;
+};
+
+describe('a promotion', () => {
+  test('is a newer generation that remembers the one before', () => {
+    const first = promoted(undefined, 3);
+    expect(first).toMatchObject({
+      generation: 1n,
+      studentDigest: 'student-3',
+      reportSequence: 3n,
+    });
+    expect(first.previous).toBeUndefined();
+    expect(promoted(first, 5)).toMatchObject({
+      generation: 2n,
+      studentDigest: 'student-5',
+      taskDigest: 'task-5',
+      previous: { studentDigest: 'student-3', policyDigest: 'policy-3', reportDigest: 'report-3', runId: 'run-3' },
+    });
+  });
+
+  test('of a report that stands already moves nothing, and of an older one neither', () => {
+    const current = promoted(promoted(undefined, 3), 5);
+    expect(promotionOf(current, candidate(5), now)).toEqual({ kind: 'stands', deployment: current });
+    expect(promotionOf(current, candidate(4), now)).toEqual({ kind: 'late', deployment: current });
+    expect(promotionOf(current, { ...candidate(5), reportDigest: 'other' }, now).kind).toBe('late');
+  });
+});
+
+describe('a rollback', () => {
+  test('goes back to the student before, and then to none', () => {
+    const back = rolledBack(promoted(promoted(undefined, 3), 5));
+    expect(back).toMatchObject({
+      task: 'mail',
+      generation: 3n,
+      studentDigest: 'student-3',
+      policyDigest: 'policy-3',
+      reportDigest: 'report-3',
+      reportSequence: 5n,
+    });
+    expect(back.previous).toBeUndefined();
+    const none = rolledBack(back);
+    expect(none).toMatchObject({
+      generation: 4n,
+      studentDigest: '',
+      policyDigest: '',
+      reportDigest: '',
+      taskDigest: 'task-3',
+    });
+    expect(rollbackOf(none, 4n, now)).toMatchObject({
+      kind: 'refused',
+      reason: expect.stringMatching(/has no student/),
+    });
+  });
+
+  test('asked for again with what the caller saw moves nothing further', () => {
+    const back = rolledBack(promoted(promoted(undefined, 3), 5));
+    expect(rollbackOf(back, 2n, now)).toEqual({ kind: 'stands', deployment: back });
+  });
+
+  test('is refused when the deployment is not where the caller saw it', () => {
+    const current = promoted(promoted(undefined, 3), 5);
+    expect(rollbackOf(current, 1n, now)).toMatchObject({
+      kind: 'refused',
+      reason: expect.stringMatching(/generation 1, it is at 2/),
+    });
+  });
+
+  test('is not undone by a replay of the report rolled back, nor of the one gone back to', () => {
+    const back = rolledBack(promoted(promoted(undefined, 3), 5));
+    for (const sequence of [3, 5]) expect(promotionOf(back, candidate(sequence), now).kind).toBe('late');
+    expect(promoted(back, 6)).toMatchObject({ generation: 4n, previous: { studentDigest: 'student-3' } });
+    expect(promoted(rolledBack(promoted(undefined, 1)), 2)).toMatchObject({ previous: { studentDigest: '' } });
+  });
+});
+
+test('whatever comes in whatever order, generations and sequences only rise, and nothing is promoted twice', () => {
+  const move = fc.oneof(fc.integer({ min: 1, max: 8 }), fc.constant('rollback' as const));
+  fc.assert(
+    fc.property(fc.array(move, { maxLength: 40 }), (moves) => {
+      let current: Deployment | undefined;
+      const promotions: bigint[] = [];
+      for (const one of moves) {
+        const before: Deployment | undefined = current;
+        if (one === 'rollback') {
+          if (!current) continue;
+          const rollback = rollbackOf(current, current.generation, now);
+          if (rollback.kind === 'moved') current = rollback.deployment;
+        } else {
+          const promotion = promotionOf(current, candidate(one), now);
+          if (promotion.kind === 'moved') promotions.push(BigInt(one));
+          current = promotion.deployment;
+        }
+        if (!before || current === before) continue;
+        expect(current!.generation).toBe(before.generation + 1n);
+        expect(current!.reportSequence).toBeGreaterThanOrEqual(before.reportSequence);
+      }
+      expect(promotions).toEqual([...new Set(promotions)].toSorted((a, b) => Number(a - b)));
+    }),
+  );
+});

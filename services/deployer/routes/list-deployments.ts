@@ -1,0 +1,5 @@
+import type { DeployerContext } from '../context.ts';
+
+export async function listDeployments({ deployments }: DeployerContext) {
+  return { deployments: await deployments.list() };
+}
