@@ -185,6 +185,13 @@ export const TaskSchema = strict({
     maxMinutes: z.number().positive().max(1_440).default(10),
     threads: positiveInt.max(256).optional(),
   }).prefault({}),
+  /** What live requests may spend on the teacher each day (UTC), apart from runs. */
+  live: strict({
+    /** A student that covers 0.9 of 100,000 requests a day leaves so many. */
+    callsPerDay: z.int().min(0).default(10_000),
+    /** 0: with a teacher that has a price, no live request reaches it until the task's owner says what it may cost. */
+    usdPerDay: z.number().min(0).default(0),
+  }).prefault({}),
   /** What a client gets when the student is unsure and the teacher cannot be reached. */
   onTeacherUnavailable: z.enum(['fail', 'answer-unsure']).default('fail'),
   /** Keep what clients' requests contain. Off unless the task's owner says so. */

@@ -42,6 +42,11 @@ export class SlotBook {
     return this.#slots;
   }
 
+  /** Places that it uses, which are fewer while others wait for some. */
+  get cap(): number {
+    return this.#cap;
+  }
+
   hasSlot(nowMs: number): boolean {
     return this.#inFlight < this.#cap && nowMs < this.#slotsValidUntilMs;
   }
