@@ -217,7 +217,7 @@ const serveNats = async (url: string, subject: string): Promise<void> => {
         const content = contentOf(failure, request.text, request.schema);
         const reply = JSON.stringify(
           error
-            ? { error: { ...error, retry_after_ms: behaviour.retryAfterMs } }
+            ? { error: { ...error, ...(failure === 'rate-limited' ? { retry_after_ms: behaviour.retryAfterMs } : {}) } }
             : { content, model: 'fake-2026-01', usage: { input_tokens: 20, output_tokens: 5 } },
         );
         message.respond(failure === 'truncated' ? reply.slice(0, reply.length >> 1) : reply);
