@@ -68,7 +68,7 @@ export interface DeploymentPlan {
   seed?: number;
   /** From which confidence on the student answers; 0 = always, above 1 = never. */
   threshold?: number;
-  /** In the place of the student's archive. */
+  /** In the place of the student's archive, under its own digest; the policy stays that of the student. */
   archive?: Uint8Array;
 }
 
@@ -78,7 +78,14 @@ export const deploy = async (bus: BusConnection, blobs: BlobStore, plan: Deploym
   await blobs.put('tasks', Buffer.from(taskJson(task)));
   const student = seed === undefined ? undefined : await studentOf(seed);
   const studentDigest = student ? await blobs.put('students', plan.archive ?? student.archive) : '';
-  const policy = { version: 1 as const, studentDigest, field: 'topic', labels: [...LABELS], temperature: 1, threshold };
+  const policy = {
+    version: 1 as const,
+    studentDigest: student?.digest ?? '',
+    field: 'topic',
+    labels: [...LABELS],
+    temperature: 1,
+    threshold,
+  };
   const policyDigest = student ? await blobs.put('policies', Buffer.from(policyJson(policy))) : '';
   const deployment = create(DeploymentSchema, {
     task: task.name,
