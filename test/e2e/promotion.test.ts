@@ -26,7 +26,7 @@ beforeAll(async () => {
 
   task = await keepTask(bench.blobs, { name: 'promoting' });
   await bench.publish(await bench.event(task, 'run-1'));
-  verdict = (await bench.verdicts(task, 1))[0]!;
+  verdict = await bench.verdictOf(task, 'run-1');
   await bench.idle('deployer-verdicts');
   promoted = (await client.getDeployment({ task: 'promoting' })).deployment!;
 });
@@ -67,7 +67,7 @@ test('a forged verdict about a student that failed moves nothing', async () => {
   const noisy = corpus({ seed: 9, train: 300, dev: 200, test: 400, noise: 0.5 });
   const failing = await bench.event(task, 'run-2', noisy, await trainSmall(noisy, 1));
   await bench.publish(failing);
-  const failed = (await bench.verdicts(task, 2))[1]!;
+  const failed = await bench.verdictOf(task, 'run-2');
   expect(failed.type).toBe('failed');
   const about = { runId: 'run-2', task: 'promoting', taskDigest: task.digest, seal: 1 };
   const better = { ...verdict.summary!, studentDigest: failing.student.digest };

@@ -88,6 +88,14 @@ export class Bench implements AsyncDisposable {
     return found;
   }
 
+  /** The first verdict of a run of this task. */
+  async verdictOf(task: CompiledTask, runId: string): Promise<VerdictEvent> {
+    for (let count = 1; ; count += 1) {
+      const verdict = (await this.verdicts(task, count)).at(-1)!;
+      if (verdict.runId === runId) return verdict;
+    }
+  }
+
   /** Resolves when a consumer has nothing left to do. */
   async idle(consumer: string): Promise<void> {
     for (;;) {
