@@ -1,6 +1,6 @@
 export type { Files } from './archive.ts';
 export { type ExportedStudent, type ExportOptions, exportBag } from './bag/export.ts';
-export { BAG_DEFAULTS, type BagHyperparameters } from './bag/hyperparameters.ts';
+export { type BagHyperparameters, bagDefaults } from './bag/hyperparameters.ts';
 export { type TrainedBag, type TrainingReport, type TrainOptions, trainBag } from './bag/train.ts';
 export { type Bundle, bundleFiles, openBundle, writeBundle } from './bundle.ts';
 export type { CheckpointStore, EpochResult } from './checkpoint.ts';

@@ -1,6 +1,6 @@
 import { openSession, tensor, toRuntime } from '@understudy/graph';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { BAG_DEFAULTS } from './bag/hyperparameters.ts';
+import { bagDefaults } from './bag/hyperparameters.ts';
 import { bagInferenceModel, quantizeColumns } from './bag/inference.ts';
 import { initialParameters } from './bag/model.ts';
 import { hashTexts } from './bag/rows.ts';
@@ -66,7 +66,7 @@ describe('a loaded student', () => {
 });
 
 describe('the finished graph', () => {
-  const shape = { ...BAG_DEFAULTS, rows: 512, width: 6 };
+  const shape = { ...bagDefaults(3, 1), rows: 512, width: 6 };
   const parameters = { ...initialParameters(shape, 3, 1), bias: Float32Array.of(0.5, -0.25, 0) };
 
   /** Σ rows / √count · head + bias, spelled out in float64. */

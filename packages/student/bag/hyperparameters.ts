@@ -1,4 +1,4 @@
-/** How a `bag` student is shaped and trained. The defaults are what reached the figures in DESIGN.md. */
+/** How a `bag` student is shaped and trained. */
 export type BagHyperparameters = {
   /** Rows of the hashed embedding table: a power of two, at most 2¹⁶. */
   readonly rows: number;
@@ -10,9 +10,8 @@ export type BagHyperparameters = {
   readonly epochs: number;
   /** Epochs without a better student on dev after which training stops. */
   readonly patienceEpochs: number;
-  /** Learning rate after warm-up; it falls linearly to zero. */
+  /** Learning rate of the first step; it falls linearly to zero. */
   readonly learningRate: number;
-  readonly warmupSteps: number;
   /** Share of n-grams that each step leaves out, in [0, 1). */
   readonly dropout: number;
   /** Share of each target that is spread over all labels, in [0, 1). */
@@ -23,16 +22,31 @@ export type BagHyperparameters = {
   readonly tableBound: number;
 };
 
-export const BAG_DEFAULTS: BagHyperparameters = {
-  rows: 32_768,
-  width: 64,
-  batchTexts: 64,
-  epochs: 6,
-  patienceEpochs: 3,
-  learningRate: 4e-3,
-  warmupSteps: 0,
-  dropout: 0.2,
-  labelSmoothing: 0.05,
-  weightDecay: 0,
-  tableBound: 0.1,
-};
+/** Numbers in a table, at most: with int8 two megabytes. */
+const MAX_TABLE_NUMBERS = 2 ** 21;
+const MAX_ROWS = 2 ** 16;
+const BATCH_TEXTS = 64;
+/** A student of few examples needs more passes: fewer steps than this leave the table where it began. */
+const MIN_STEPS = 100;
+const [MIN_EPOCHS, MAX_EPOCHS] = [6, 40];
+
+/**
+ * Settings for a number of labels and examples, chosen on e-mail triage (2 labels) and Banking77 (77 labels); DESIGN.md has the
+ * figures. A linear head of few labels has no use for wide rows, so their room goes to more rows, which collide less.
+ */
+export function bagDefaults(labels: number, trainExamples: number): BagHyperparameters {
+  const width = labels <= 4 ? 16 : labels <= 16 ? 32 : 64;
+  const epochs = Math.min(MAX_EPOCHS, Math.max(MIN_EPOCHS, Math.ceil((MIN_STEPS * BATCH_TEXTS) / trainExamples)));
+  return {
+    rows: Math.min(MAX_ROWS, MAX_TABLE_NUMBERS / width),
+    width,
+    batchTexts: BATCH_TEXTS,
+    epochs,
+    patienceEpochs: Math.ceil(epochs / 2),
+    learningRate: 4e-3,
+    dropout: 0.2,
+    labelSmoothing: 0.05,
+    weightDecay: 0.01,
+    tableBound: 0.1,
+  };
+}

@@ -6,7 +6,7 @@ import { checkExamples, type Example } from '../examples.ts';
 import { seededOrder } from '../random.ts';
 import { Batch, batchShapeFor } from './batches.ts';
 import { type DevEvaluator, openDevEvaluator } from './evaluate.ts';
-import { BAG_DEFAULTS, type BagHyperparameters } from './hyperparameters.ts';
+import { type BagHyperparameters, bagDefaults } from './hyperparameters.ts';
 import { trainingKey } from './key.ts';
 import { type BagParameters, bagTrainingStep, initialParameters } from './model.ts';
 import { hashTexts, type RowCache } from './rows.ts';
@@ -106,7 +106,7 @@ class Training {
     this.#stepsPerEpoch = Math.ceil(options.train.length / hyper.batchTexts);
     this.#schedule = {
       peak: hyper.learningRate,
-      warmupSteps: hyper.warmupSteps,
+      warmupSteps: 0,
       totalSteps: this.#stepsPerEpoch * hyper.epochs,
     };
     this.#epochLossSum = progress.epochLossSum;
@@ -239,7 +239,7 @@ async function resume(options: TrainOptions, key: string): Promise<TrainingProgr
  */
 export async function trainBag(options: TrainOptions): Promise<TrainedBag> {
   checkExamples(options.train, options.dev, options.labels);
-  const hyper = { ...BAG_DEFAULTS, ...options.hyperparameters };
+  const hyper = { ...bagDefaults(options.labels.length, options.train.length), ...options.hyperparameters };
   await using training = await Training.open(options, hyper);
   return await training.run();
 }
