@@ -1,0 +1,24 @@
+import { type TeacherKind, teacherKinds } from '@understudy/contract';
+import { commonConfig } from '@understudy/service/config';
+import { z } from 'zod';
+import { DEFAULT_CONCURRENCY } from './limits.ts';
+
+const kinds = teacherKinds.join(', ');
+
+/** Settings of the teacher gateway beside those that every service has. */
+export const config = commonConfig.extend({
+  /** gRPC address of the pair store: where answers that were paid for already are looked up. */
+  PAIR_STORE_ADDRESS: z.string().regex(/^.+:\d+$/, 'expected host:port'),
+  /** Kinds of teachers that this replica asks, separated by commas. */
+  TEACHER_KINDS: z
+    .string()
+    .default(teacherKinds.join(','))
+    .transform((text) => text.split(','))
+    .pipe(z.array(z.enum(teacherKinds, `expected some of ${kinds}, separated by commas`)).min(1)),
+  /** Calls that this replica has in flight at one teacher at most; by default what suits its kind. */
+  TEACHER_CONCURRENCY: z.coerce.number().int().min(1).max(4_096).optional(),
+});
+export type Config = z.infer<typeof config>;
+
+export const concurrencyOf = (config: Config, kind: TeacherKind): number =>
+  config.TEACHER_CONCURRENCY ?? DEFAULT_CONCURRENCY[kind];

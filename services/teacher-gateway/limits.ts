@@ -1,0 +1,50 @@
+/** Bounds of the teacher gateway, each with its reason. Those of leases and permits stand where they are used, in `ledger/`. */
+
+/**
+ * Calls in flight at one teacher. The embedded one computes, and its own queue is 8 long; a model server batches dozens;
+ * a model on the bus may answer within a millisecond, so that all else around a call has to overlap.
+ */
+export const DEFAULT_CONCURRENCY = { embedded: 8, openai: 64, nats: 256 } as const;
+/** Prompts taken beyond those whose call can be in flight: looking up and publishing overlap with the calls of others. */
+export const PREPARE_SHARE = 0.25;
+export const MIN_PREPARED = 4;
+
+/** Ids in one FindPairs: a round trip's worth at a few thousand a second. */
+export const MAX_LOOKUP_IDS = 256;
+/** Between two FindPairs of one task: at a few thousand prompts a second each then carries a dozen ids or more. */
+export const LOOKUP_INTERVAL_MS = 5;
+export const LOOKUP_TIMEOUT_MS = 5_000;
+/** A live request rather pays again than waits longer for the pair store. */
+export const LIVE_LOOKUP_TIMEOUT_MS = 500;
+/** While the pair store is away a prompt waits this long in hand, looking again now and then; then it goes back to the bus. */
+export const LOOKUP_PATIENCE_MS = 60_000;
+export const LOOKUP_RETRY_MS = 500;
+export const LOOKUP_LATER_MS = 10_000;
+
+/** First wait before another attempt, doubled each time up to the longest, shortened by up to half at random. */
+export const FIRST_BACKOFF_MS = 500;
+export const MAX_BACKOFF_MS = 20_000;
+/** A teacher that wants to be left alone for longer is away, as far as one prompt is concerned. */
+export const MAX_RETRY_AFTER_MS = 120_000;
+
+/** Outcomes remembered for what comes again before the pair store has recorded them: some seconds' worth. */
+export const MAX_RECENT_OUTCOMES = 10_000;
+export const RECENT_OUTCOME_MS = 120_000;
+
+/** Task versions kept compiled, each with its connector. */
+export const MAX_KNOWN_TASKS = 64;
+/** Live requests under way; beyond it callers are told to come again. */
+export const MAX_LIVE_REQUESTS = 1_024;
+export const LIVE_RETRY_AFTER_MS = 200;
+/** Runs whose cancellation is remembered. */
+export const MAX_CANCELLED_RUNS = 10_000;
+
+/**
+ * Answers that the pair store has not recorded yet. Some seconds of its work: a prompt that comes again half a minute
+ * later finds its answer there, and a store that is down does not have answers piled up before it.
+ */
+export const MAX_STORE_LAG_MESSAGES = 10_000;
+export const STORE_LAG_POLL_MS = 1_000;
+
+/** Of a decline's detail, enough for a person to act on. */
+export const MAX_DETAIL_CHARACTERS = 500;
