@@ -1,5 +1,6 @@
 /** What tests of this service need: a task, answers to it, and both databases. */
-import { mkdtemp, rm } from 'node:fs/promises';
+import { existsSync, readFileSync } from 'node:fs';
+import { cp, mkdtemp, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { create } from '@bufbuild/protobuf';
@@ -7,6 +8,7 @@ import { TimestampSchema } from '@bufbuild/protobuf/wkt';
 import { type Pair, PairSchema, Purpose, Source, UsageSchema } from '@understudy/contract';
 import { compileTask, pairId, parseTask, sha256Hex, type Task } from '@understudy/task';
 import type { Database } from './store/database.ts';
+import { ownMigrations } from './store/migrate.ts';
 import { openDatabase } from './store/open-database.ts';
 import { startPostgres, whyNoPostgres } from './store/postgres-server.ts';
 
@@ -96,8 +98,31 @@ const pglite: DatabaseKind = {
   start: async () => ({ newDatabase: newPglite, [Symbol.asyncDispose]: async () => {} }),
 };
 
+/** A migrated data folder that tests copy: initialising PGlite takes seconds. Kept for later runs of the same versions. */
+async function pgliteTemplate(): Promise<string> {
+  const pglite = readFileSync(new URL('../package.json', import.meta.resolve('@electric-sql/pglite')), 'utf8');
+  const versions = [pglite, ...ownMigrations().map(({ sql }) => sql)];
+  const template = path.join(tmpdir(), `understudy-pglite-template-${sha256Hex(versions.join('\n')).slice(0, 16)}`);
+  if (existsSync(template)) return template;
+  const making = await mkdtemp(`${template}-`);
+  const database = await openDatabase({ DATA_DIR: making });
+  await database[Symbol.asyncDispose]();
+  await rename(making, template).catch(async (error) => {
+    await rm(making, { recursive: true });
+    if (!existsSync(template)) throw error;
+  });
+  return template;
+}
+
+/** A data folder with an empty, migrated PGlite in it. */
+export async function newDataDir(): Promise<string> {
+  const dataDir = await mkdtemp(path.join(tmpdir(), 'understudy-data-'));
+  await cp(await pgliteTemplate(), dataDir, { recursive: true });
+  return dataDir;
+}
+
 async function newPglite(): Promise<TestDatabase> {
-  const dataDir = await mkdtemp(path.join(tmpdir(), 'understudy-pglite-'));
+  const dataDir = await newDataDir();
   const opened: Database[] = [];
   return {
     async open() {
@@ -141,3 +166,8 @@ const postgres: DatabaseKind = {
 
 /** Both databases; a suite runs over each. */
 export const databaseKinds: readonly DatabaseKind[] = [pglite, postgres];
+
+/** Makes a database as good as new, faster than a new one. */
+export async function emptyTables(database: Database): Promise<void> {
+  await database.script('truncate prompts, pairs, runs, outcomes, batches, awaited, outbox');
+}

@@ -10,6 +10,7 @@ import { minHash, mix, SIGNATURE_BINS, similarityOf } from './minhash.ts';
 export const NEAR_DUPLICATE_SIMILARITY = 0.7;
 const BANDS = 20;
 const ROWS = 5;
+const WORDS = SIGNATURE_BINS / 4;
 /** Members looked at in one band, newest first: a phrase that thousands of texts share must not cost thousands of comparisons. */
 const MAX_CANDIDATES_PER_BAND = 32;
 const INITIAL_TEXTS = 1024;
@@ -19,7 +20,8 @@ const INITIAL_SLOTS = 65_536;
 /** Texts as consecutive numbers, from 0, with their signatures in flat arrays: about 0.4 KB a text. */
 export class Neighbours {
   #size = 0;
-  #signatures = new Uint8Array(INITIAL_TEXTS * SIGNATURE_BINS);
+  /** Signatures, four bins a word. */
+  #words = new Int32Array(INITIAL_TEXTS * WORDS);
   /** The text before in the same band bucket, plus one; 0 ends a chain. Per text, one a band. */
   #next = new Int32Array(INITIAL_TEXTS * BANDS);
   /** Open addressing: band key → newest text of the bucket, plus one. */
@@ -31,6 +33,7 @@ export class Neighbours {
   #search = 0;
   readonly #bandKeys = new Uint32Array(BANDS);
   readonly #signature = new Uint8Array(SIGNATURE_BINS);
+  readonly #signatureWords = new Int32Array(this.#signature.buffer);
 
   get size(): number {
     return this.#size;
@@ -55,9 +58,9 @@ export class Neighbours {
 
   /** Stores the text of the last search; returns its number. */
   add(): number {
-    if (this.#size * SIGNATURE_BINS === this.#signatures.length) this.#growTexts();
+    if (this.#size * WORDS === this.#words.length) this.#growTexts();
     const text = this.#size++;
-    this.#signatures.set(this.#signature, text * SIGNATURE_BINS);
+    this.#words.set(this.#signatureWords, text * WORDS);
     for (let band = 0; band < BANDS; band++) this.#link(text, band, this.#bandKeys[band]!);
     return text;
   }
@@ -72,13 +75,16 @@ export class Neighbours {
     for (let bin = 0; bin < SIGNATURE_BINS; bin++) this.#signature[bin] = ranks[bin]!;
   }
 
+  /** Compares four bins at once: a byte of `differing` counts those of its lane that differ. */
   #similarityTo(text: number): number {
-    const signatures = this.#signatures;
-    const mine = this.#signature;
-    const from = text * SIGNATURE_BINS;
-    let agreeing = 0;
-    for (let bin = 0; bin < SIGNATURE_BINS; bin++) if (signatures[from + bin] === mine[bin]) agreeing++;
-    return similarityOf(agreeing);
+    const from = text * WORDS;
+    let differing = 0;
+    for (let word = 0; word < WORDS; word++) {
+      const difference = this.#words[from + word]! ^ this.#signatureWords[word]!;
+      differing += ((((difference & 0x7f7f_7f7f) + 0x7f7f_7f7f) | difference) & 0x8080_8080) >>> 7;
+    }
+    const lanes = (differing & 0xff) + ((differing >>> 8) & 0xff) + ((differing >>> 16) & 0xff) + (differing >>> 24);
+    return similarityOf(SIGNATURE_BINS - lanes);
   }
 
   /** Where the key's bucket is, or would be. */
@@ -99,7 +105,7 @@ export class Neighbours {
   }
 
   #growTexts(): void {
-    this.#signatures = doubled(this.#signatures, Uint8Array);
+    this.#words = doubled(this.#words, Int32Array);
     this.#next = doubled(this.#next, Int32Array);
     this.#met = doubled(this.#met, Uint32Array);
   }

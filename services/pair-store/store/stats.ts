@@ -80,14 +80,19 @@ async function declines(sql: Sql, runs: string, of: string): Promise<Record<stri
   return Object.fromEntries(rows.map(({ reason, prompts }) => [DeclineReason[reason] ?? String(reason), prompts]));
 }
 
-function statsOf(counts: CountRow, pairs: PairRow, medianUs: number, declinesByReason: Record<string, number>): Stats {
-  const { spent_micro_usd, calls, ...outcomes } = counts;
+function statsOf(
+  outcomes: CountRow,
+  found: PairRow,
+  medianUs: number,
+  declinesByReason: Record<string, number>,
+): Stats {
+  const { answered, declined, cached, spent_micro_usd, calls } = outcomes;
+  const { pairs, groups, trainPairs, devPairs, testPairs, quarantinedPairs } = found;
   return {
-    ...outcomes,
-    ...pairs,
+    ...{ answered, declined, cached, declinesByReason },
     spentMicroUsd: BigInt(spent_micro_usd),
     teacherCalls: calls,
     teacherMedianLatencyMs: medianUs / 1e3,
-    declinesByReason,
+    ...{ pairs, groups, trainPairs, devPairs, testPairs, quarantinedPairs },
   };
 }

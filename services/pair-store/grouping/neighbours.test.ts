@@ -1,0 +1,57 @@
+import { describe, expect, it } from 'vitest';
+import { testText } from '../testing.ts';
+import { Neighbours } from './neighbours.ts';
+
+const found = (neighbours: Neighbours, text: string) => {
+  const numbers: number[] = [];
+  neighbours.search(text, (number) => numbers.push(number));
+  return numbers;
+};
+
+/** The text with its words from `from` on replaced. */
+const withOtherEnd = (text: string, keptWords: number, end: string) =>
+  [...text.split(' ').slice(0, keptWords), end].join(' ');
+
+describe('near neighbours', () => {
+  it('finds texts that share most of their characters, also after the arrays have grown', () => {
+    const neighbours = new Neighbours();
+    const count = 5_000;
+    for (let n = 0; n < count; n++) {
+      expect(found(neighbours, testText(n))).toEqual([]);
+      expect(neighbours.add()).toBe(n);
+    }
+    expect(neighbours.size).toBe(count);
+    let met = 0;
+    for (let n = 0; n < count; n++) {
+      const numbers = found(neighbours, withOtherEnd(testText(n), 15, 'tail'));
+      if (numbers.includes(n)) met += 1;
+      expect(numbers.filter((number) => number !== n)).toEqual([]);
+    }
+    expect(met / count).toBeGreaterThan(0.99);
+  });
+
+  it('does not take texts for neighbours that share half of their characters', () => {
+    const neighbours = new Neighbours();
+    let met = 0;
+    for (let n = 0; n < 500; n++) {
+      found(neighbours, testText(n));
+      neighbours.add();
+      met += found(neighbours, withOtherEnd(testText(n), 8, testText(n + 10_000).slice(0, 80))).length;
+    }
+    expect(met).toBe(0);
+  });
+
+  it('answers fast where a phrase is shared by all texts', () => {
+    const neighbours = new Neighbours();
+    const phrase =
+      'we are pleased to inform you that your order has been shipped and will arrive soon, thank you for buying';
+    const started = process.cpuUsage();
+    for (let n = 0; n < 3_000; n++) {
+      found(neighbours, `${phrase} ${testText(n).slice(0, 12)}`);
+      neighbours.add();
+    }
+    const { user, system } = process.cpuUsage(started);
+    // Tens of microseconds each; thousands if all of them were compared.
+    expect((user + system) / 3_000).toBeLessThan(500);
+  });
+});

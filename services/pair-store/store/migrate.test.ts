@@ -1,0 +1,130 @@
+/** Opening a database: migrations, and who else may have it open. */
+import { spawnSync } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { StartupError } from '@understudy/service/errors';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { databaseKinds, type TestDatabase } from '../testing.ts';
+import type { Database } from './database.ts';
+import { migrate, ownMigrations } from './migrate.ts';
+import { openDatabase } from './open-database.ts';
+
+const tables = async (database: Database) => {
+  const rows = await database.query<{ name: string }>(
+    `select table_name as name from information_schema.tables where table_schema = 'pair_store' order by 1`,
+  );
+  return rows.map(({ name }) => name);
+};
+
+describe.each(databaseKinds)('migrations on $name', ({ skip, shared, start }) => {
+  if (skip) return it.skip(skip);
+  let server: Awaited<ReturnType<typeof start>>;
+  let place: TestDatabase;
+  beforeAll(async () => {
+    server = await start();
+  });
+  afterAll(() => server?.[Symbol.asyncDispose]());
+  beforeEach(async () => {
+    place = await server.newDatabase();
+    return () => place[Symbol.asyncDispose]();
+  });
+
+  it('run once', async () => {
+    const database = await place.open();
+    const before = await tables(database);
+    expect(before).toContain('pairs');
+    await migrate(database);
+    expect(await tables(database)).toEqual(before);
+    expect(await database.query('select version from migrations')).toEqual(
+      ownMigrations().map(({ version }) => ({ version })),
+    );
+  });
+
+  it('leave nothing of themselves when one fails', async () => {
+    const database = await place.open();
+    const next = ownMigrations().length + 1;
+    const added = [
+      { version: next, name: 'good.sql', sql: 'create table extra (x int);' },
+      { version: next + 1, name: 'bad.sql', sql: 'create table half (x int); select no_such_function();' },
+    ];
+    await expect(migrate(database, [...ownMigrations(), ...added])).rejects.toThrow(
+      /cannot bring .* up to date: .*no_such_function/,
+    );
+    expect(await tables(database)).not.toContain('extra');
+    await migrate(database, [...ownMigrations(), added[0]!]);
+    expect(await tables(database)).toContain('extra');
+  });
+
+  it('refuse a database that a newer version made', async () => {
+    const database = await place.open();
+    await database.query(`insert into migrations (version, name) values (999, 'from the future')`);
+    await expect(migrate(database)).rejects.toThrow(/at version 999, this pair-store knows \d+: start the newer/);
+  });
+
+  it.runIf(shared)('run once when several instances start together', async () => {
+    const opened = await Promise.all([1, 2, 3, 4].map(() => place.open()));
+    expect(await opened[0]!.query('select version from migrations')).toHaveLength(ownMigrations().length);
+  });
+
+  it.runIf(shared)('let one instance at a time do named work, and pass it on when that one dies', async () => {
+    const [one, two] = [await place.open(), await place.open()];
+    const order: string[] = [];
+    const { promise: until, resolve: finish } = Promise.withResolvers<void>();
+    const first = one.exclusively('work', async () => {
+      order.push('first begins');
+      await until;
+      return 'first';
+    });
+    await expect.poll(() => order.length).toBe(1);
+    expect(await two.exclusively('work', async () => 'second')).toBeUndefined();
+    expect(await two.exclusively('other work', async () => 'second')).toBe('second');
+    finish();
+    expect(await first).toBe('first');
+    await expect(one.exclusively('work', () => Promise.reject(new Error('it died')))).rejects.toThrow('it died');
+    await expect.poll(() => two.exclusively('work', async () => 'second')).toBe('second');
+  });
+});
+
+describe('a data folder', () => {
+  let dataDir: string;
+  beforeEach(async () => {
+    dataDir = await mkdtemp(path.join(tmpdir(), 'understudy-data-'));
+    return () => rm(dataDir, { recursive: true, force: true });
+  });
+
+  it('is refused to a second process, and free again once the first was killed', async () => {
+    const opener = (then: string) => `
+      import { openDatabase } from ${JSON.stringify(path.join(import.meta.dirname, 'open-database.ts'))};
+      try {
+        await openDatabase({ DATA_DIR: ${JSON.stringify(dataDir)} });
+        console.log('open');
+      } catch (error) { console.log(error.message); }
+      ${then}`;
+    const run = (then: string) =>
+      spawnSync(process.execPath, ['--input-type=module-typescript', '-e', opener(then)], { encoding: 'utf8' }).stdout;
+    const mine = await openDatabase({ DATA_DIR: dataDir });
+    expect(run('')).toMatch(/cannot use .*pglite \(DATA_DIR\) for pairs: another pair-store has it open/);
+    await mine[Symbol.asyncDispose]();
+    expect(run(`process.kill(process.pid, 'SIGKILL');`)).toBe('open\n');
+    const again = await openDatabase({ DATA_DIR: dataDir });
+    expect(await tables(again)).toContain('pairs');
+    await again[Symbol.asyncDispose]();
+  });
+
+  it('that cannot be written is named', async () => {
+    const file = path.join(dataDir, 'file');
+    await writeFile(file, '');
+    const opening = openDatabase({ DATA_DIR: file });
+    await expect(opening).rejects.toThrow(/cannot use .*file\/pglite \(DATA_DIR\) for pairs: ENOTDIR/);
+    await expect(opening).rejects.toBeInstanceOf(StartupError);
+  });
+});
+
+describe('DATABASE_URL', () => {
+  it('that leads nowhere is named, without its password', async () => {
+    const opening = openDatabase({ DATABASE_URL: 'postgres://user:secret@127.0.0.1:1/pairs', DATA_DIR: '/nowhere' });
+    await expect(opening).rejects.toThrow(/cannot use postgres 127.0.0.1:1\/pairs \(DATABASE_URL\): .*ECONNREFUSED/);
+    await expect(opening).rejects.not.toThrow(/secret/);
+  });
+});
