@@ -8,6 +8,8 @@ export const MAX_PAIRS = 1_000_000;
 export const STREAM_TIMEOUT_MS = 300_000;
 /** Texts judged at once: long enough to use the runtime well, short enough to keep messages alive between. */
 export const TEXTS_PER_CALL = 64;
+/** Threads of one operator: students are small, and a latency of one thread holds on any machine. */
+export const INFERENCE_THREADS = 1;
 /** Single requests timed, and those before them that only warm the student up. p99 of 500 rests on five values. */
 export const TIMED_REQUESTS = 500;
 export const WARM_UP_REQUESTS = 50;

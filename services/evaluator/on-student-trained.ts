@@ -31,9 +31,9 @@ async function judge(
   signal: AbortSignal,
   span: Span,
 ): Promise<KeptReport | undefined> {
-  const { blobs, looks, pairStore, reports, cancelled, journal, config } = context;
+  const { blobs, looks, pairStore, reports, cancelled, journal } = context;
   const task = await loadTask(blobs, turn);
-  const student = await loadStudent(blobs, turn, task, config.INFERENCE_THREADS);
+  const student = await loadStudent(blobs, turn, task);
   let report: Report;
   try {
     const asked = { pairStore, task, turn, traceparent: traceparentOf(span), signal };

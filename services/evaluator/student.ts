@@ -2,6 +2,7 @@ import { BlobError, type BlobStore } from '@understudy/service/blobs/blob-store'
 import { messageOf, TerminalError } from '@understudy/service/errors';
 import { type Bundle, BundleError, openBundle, StudentModel } from '@understudy/student';
 import { type CompiledTask, compileTask, parseTask, TaskError } from '@understudy/task';
+import { INFERENCE_THREADS } from './limits.ts';
 import type { Turn } from './turn.ts';
 
 /**
@@ -28,12 +29,7 @@ export async function loadTask(blobs: BlobStore, turn: Turn): Promise<CompiledTa
  * The turn's student, its bundle verified and of this very task and snapshot. Release it.
  * @throws TerminalError when the bundle is not stored, damaged, or of something else
  */
-export async function loadStudent(
-  blobs: BlobStore,
-  turn: Turn,
-  task: CompiledTask,
-  threads: number,
-): Promise<StudentModel> {
+export async function loadStudent(blobs: BlobStore, turn: Turn, task: CompiledTask): Promise<StudentModel> {
   const { digest } = turn.student;
   const archive = await blobOf(blobs, 'students', digest);
   if (archive.length !== turn.student.sizeBytes) {
@@ -44,7 +40,7 @@ export async function loadStudent(
   try {
     const bundle = await openBundle(archive, digest);
     checkLineage(bundle, turn, task);
-    return await StudentModel.load(bundle, { threads });
+    return await StudentModel.load(bundle, { threads: INFERENCE_THREADS });
   } catch (error) {
     if (error instanceof TerminalError) throw error;
     const what = error instanceof BundleError ? `is no sound bundle (${error.code})` : 'does not run here';

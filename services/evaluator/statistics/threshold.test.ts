@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { lowerBound } from './clopper-pearson.ts';
 import { furtherPairs } from './estimate.ts';
 import { levelOfLook } from './level.ts';
-import { randomSource } from './random.ts';
+import { randomSource } from '../testing/random.ts';
 import { rankByConfidence } from './ranking.ts';
 import { chooseThreshold, MARGIN_STANDARD_ERRORS } from './threshold.ts';
 

@@ -12,7 +12,7 @@ import { notFound } from '@understudy/service/rpc/status';
 import type { Telemetry } from '@understudy/service/telemetry';
 import { type Example, exportBag, type Lineage, type TrainedBag, trainBag } from '@understudy/student';
 import { type CompiledTask, compileTask, parseTask, sha256Hex, taskJson } from '@understudy/task';
-import { randomSource } from '../statistics/random.ts';
+import { randomSource } from './random.ts';
 
 export const LABELS = ['ham', 'spam'];
 const WORDS = [
