@@ -1,7 +1,7 @@
 // Running other programs during set-up: found on the PATH, bounded in time, with their last words kept for the message.
 import { spawn } from 'node:child_process';
-import { accessSync, constants, statSync } from 'node:fs';
-import { basename, delimiter, join } from 'node:path';
+import { accessSync, constants, existsSync, mkdirSync, statSync } from 'node:fs';
+import { basename, delimiter, dirname, join } from 'node:path';
 
 /** Characters of a failed program's output that go into the message. */
 const TAIL_CHARACTERS = 600;
@@ -35,6 +35,23 @@ export function isProgram(path) {
 }
 
 /**
+ * Makes a folder and those above it. Node's own recursive mkdir never returns for a path below /proc.
+ * @param {string} path absolute
+ */
+export function makeFolder(path) {
+  if (existsSync(path)) {
+    if (statSync(path).isDirectory()) return;
+    throw new SetupError(`${path} is no folder`);
+  }
+  makeFolder(dirname(path));
+  try {
+    mkdirSync(path);
+  } catch (error) {
+    if (/** @type {NodeJS.ErrnoException} */ (error).code !== 'EEXIST') throw error;
+  }
+}
+
+/**
  * Runs a program to its end and returns what it printed on standard output.
  * @param {string} program
  * @param {string[]} args
@@ -53,6 +70,7 @@ export function run(program, args, { timeoutMs, cwd, env = process.env, showErro
       timeout: timeoutMs,
       killSignal: 'SIGKILL',
     });
+    const startedMs = performance.now();
     let out = '';
     let all = '';
     child.stdout?.on('data', (chunk) => {
@@ -65,7 +83,9 @@ export function run(program, args, { timeoutMs, cwd, env = process.env, showErro
     child.on('error', (cause) => reject(new SetupError(`${shown}: ${cause.message}`, { cause })));
     child.on('close', (code, signal) => {
       if (code === 0) return resolve(out);
-      const how = signal ? `was ended after ${timeoutMs / 1000} s` : `failed with exit code ${code}`;
+      const late = performance.now() - startedMs >= timeoutMs;
+      const ended = late ? `was ended after ${timeoutMs / 1000} s` : `was ended by ${signal}`;
+      const how = signal ? ended : `failed with exit code ${code}`;
       reject(new SetupError(`${shown} ${how}${lastWords(all)}`));
     });
   });

@@ -2,7 +2,8 @@
 import { randomBytes } from 'node:crypto';
 import { accessSync, constants, existsSync, mkdirSync, statfsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { messageOf, StartupError } from '@understudy/service/errors';
+import { StartupError } from '@understudy/service/errors';
+import { makeFolder } from './commands.mjs';
 import { tryLock } from './lock.mjs';
 
 /** Below this nothing starts, and what runs is stopped while its stores can still be closed in order. */
@@ -25,12 +26,11 @@ export const lackOfSpace = (folder: string): string | undefined => {
  */
 export const takeDataFolder = (folder: string): (() => void) => {
   try {
+    makeFolder(folder);
     for (const part of ['logs', 'secrets', 'nats']) mkdirSync(join(folder, part), { recursive: true, mode: 0o700 });
     accessSync(folder, constants.W_OK);
   } catch (cause) {
-    throw new StartupError(`cannot write to the data folder ${folder} (UNDERSTUDY_DATA): ${messageOf(cause)}`, {
-      cause,
-    });
+    throw new StartupError(`cannot write to the data folder ${folder} (set UNDERSTUDY_DATA to another one)`, { cause });
   }
   const lack = lackOfSpace(folder);
   if (lack) throw new StartupError(lack);

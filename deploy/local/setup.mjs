@@ -1,11 +1,10 @@
 // The one entry of every command of this repository: sets up what is missing, then runs the verb. Plain JavaScript
 // without dependencies, because it is what makes the rest runnable.
 import { spawn } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
 import { constants } from 'node:os';
 import { delimiter, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { SetupError } from './commands.mjs';
+import { makeFolder, SetupError } from './commands.mjs';
 import { ensureDependencies } from './dependencies.mjs';
 import { ensureNatsServer } from './nats-server.mjs';
 import { ensureNode } from './node.mjs';
@@ -49,7 +48,7 @@ async function main(name, args) {
 function toolsFolder() {
   const tools = join(resolve(root, process.env.UNDERSTUDY_DATA || '.understudy'), 'tools');
   try {
-    mkdirSync(tools, { recursive: true });
+    makeFolder(tools);
   } catch (error) {
     const { message } = /** @type {Error} */ (error);
     throw new SetupError(`the data folder must be writable (set UNDERSTUDY_DATA to another one): ${message}`);
