@@ -53,6 +53,8 @@ export class NatsServer implements AsyncDisposable {
       stdio: ['ignore', 'ignore', 'pipe'],
     });
     this.#child = child;
+    // Also when the test process ends without having disposed of it.
+    process.once('exit', () => child.kill('SIGKILL'));
     let output = '';
     await new Promise<void>((resolve, reject) => {
       child.once('error', (error) =>
