@@ -30,6 +30,8 @@ export interface ServiceParts {
   consumers?: Partial<Record<ConsumerName, EachOptions | BatchOptions>>;
   /** Begins background work, after RPC listens and before consumers take messages. */
   start?(): Promise<void>;
+  /** Called when a stop begins: what only waits should give up, what is under way goes on. */
+  drain?(): void;
   /** Ends background work, after consumers have finished theirs. */
   stop?(): Promise<void>;
 }
@@ -136,6 +138,7 @@ const startParts = async <C extends CommonConfig>(
     ready = false;
     telemetry.log.info('draining');
     rpc.setServing(false);
+    parts.drain?.();
     const graceMs = config.DRAIN_TIMEOUT_MS;
     await busSide.stop(graceMs);
     await rpc.stop(graceMs);

@@ -99,6 +99,10 @@ export const traceparentOf = (span: Span): string => {
 /** The same trace and parent, marked as not sampled: what hangs below it is not recorded. */
 export const unsampled = (traceparent: string): string => `${traceparent.slice(0, -2)}00`;
 
+/** Whether what hangs below it is recorded. */
+export const isSampled = (traceparent: string | undefined): boolean =>
+  traceparent !== undefined && (Number.parseInt(traceparent.slice(-2), 16) & 1) === 1;
+
 const contextOf = (traceparent: string | undefined): Context => {
   const match = traceparent === undefined ? null : traceparentPattern.exec(traceparent);
   if (!match) return ROOT_CONTEXT;

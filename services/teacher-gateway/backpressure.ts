@@ -44,7 +44,10 @@ export class Backpressure {
   #decide(lagMessages: number): void {
     if (lagMessages > MAX_STORE_LAG_MESSAGES && !this.#held) {
       this.#held = Promise.withResolvers();
-      this.#log.error({ lagMessages }, 'alarm: the pair store lags behind, no prompts are taken until it has caught up');
+      this.#log.error(
+        { lagMessages },
+        'alarm: the pair store lags behind, no prompts are taken until it has caught up',
+      );
     } else if (lagMessages <= MAX_STORE_LAG_MESSAGES / 2 && this.#held) {
       this.#held.resolve();
       this.#held = undefined;

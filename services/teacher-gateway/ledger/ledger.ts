@@ -2,7 +2,6 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { KV } from '@nats-io/kv';
 import { readKey } from '@understudy/service/bus/compare-and-set';
-import type { BusConnection } from '@understudy/service/bus/connection';
 import { messageOf } from '@understudy/service/errors';
 import type { Logger } from '@understudy/service/telemetry';
 import { sha256Hex, type Task } from '@understudy/task';
@@ -28,23 +27,21 @@ export const microUsdOf = (usd: number): number => Math.ceil(usd * 1e6);
 export class Ledger {
   /** A process that starts again is another replica: what it held before is not its own any more. */
   readonly #replica = randomUUID();
-  readonly #bus: BusConnection;
+  readonly #bucket: KV;
   readonly #log: Logger;
   readonly #accounts = new Map<string, Account>();
   readonly #permits = new Map<string, Permits>();
   #born = 0;
-  #bucket: KV | undefined;
   #stopped = false;
   #stopWatch = () => {};
   #watching: Promise<void> = Promise.resolve();
 
-  constructor(bus: BusConnection, log: Logger) {
-    this.#bus = bus;
+  constructor(bucket: KV, log: Logger) {
+    this.#bucket = bucket;
     this.#log = log;
   }
 
-  async start(): Promise<void> {
-    this.#bucket = await this.#bus.bucket('ledger');
+  start(): void {
     this.#watching = this.#watch();
   }
 
@@ -64,7 +61,7 @@ export class Ledger {
     const known = this.#accounts.get(key);
     if (known) return known;
     const account = new Account({
-      bucket: this.#opened(),
+      bucket: this.#bucket,
       key,
       replica: this.#replica,
       limit,
@@ -85,7 +82,7 @@ export class Ledger {
     const known = this.#permits.get(key);
     if (known) return known;
     const permits = new Permits({
-      bucket: this.#opened(),
+      bucket: this.#bucket,
       key: rateKey(task),
       // Two versions of a task with limits of their own hold places apart from each other.
       replica: `${this.#replica}-${this.#born++}`,
@@ -102,7 +99,7 @@ export class Ledger {
   /** What a run has spent, or where no run is named, what live requests have today. */
   async totals(task: string, runId: string): Promise<BudgetTotals> {
     const key = runId === '' ? liveKey(task, Date.now()) : runKey(task, runId);
-    return totalsOf(parseBudget(await readKey(this.#opened(), key)), Date.now());
+    return totalsOf(parseBudget(await readKey(this.#bucket, key)), Date.now());
   }
 
   async close(): Promise<void> {
@@ -112,16 +109,11 @@ export class Ledger {
     await this.#watching;
   }
 
-  #opened(): KV {
-    if (!this.#bucket) throw new Error('the ledger was used before it was started');
-    return this.#bucket;
-  }
-
   /** Replicas see each other's holdings at once: that makes shares fair, and tells how much time has passed. */
   async #watch(): Promise<void> {
     while (!this.#stopped) {
       try {
-        const entries = await this.#opened().watch({ key: rateKey('*') });
+        const entries = await this.#bucket.watch({ key: rateKey('*') });
         this.#stopWatch = () => entries.stop();
         if (this.#stopped) entries.stop();
         for await (const entry of entries) if (entry.operation === 'PUT') this.#saw(entry.key, entry.string());

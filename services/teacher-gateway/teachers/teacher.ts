@@ -33,6 +33,8 @@ export interface TeacherExample {
 export interface TeacherRequest {
   /** The rendered, cut text of one prompt: what the student will read too. May be empty. */
   readonly text: string;
+  /** Id of the prompt, for teachers that keep a log of their own. */
+  readonly promptId?: string;
 }
 
 export interface TeacherReply {

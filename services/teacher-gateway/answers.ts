@@ -1,0 +1,113 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { create } from '@bufbuild/protobuf';
+import { type Pair, UsageSchema } from '@understudy/contract';
+import { messageOf, RetryableError } from '@understudy/service/errors';
+import { pairId } from '@understudy/task';
+import { askTeacher } from './ask-teacher.ts';
+import type { GatewayContext } from './context.ts';
+import type { Account } from './ledger/account.ts';
+import {
+  LIVE_LOOKUP_TIMEOUT_MS,
+  LOOKUP_LATER_MS,
+  LOOKUP_PATIENCE_MS,
+  LOOKUP_RETRY_MS,
+  MAX_RECENT_OUTCOMES,
+  RECENT_OUTCOME_MS,
+} from './limits.ts';
+import type { Answer, Outcome, Question } from './outcome.ts';
+import type { PairLookup } from './pair-lookup.ts';
+import { RunCancelled } from './run-scopes.ts';
+
+/**
+ * Finds an answer or gets one from the teacher, never twice for the same question: not while it is sought, not while the
+ * pair store has yet to record it, and not once it is there.
+ */
+export class Answers {
+  readonly #context: GatewayContext;
+  readonly #lookup: PairLookup;
+  readonly #seeking = new Map<string, { account: Account; outcome: Promise<Outcome> }>();
+  readonly #recent = new Map<string, { outcome: Outcome; untilMs: number }>();
+
+  constructor(context: GatewayContext, lookup: PairLookup) {
+    this.#context = context;
+    this.#lookup = lookup;
+  }
+
+  /** Rejects with RetryableError when it is better to try later, here or elsewhere. */
+  async get(question: Question): Promise<Outcome> {
+    for (let other = this.#seeking.get(question.key); ; other = this.#seeking.get(question.key)) {
+      const known = this.#recall(question.key) ?? (await other?.outcome.catch(() => undefined));
+      if (known?.kind === 'answered') return { ...known, cached: true };
+      // Another payer may have better luck: a decline can be due to its budget, a failure to its being cancelled.
+      if (known && other?.account === question.account) return known;
+      if (!this.#seeking.has(question.key)) break;
+    }
+    const outcome = this.#seek(question);
+    this.#seeking.set(question.key, { account: question.account, outcome });
+    try {
+      return this.#remember(question.key, await outcome);
+    } finally {
+      this.#seeking.delete(question.key);
+    }
+  }
+
+  async #seek(question: Question): Promise<Outcome> {
+    const found = question.cacheable ? await this.#find(question) : undefined;
+    return found ? { kind: 'answered', answer: found, cached: true } : askTeacher(this.#context, question);
+  }
+
+  async #find(question: Question): Promise<Answer | undefined> {
+    const { known, prompt, sampleNumber } = question;
+    if (known.fingerprint === undefined) return undefined;
+    const id = pairId(prompt.promptId, known.fingerprint, sampleNumber);
+    const name = known.compiled.task.name;
+    const pair = question.live ? await this.#findSoon(name, id) : await this.#findPatiently(name, id, question.waiting);
+    return pair && { ...pair, usage: pair.usage ?? create(UsageSchema) };
+  }
+
+  /** Nothing is paid while nobody knows whether it was paid already. */
+  async #findPatiently(task: string, id: string, waiting: AbortSignal): Promise<Pair | undefined> {
+    const until = performance.now() + LOOKUP_PATIENCE_MS;
+    for (;;) {
+      try {
+        return await this.#lookup.find(task, id);
+      } catch (error) {
+        if (performance.now() >= until) {
+          throw new RetryableError('the pair store is away', { afterMs: LOOKUP_LATER_MS, cause: error });
+        }
+        this.#context.telemetry.log.debug({ error: messageOf(error) }, 'the pair store is away, looking again');
+        await delay(LOOKUP_RETRY_MS, undefined, { signal: waiting }).catch(() => {});
+        if (waiting.aborted && !(waiting.reason instanceof RunCancelled)) throw waiting.reason;
+        if (waiting.aborted) return undefined;
+      }
+    }
+  }
+
+  async #findSoon(task: string, id: string): Promise<Pair | undefined> {
+    const tooLate = new AbortController();
+    try {
+      return await Promise.race([
+        this.#lookup.find(task, id),
+        delay(LIVE_LOOKUP_TIMEOUT_MS, undefined, { signal: tooLate.signal }),
+      ]);
+    } catch (error) {
+      this.#context.telemetry.log.debug({ error: messageOf(error) }, 'the pair store is away, asking the teacher');
+      return undefined;
+    } finally {
+      tooLate.abort();
+    }
+  }
+
+  #recall(key: string): Outcome | undefined {
+    const recent = this.#recent.get(key);
+    return recent && recent.untilMs > performance.now() ? recent.outcome : undefined;
+  }
+
+  #remember(key: string, outcome: Outcome): Outcome {
+    if (outcome.kind !== 'answered') return outcome;
+    this.#recent.delete(key);
+    this.#recent.set(key, { outcome, untilMs: performance.now() + RECENT_OUTCOME_MS });
+    if (this.#recent.size > MAX_RECENT_OUTCOMES) this.#recent.delete(this.#recent.keys().next().value!);
+    return outcome;
+  }
+}

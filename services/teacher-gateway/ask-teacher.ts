@@ -1,0 +1,149 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { create } from '@bufbuild/protobuf';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { DeclineReason, UsageSchema } from '@understudy/contract';
+import { pairId } from '@understudy/task';
+import type { GatewayContext } from './context.ts';
+import { BudgetExhausted } from './ledger/account.ts';
+import { FIRST_BACKOFF_MS, MAX_BACKOFF_MS, MAX_DETAIL_CHARACTERS, MAX_RETRY_AFTER_MS } from './limits.ts';
+import { makeCall } from './make-call.ts';
+import type { Answer, Outcome, Question, Spending } from './outcome.ts';
+import { RunCancelled } from './run-scopes.ts';
+import { TeacherError, type TeacherFailure, type TeacherReply } from './teachers/teacher.ts';
+
+/** Why an attempt gave no answer, in the words of a decline. */
+interface Failure {
+  reason: DeclineReason;
+  detail: string;
+  retryable: boolean;
+  retryAfterMs: number | undefined;
+}
+
+/**
+ * Asks until there is a valid answer, or no further attempt is worth making. Every attempt takes a permit and a
+ * reservation of its own. Throws only the reason of a signal that ends the waiting, other than a cancelled run.
+ */
+export const askTeacher = async (context: GatewayContext, question: Question): Promise<Outcome> => {
+  const { maxRetries } = question.known.compiled.task.teacher;
+  const spending: Spending = { calls: 0, microUsd: 0 };
+  for (let attempt = 1; ; attempt += 1) {
+    const tried = await attemptOf(context, question, spending);
+    if ('answer' in tried) return { kind: 'answered', answer: tried.answer, cached: false };
+    const waitMs = backoffMs(attempt, tried.retryAfterMs);
+    if (!tried.retryable || attempt > maxRetries || waitMs > MAX_RETRY_AFTER_MS) return declinedOf(tried, spending);
+    context.events.attemptFailed({ promptId: question.prompt.promptId, attempt, detail: tried.detail, waitMs });
+    const stopped = await sleep(waitMs, question.waiting);
+    if (stopped) return declinedOf(stopped, spending);
+  }
+};
+
+const attemptOf = async (
+  context: GatewayContext,
+  question: Question,
+  spending: Spending,
+): Promise<{ answer: Answer } | Failure> => {
+  try {
+    const reply = await makeCall(context, question, spending);
+    return await answerOf(question, reply, spending);
+  } catch (error) {
+    return failureOf(error);
+  }
+};
+
+/** Parses and validates a reply; what does not fit the task's schema is a failed attempt. */
+const answerOf = async (
+  { known, prompt, sampleNumber }: Question,
+  reply: TeacherReply,
+  spending: Spending,
+): Promise<{ answer: Answer } | Failure> => {
+  const { compiled } = known;
+  const parsed = compiled.parseAnswer(reply.content);
+  if (!parsed.ok) return invalid(parsed.message);
+  const probabilities = probabilitiesOf(reply.distribution, compiled.output.labels);
+  if (!probabilities) return invalid('expected a probability for each label, summing to 1');
+  const fingerprint = await known.fingerprintOf({
+    model: reply.model,
+    ...(reply.version === undefined ? {} : { version: reply.version }),
+  });
+  const { inputTokens, outputTokens, durationMs } = reply.usage;
+  const answer: Answer = {
+    pairId: pairId(prompt.promptId, fingerprint, sampleNumber),
+    fingerprint,
+    answerJson: parsed.answer,
+    label: parsed.label,
+    probabilities,
+    answeredAt: timestampFromMs(Date.now()),
+    usage: create(UsageSchema, {
+      inputTokens: BigInt(inputTokens),
+      outputTokens: BigInt(outputTokens),
+      spentMicroUsd: BigInt(spending.microUsd),
+      durationUs: BigInt(Math.round(durationMs * 1_000)),
+      calls: spending.calls,
+    }),
+  };
+  return { answer };
+};
+
+const sumTolerance = 1e-3;
+
+/** In the schema's label order; empty where the teacher gives none, undefined where they are not probabilities. */
+const probabilitiesOf = (
+  distribution: Readonly<Record<string, number>> | undefined,
+  labels: readonly string[],
+): number[] | undefined => {
+  if (!distribution) return [];
+  const probabilities = labels.map((label) => distribution[label] ?? 0);
+  const sum = probabilities.reduce((total, each) => total + each, 0);
+  return probabilities.every((each) => each >= 0) && Math.abs(sum - 1) <= sumTolerance ? probabilities : undefined;
+};
+
+const invalid = (detail: string): Failure => ({
+  reason: DeclineReason.INVALID_ANSWER,
+  detail,
+  retryable: true,
+  retryAfterMs: undefined,
+});
+
+const final = (reason: DeclineReason, { message }: Error): Failure => ({
+  reason,
+  detail: message,
+  retryable: false,
+  retryAfterMs: undefined,
+});
+
+const reasons: Partial<Record<TeacherFailure, DeclineReason>> = {
+  unauthorized: DeclineReason.UNAUTHORIZED,
+  rejected: DeclineReason.REJECTED,
+};
+
+/** Throws on what is no failure of the attempt. */
+const failureOf = (error: unknown): Failure => {
+  if (error instanceof BudgetExhausted) return final(DeclineReason.BUDGET, error);
+  if (error instanceof RunCancelled) return final(DeclineReason.CANCELLED, error);
+  if (!(error instanceof TeacherError)) throw error;
+  const reason = reasons[error.failure] ?? DeclineReason.UNAVAILABLE;
+  return { reason, detail: error.message, retryable: error.retryable, retryAfterMs: error.retryAfterMs };
+};
+
+const declinedOf = ({ reason, detail }: Failure, spending: Spending): Outcome => ({
+  kind: 'declined',
+  reason,
+  detail: detail.slice(0, MAX_DETAIL_CHARACTERS),
+  spending,
+});
+
+/** Doubled each time, shortened at random so that prompts which failed together do not come back together. */
+const backoffMs = (attempt: number, retryAfterMs = 0): number => {
+  const longest = Math.min(MAX_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** (attempt - 1));
+  return Math.max(retryAfterMs, longest * (0.5 + Math.random() / 2));
+};
+
+/** Undefined when the time is over; a failure when the run was cancelled meanwhile. */
+const sleep = async (ms: number, signal: AbortSignal): Promise<Failure | undefined> => {
+  try {
+    await delay(ms, undefined, { signal });
+    return undefined;
+  } catch {
+    return failureOf(signal.reason);
+  }
+};

@@ -1,0 +1,149 @@
+import type { KV } from '@nats-io/kv';
+import { BlobError, type BlobStore } from '@understudy/service/blobs/blob-store';
+import { readKey } from '@understudy/service/bus/compare-and-set';
+import { messageOf, RetryableError, TerminalError } from '@understudy/service/errors';
+import type { Logger } from '@understudy/service/telemetry';
+import { type CompiledTask, compileTask, parseTask, TaskError, type TeacherModel } from '@understudy/task';
+import { z } from 'zod';
+import { MAX_KNOWN_TASKS } from './limits.ts';
+import { openTeacher, type TeacherSurroundings } from './teachers/open-teacher.ts';
+import type { Teacher } from './teachers/teacher.ts';
+
+const modelSchema = z.object({ model: z.string(), version: z.string().optional() });
+
+/** One version of a task: its functions, its connector, and who its teacher last said to be. */
+export class KnownTask {
+  readonly compiled: CompiledTask;
+  /** Stands for all that shapes an answer but the teacher as it reports itself. */
+  readonly asked: string;
+  readonly #surroundings: TeacherSurroundings;
+  readonly #ledger: KV;
+  #teacher: Promise<Teacher> | undefined;
+  #model: TeacherModel | undefined;
+  #fingerprint: string | undefined;
+
+  constructor(
+    compiled: CompiledTask,
+    asked: string,
+    ledger: KV,
+    surroundings: TeacherSurroundings,
+    model?: TeacherModel,
+  ) {
+    this.compiled = compiled;
+    this.asked = asked;
+    this.#ledger = ledger;
+    this.#surroundings = surroundings;
+    if (model) this.#set(model);
+  }
+
+  /** Undefined until the teacher of this task has answered for the first time ever. */
+  get fingerprint(): string | undefined {
+    return this.#fingerprint;
+  }
+
+  /** The connector; made when it is needed first, and again after that failed. Rejects with TeacherError. */
+  teacher(): Promise<Teacher> {
+    this.#teacher ??= openTeacher(this.compiled, this.#surroundings).catch((error) => {
+      this.#teacher = undefined;
+      throw error;
+    });
+    return this.#teacher;
+  }
+
+  /**
+   * The fingerprint of an answer by this model. One that differs from the last is noted in KV first, so that a replica that
+   * starts anew knows what its lost answers are kept under.
+   */
+  async fingerprintOf(model: TeacherModel): Promise<string> {
+    const last = this.#model;
+    if (this.#fingerprint && last?.model === model.model && last.version === model.version) return this.#fingerprint;
+    await this.#ledger.put(modelKey(this.asked), JSON.stringify(model));
+    return this.#set(model);
+  }
+
+  async close(): Promise<void> {
+    const teacher = await this.#teacher?.catch(() => undefined);
+    this.#teacher = undefined;
+    await teacher?.[Symbol.asyncDispose]();
+  }
+
+  #set(model: TeacherModel): string {
+    this.#model = model;
+    this.#fingerprint = this.compiled.fingerprint(model);
+    return this.#fingerprint;
+  }
+}
+
+const modelKey = (asked: string) => `model.${asked}`;
+
+/** Versions of tasks by digest, from the blob store, compiled once. */
+export class KnownTasks {
+  readonly #blobs: BlobStore;
+  readonly #ledger: KV;
+  readonly #surroundings: TeacherSurroundings;
+  readonly #log: Logger;
+  readonly #known = new Map<string, Promise<KnownTask>>();
+
+  constructor(blobs: BlobStore, ledger: KV, surroundings: TeacherSurroundings, log: Logger) {
+    this.#blobs = blobs;
+    this.#ledger = ledger;
+    this.#surroundings = surroundings;
+    this.#log = log;
+  }
+
+  /** @throws TerminalError when there is no such version of this task; RetryableError when it cannot be had now */
+  async get(name: string, digest: string): Promise<KnownTask> {
+    const loading = this.#known.get(digest) ?? this.#load(digest);
+    this.#known.delete(digest);
+    this.#known.set(digest, loading);
+    const known = await loading;
+    if (known.compiled.task.name === name) return known;
+    throw new TerminalError(`task_digest ${digest} is a version of ${known.compiled.task.name}, not of ${name}`);
+  }
+
+  async close(): Promise<void> {
+    const all = await Promise.allSettled(this.#known.values());
+    await Promise.all(all.map(async (one) => (one.status === 'fulfilled' ? one.value.close() : undefined)));
+  }
+
+  #load(digest: string): Promise<KnownTask> {
+    const loading = this.#read(digest);
+    loading.catch(() => this.#known.delete(digest));
+    for (const [oldest, task] of this.#known) {
+      if (this.#known.size < MAX_KNOWN_TASKS) break;
+      this.#known.delete(oldest);
+      task
+        .then((one) => one.close())
+        .catch((error) => this.#log.warn({ error: messageOf(error) }, 'closing a teacher'));
+    }
+    return loading;
+  }
+
+  async #read(digest: string): Promise<KnownTask> {
+    const compiled = compiledOf(await this.#bodyOf(digest), digest);
+    const asked = compiled.fingerprint({ model: '' });
+    const text = await readKey(this.#ledger, modelKey(asked));
+    const model = text === undefined ? undefined : modelSchema.parse(JSON.parse(text));
+    return new KnownTask(compiled, asked, this.#ledger, this.#surroundings, model);
+  }
+
+  async #bodyOf(digest: string): Promise<string> {
+    try {
+      return new TextDecoder().decode(await this.#blobs.get('tasks', digest));
+    } catch (error) {
+      if (error instanceof BlobError && !error.retryable) {
+        throw new TerminalError(`task_digest ${digest}: there is no such task; apply it first`, { cause: error });
+      }
+      throw new RetryableError(`task ${digest} cannot be read`, { cause: error });
+    }
+  }
+}
+
+const compiledOf = (body: string, digest: string): CompiledTask => {
+  try {
+    return compileTask(parseTask(body, `task ${digest}`));
+  } catch (error) {
+    if (error instanceof TaskError) throw new TerminalError('the task cannot be used', { cause: error });
+    throw error;
+  }
+};

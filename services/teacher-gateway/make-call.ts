@@ -1,0 +1,139 @@
+import { SpanStatusCode } from '@opentelemetry/api';
+import type { Span } from '@understudy/service/telemetry';
+import { concurrencyOf } from './config.ts';
+import type { GatewayContext } from './context.ts';
+import { microUsdOf } from './ledger/ledger.ts';
+import type { Permits } from './ledger/permits.ts';
+import type { Question, Spending } from './outcome.ts';
+import { type Teacher, TeacherError, type TeacherReply, type TeacherRequest } from './teachers/teacher.ts';
+
+/**
+ * One call to the teacher: within budget and rate, no longer than the task allows, settled whatever comes of it.
+ * @throws TeacherError, BudgetExhausted, or the reason of a signal that ended the waiting or the call
+ */
+export const makeCall = async (
+  context: GatewayContext,
+  question: Question,
+  spending: Spending,
+): Promise<TeacherReply> => {
+  const { known, prompt, account, waiting } = question;
+  const teacher = await known.teacher();
+  const request: TeacherRequest = { text: prompt.text, promptId: prompt.promptId };
+  const bound = microUsdOf(teacher.costBound(request).usd);
+  const reservation = await account.reserve(bound, waiting);
+  const permits = permitsOf(context, question, teacher);
+  try {
+    await permits.acquire(waiting);
+  } catch (error) {
+    account.cancel(reservation);
+    throw error;
+  }
+  spending.calls += 1;
+  const call: Call = { teacher, request, bound, spent: bound, startedMs: performance.now() };
+  try {
+    return await traced(context, question, call);
+  } finally {
+    permits.release();
+    account.settle(reservation, call.spent);
+    spending.microUsd += call.spent;
+  }
+};
+
+interface Call {
+  teacher: Teacher;
+  request: TeacherRequest;
+  /** The most that it can cost, in millionths of a US dollar. */
+  bound: number;
+  /** What it cost; the bound until that is known. */
+  spent: number;
+  startedMs: number;
+}
+
+const permitsOf = ({ ledger, config }: GatewayContext, { known }: Question, teacher: Teacher): Permits => {
+  const { name, teacher: settings } = known.compiled.task;
+  const wants = Math.min(concurrencyOf(config, settings.kind), teacher.maxConcurrency);
+  // A model on the bus finishes what it was asked although nobody waits any more; a connection or thread ends with us.
+  const outliveMs = settings.kind === 'nats' ? settings.timeoutMs : 0;
+  return ledger.permits(name, settings.rate, wants, outliveMs);
+};
+
+/** With a span after the conventions for generative AI (https://opentelemetry.io/docs/specs/semconv/gen-ai/), where traced. */
+const traced = async (context: GatewayContext, question: Question, call: Call): Promise<TeacherReply> => {
+  const { traceparent } = question;
+  if (traceparent === undefined) return counted(context, question, call);
+  const { teacher } = question.known.compiled.task;
+  const attributes = {
+    'gen_ai.operation.name': 'chat',
+    'gen_ai.provider.name': teacher.kind === 'openai' ? 'openai' : `understudy.${teacher.kind}`,
+    'gen_ai.request.model': teacher.model,
+    'gen_ai.output.type': 'json',
+    ...(teacher.kind === 'openai'
+      ? {
+          'gen_ai.request.temperature': teacher.temperature,
+          'gen_ai.request.max_tokens': teacher.maxOutputTokens,
+          'server.address': new URL(teacher.baseUrl).hostname,
+        }
+      : {}),
+  };
+  const span = context.telemetry.startSpan(`chat ${teacher.model}`, traceparent, attributes);
+  try {
+    const reply = await counted(context, question, call);
+    span.setAttributes({
+      'gen_ai.response.model': reply.model,
+      'gen_ai.usage.input_tokens': reply.usage.inputTokens,
+      'gen_ai.usage.output_tokens': reply.usage.outputTokens,
+    });
+    return reply;
+  } catch (error) {
+    failSpan(span, error);
+    throw error;
+  } finally {
+    span.end();
+  }
+};
+
+const failSpan = (span: Span, error: unknown) => {
+  const failure = error instanceof TeacherError ? error.failure : 'stopped';
+  span.setAttribute('error.type', failure);
+  span.setStatus({ code: SpanStatusCode.ERROR, message: failure });
+};
+
+const counted = async (context: GatewayContext, question: Question, call: Call): Promise<TeacherReply> => {
+  const { kind } = question.known.compiled.task.teacher;
+  let result = 'stopped';
+  try {
+    const reply = await bounded(question, call);
+    call.spent = microUsdOf(reply.usage.spentUsd);
+    result = 'answered';
+    return reply;
+  } catch (error) {
+    if (error instanceof TeacherError) {
+      call.spent = microUsdOf(error.spentUsd);
+      result = error.failure;
+    }
+    throw error;
+  } finally {
+    context.events.called(kind, result, performance.now() - call.startedMs, call.spent);
+  }
+};
+
+/** Ends a call that takes too long, or that nobody waits for any more. */
+const bounded = async ({ known, stopping }: Question, { teacher, request, bound }: Call): Promise<TeacherReply> => {
+  const { timeoutMs } = known.compiled.task.teacher;
+  const ending = new AbortController();
+  const timer = setTimeout(() => ending.abort(timedOut(teacher, timeoutMs, bound)), timeoutMs);
+  const stop = () => ending.abort(stopping.reason);
+  stopping.addEventListener('abort', stop, { once: true });
+  try {
+    return await teacher.answer(request, ending.signal);
+  } finally {
+    clearTimeout(timer);
+    stopping.removeEventListener('abort', stop);
+  }
+};
+
+/** Nobody knows what a call cost whose answer did not come: the most that it can. */
+const timedOut = ({ model }: Teacher, timeoutMs: number, bound: number) =>
+  new TeacherError('timeout', `${model} gave no answer within ${timeoutMs} ms (teacher.timeoutMs)`, {
+    spentUsd: bound / 1e6,
+  });

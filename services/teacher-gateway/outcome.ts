@@ -1,0 +1,75 @@
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import { type DeclineReason, type Pair, type PairSchema, Purpose } from '@understudy/contract';
+import type { RenderedPrompt } from '@understudy/task';
+import type { KnownTask } from './known-tasks.ts';
+import type { Account } from './ledger/account.ts';
+
+/** What is asked of a teacher, and on whose behalf. */
+export interface Question {
+  known: KnownTask;
+  prompt: RenderedPrompt;
+  sampleNumber: number;
+  /** Questions of one key have one answer: whoever comes while it is sought waits for it. */
+  key: string;
+  /** Whether an answer that was paid for earlier, by any run, will do. */
+  cacheable: boolean;
+  /** A live request rather pays again than waits for the pair store. */
+  live: boolean;
+  /** Who pays. */
+  account: Account;
+  /** Ends waiting: cancelled, draining, or the caller is gone. */
+  waiting: AbortSignal;
+  /** Ends a call under way. */
+  stopping: AbortSignal;
+  /** Of the span around it; undefined where nothing is recorded. */
+  traceparent: string | undefined;
+}
+
+/** An answer as it is kept: the part of a pair that does not depend on who asked. */
+export type Answer = Pick<
+  Pair,
+  'pairId' | 'fingerprint' | 'answerJson' | 'label' | 'probabilities' | 'usage' | 'answeredAt'
+>;
+
+/** What failed attempts and the last one used together. */
+export interface Spending {
+  calls: number;
+  microUsd: number;
+}
+
+export interface Decline {
+  kind: 'declined';
+  reason: DeclineReason;
+  detail: string;
+  spending: Spending;
+}
+
+export type Outcome = { kind: 'answered'; answer: Answer; cached: boolean } | Decline;
+
+/** Only these may be answered from the store: all other purposes are about how the teacher answers now. */
+export const isCacheable = (purpose: Purpose): boolean => purpose === Purpose.LABEL || purpose === Purpose.SERVE;
+
+/** @param occasion what sets the question apart from the same one on another occasion; empty where nothing does */
+export const questionKey = (known: KnownTask, prompt: RenderedPrompt, sampleNumber: number, occasion: string): string =>
+  `${known.asked} ${prompt.promptId} ${sampleNumber} ${occasion}`;
+
+/** What is told of a prompt beside its text. */
+export type Told = Pick<Pair, 'sampleNumber' | 'purpose' | 'source' | 'weight' | 'referenceJson'>;
+export type PairInit = MessageInitShape<typeof PairSchema> & { pairId: string };
+
+/** An answer together with what it answers. */
+export const pairOf = (answer: Answer, { promptId, inputJson, text }: RenderedPrompt, told: Told): PairInit => ({
+  ...{ promptId, inputJson, text },
+  pairId: answer.pairId,
+  fingerprint: answer.fingerprint,
+  answerJson: answer.answerJson,
+  label: answer.label,
+  probabilities: answer.probabilities,
+  usage: answer.usage!,
+  answeredAt: answer.answeredAt!,
+  sampleNumber: told.sampleNumber,
+  purpose: told.purpose,
+  source: told.source,
+  weight: Math.max(1, told.weight),
+  ...(told.referenceJson === undefined ? {} : { referenceJson: told.referenceJson }),
+});

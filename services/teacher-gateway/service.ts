@@ -1,0 +1,77 @@
+import { type ConsumerName, type TeacherKind, teacherKinds } from '@understudy/contract';
+import { PairStoreService } from '@understudy/contract/pair-store';
+import { TeacherGatewayService } from '@understudy/contract/teacher-gateway';
+import type { EachOptions } from '@understudy/service/bus/consume';
+import type { ServiceContext, ServiceDefinition, ServiceParts } from '@understudy/service/lifecycle';
+import { createClient } from '@understudy/service/rpc/client';
+import { type RpcService, rpcService } from '@understudy/service/rpc/server';
+import { Answers } from './answers.ts';
+import { Backpressure } from './backpressure.ts';
+import { type Config, concurrencyOf, config } from './config.ts';
+import type { AnsweringContext, GatewayContext } from './context.ts';
+import { Events } from './events.ts';
+import { KnownTasks } from './known-tasks.ts';
+import { Ledger } from './ledger/ledger.ts';
+import { MIN_PREPARED, PREPARE_SHARE } from './limits.ts';
+import { onPromptSubmitted } from './on-prompt-submitted.ts';
+import { PairLookup } from './pair-lookup.ts';
+import { ask } from './routes/ask.ts';
+import { getLedger } from './routes/get-ledger.ts';
+import { RunScopes } from './run-scopes.ts';
+
+export const definition: ServiceDefinition<Config> = { name: 'teacher-gateway', config, create };
+
+async function create(base: ServiceContext<Config>): Promise<ServiceParts> {
+  const { bus, telemetry, blobs } = base;
+  const bucket = await bus.bucket('ledger');
+  const pairStore = createClient(PairStoreService, { address: base.config.PAIR_STORE_ADDRESS, token: base.rpcToken });
+  const backpressure = new Backpressure(bus, telemetry.log);
+  const calling: GatewayContext = {
+    ...base,
+    events: new Events(telemetry),
+    ledger: new Ledger(bucket, telemetry.log),
+    tasks: new KnownTasks(blobs, bucket, { env: process.env, nc: bus.nc }, telemetry.log),
+    scopes: new RunScopes(),
+  };
+  const answers = new Answers(calling, new PairLookup(pairStore));
+  const context: AnsweringContext = { ...calling, answers, live: { requests: 0 } };
+  return {
+    rpc: [routesOf(context)],
+    consumers: consumersOf(context, backpressure),
+    start: async () => {
+      context.ledger.start();
+      context.scopes.start(bus, telemetry);
+      backpressure.start();
+    },
+    drain: () => context.scopes.drain(),
+    stop: async () => {
+      backpressure.stop();
+      await context.scopes.stop();
+      await context.ledger.close();
+      await context.tasks.close();
+      pairStore.close();
+    },
+  };
+}
+
+const routesOf = (context: AnsweringContext): RpcService =>
+  rpcService(TeacherGatewayService, {
+    ask: (request, call) => ask(context, request, call),
+    getLedger: (request) => getLedger(context, request),
+  });
+
+const consumersOf = (context: AnsweringContext, { gate }: Backpressure): Partial<Record<ConsumerName, EachOptions>> =>
+  Object.fromEntries(
+    teacherKinds
+      .filter((kind) => context.config.TEACHER_KINDS.includes(kind))
+      .map((kind) => [`teacher-gateway-${kind}`, consumerOf(context, kind, gate)]),
+  );
+
+const consumerOf = (context: AnsweringContext, kind: TeacherKind, gate: () => Promise<void>): EachOptions => {
+  const calls = concurrencyOf(context.config, kind);
+  return {
+    concurrency: calls + Math.max(MIN_PREPARED, Math.ceil(calls * PREPARE_SHARE)),
+    gate,
+    on: { 'prompt.submitted': (event) => onPromptSubmitted(context, event) },
+  };
+};
