@@ -1,6 +1,7 @@
 export type { Files } from './archive.ts';
 export { type ExportedStudent, type ExportOptions, exportBag } from './bag/export.ts';
 export { type BagHyperparameters, bagDefaults } from './bag/hyperparameters.ts';
+export { BAG_VERSION } from './bag/key.ts';
 export { type TrainedBag, type TrainingReport, type TrainOptions, trainBag } from './bag/train.ts';
 export { type Bundle, bundleFiles, openBundle, writeBundle } from './bundle.ts';
 export type { CheckpointStore, EpochResult } from './checkpoint.ts';

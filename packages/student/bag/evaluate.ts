@@ -2,7 +2,7 @@ import { openSession, tensor, toRuntime } from '@understudy/graph';
 import { argmax, type Example } from '../examples.ts';
 import { Batch, type BatchShape } from './batches.ts';
 import type { BagHyperparameters } from './hyperparameters.ts';
-import { bagForwardModel, parameterSpecs } from './model.ts';
+import { bagForwardModel, parameterSpecs, type TrainedShape, tableRowsOf } from './model.ts';
 import type { RowCache } from './rows.ts';
 
 /** How well a student does on dev: see `EpochResult`. */
@@ -37,16 +37,17 @@ export type DevEvaluator = {
 /** Opens the forward pass for looking at dev with whatever parameters there are at the time. */
 export async function openDevEvaluator(
   hyper: BagHyperparameters,
-  labels: number,
+  trained: TrainedShape,
   shape: BatchShape,
   cache: RowCache,
   dev: readonly Example[],
   threads: number,
 ): Promise<DevEvaluator> {
-  const session = await openSession(bagForwardModel(hyper, labels, shape), { threads });
-  const batch = new Batch(shape, hyper.rows, labels);
+  const { labels } = trained;
+  const session = await openSession(bagForwardModel(hyper, trained, shape), { threads });
+  const batch = new Batch(shape, tableRowsOf(trained), labels);
   const evaluate = async (parameter: (name: string) => Float32Array): Promise<DevResult> => {
-    const parameters = parameterSpecs(hyper, labels).map(
+    const parameters = parameterSpecs(hyper, trained).map(
       ({ name, dims }) => [name, toRuntime(tensor('float32', dims, parameter(name)))] as const,
     );
     const logits: Float32Array[] = [];

@@ -14,22 +14,29 @@ import { seededUniform } from '../random.ts';
 import type { BatchShape } from './batches.ts';
 import type { BagHyperparameters } from './hyperparameters.ts';
 
-/** The trained tensors: `table` [rows, width], `head` [width, labels], `bias` [labels], row-major. */
+/** The tensors of a student: `table` [rows, width], `head` [width, labels], `bias` [labels], row-major. */
 export type BagParameters = { readonly table: Float32Array; readonly head: Float32Array; readonly bias: Float32Array };
 
 const ADAM_W = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
 
-export const parameterSpecs = ({ rows, width }: BagHyperparameters, labels: number): ParameterSpec[] => [
-  { name: 'table', dims: [rows, width], decay: false },
-  { name: 'head', dims: [width, labels], decay: true },
-  { name: 'bias', dims: [labels], decay: false },
+/** The sizes of what is trained: rows of the table that train texts use, one row of zeros, and labels. */
+export type TrainedShape = { readonly usedRows: number; readonly labels: number };
+
+export const tableRowsOf = ({ usedRows }: TrainedShape): number => usedRows + 1;
+
+export const parameterSpecs = ({ width }: BagHyperparameters, shape: TrainedShape): ParameterSpec[] => [
+  { name: 'table', dims: [tableRowsOf(shape), width], decay: false },
+  { name: 'head', dims: [width, shape.labels], decay: true },
+  { name: 'bias', dims: [shape.labels], decay: false },
 ];
 
-/** Table: small and uniform. Head: Glorot and Bengio 2010. Bias: zero. */
-export function initialParameters(hyper: BagHyperparameters, labels: number, seed: number): BagParameters {
-  const { rows, width, tableBound } = hyper;
+/** Table: small and uniform, the last row zero. Head: Glorot and Bengio 2010. Bias: zero. */
+export function initialParameters(hyper: BagHyperparameters, shape: TrainedShape, seed: number): BagParameters {
+  const { width, tableBound } = hyper;
+  const { labels } = shape;
+  const table = seededUniform(seed, 'table', tableRowsOf(shape) * width, tableBound);
   return {
-    table: seededUniform(seed, 'table', rows * width, tableBound),
+    table: table.fill(0, shape.usedRows * width),
     head: seededUniform(seed, 'head', width * labels, Math.sqrt(6 / (width + labels))),
     bias: new Float32Array(labels),
   };
@@ -56,10 +63,10 @@ const ngramInputs = (graph: Graph, shape: BatchShape): { cells: Value; weights: 
 });
 
 /** One step of training, for batches of exactly this shape. */
-export function bagTrainingStep(hyper: BagHyperparameters, labels: number, shape: BatchShape): TrainingStep {
+export function bagTrainingStep(hyper: BagHyperparameters, trained: TrainedShape, shape: BatchShape): TrainingStep {
   return trainingStep({
     name: 'bag-training-step',
-    parameters: parameterSpecs(hyper, labels),
+    parameters: parameterSpecs(hyper, trained),
     adamW: { ...ADAM_W, weightDecay: hyper.weightDecay },
     loss: (graph, parameters, clock) => {
       const { cells, weights } = ngramInputs(graph, shape);
@@ -68,7 +75,7 @@ export function bagTrainingStep(hyper: BagHyperparameters, labels: number, shape
       return softCrossEntropy(
         graph,
         logits(graph, parameters as Parameters, cells, kept, shape.texts),
-        graph.input('targets', 'float32', [shape.texts, labels]),
+        graph.input('targets', 'float32', [shape.texts, trained.labels]),
         graph.input('example_weights', 'float32', [shape.texts]),
         hyper.labelSmoothing,
       );
@@ -77,10 +84,10 @@ export function bagTrainingStep(hyper: BagHyperparameters, labels: number, shape
 }
 
 /** The forward pass alone, with parameters as inputs: for looking at dev between epochs. */
-export function bagForwardModel(hyper: BagHyperparameters, labels: number, shape: BatchShape): Uint8Array {
+export function bagForwardModel(hyper: BagHyperparameters, trained: TrainedShape, shape: BatchShape): Uint8Array {
   const graph = new Graph('bag-forward');
   const parameters = Object.fromEntries(
-    parameterSpecs(hyper, labels).map(({ name, dims }) => [name, graph.input(name, 'float32', dims)] as const),
+    parameterSpecs(hyper, trained).map(({ name, dims }) => [name, graph.input(name, 'float32', dims)] as const),
   );
   const { cells, weights } = ngramInputs(graph, shape);
   graph.output('logits', logits(graph, parameters as Parameters, cells, weights, shape.texts));

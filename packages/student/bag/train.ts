@@ -8,8 +8,9 @@ import { Batch, batchShapeFor } from './batches.ts';
 import { type DevEvaluator, openDevEvaluator } from './evaluate.ts';
 import { type BagHyperparameters, bagDefaults } from './hyperparameters.ts';
 import { trainingKey } from './key.ts';
-import { type BagParameters, bagTrainingStep, initialParameters } from './model.ts';
+import { type BagParameters, bagTrainingStep, initialParameters, tableRowsOf } from './model.ts';
 import { hashTexts, type RowCache } from './rows.ts';
+import { renumbered, usedRows, wholeTable } from './used-rows.ts';
 
 /** How a training goes on; for displays. */
 export type TrainingReport = {
@@ -51,8 +52,8 @@ export type TrainedBag = {
   readonly best: EpochResult;
 };
 
-/** A 33 MB checkpoint every 200 steps is about every six seconds: little is lost, and little time is spent writing. */
-const STEPS_PER_CHECKPOINT = 200;
+/** A checkpoint of up to 33 MB about every three seconds: little is lost, and a twentieth of the time is spent writing. */
+const STEPS_PER_CHECKPOINT = 100;
 const STEPS_PER_REPORT = 20;
 
 /** The better of two epochs agrees with the teacher more often on dev, or as often with a lower loss. */
@@ -74,6 +75,8 @@ function isStale(history: readonly EpochResult[], patienceEpochs: number): boole
   return recent.every(({ devAgreement, devLoss }) => devAgreement <= mostAgreed && devLoss >= leastLoss);
 }
 
+const textsOf = (examples: readonly Example[]): string[] => examples.map(({ text }) => text);
+
 /** What a training run holds while it goes on. */
 class Training {
   readonly #options: TrainOptions;
@@ -82,6 +85,7 @@ class Training {
   readonly #session: TrainingSession;
   readonly #evaluator: DevEvaluator;
   readonly #cache: RowCache;
+  readonly #used: Uint32Array;
   readonly #batch: Batch;
   readonly #schedule: LinearSchedule;
   readonly #stepsPerEpoch: number;
@@ -93,7 +97,7 @@ class Training {
     options: TrainOptions,
     hyper: BagHyperparameters,
     key: string,
-    parts: { session: TrainingSession; evaluator: DevEvaluator; cache: RowCache; batch: Batch },
+    parts: { session: TrainingSession; evaluator: DevEvaluator; cache: RowCache; used: Uint32Array; batch: Batch },
     progress: TrainingProgress,
   ) {
     this.#options = options;
@@ -102,6 +106,7 @@ class Training {
     this.#session = parts.session;
     this.#evaluator = parts.evaluator;
     this.#cache = parts.cache;
+    this.#used = parts.used;
     this.#batch = parts.batch;
     this.#stepsPerEpoch = Math.ceil(options.train.length / hyper.batchTexts);
     this.#schedule = {
@@ -117,21 +122,22 @@ class Training {
   static async open(options: TrainOptions, hyper: BagHyperparameters): Promise<Training> {
     const { train, dev, labels, threads, seed } = options;
     const key = trainingKey(options, hyper);
-    const texts = (examples: readonly Example[]): string[] => examples.map(({ text }) => text);
-    const cache = await hashTexts(texts(train), hyper.rows, threads);
-    const devCache = await hashTexts(texts(dev), hyper.rows, threads);
+    const hashed = await hashTexts(textsOf(train), hyper.rows, threads);
+    const used = usedRows(hashed, hyper.rows);
+    const cache = renumbered(hashed, used, hyper.rows);
+    const devCache = renumbered(await hashTexts(textsOf(dev), hyper.rows, threads), used, hyper.rows);
     const shape = batchShapeFor([cache, devCache], hyper.batchTexts);
+    const trained = { usedRows: used.length, labels: labels.length };
     const progress = (await resume(options, key)) ?? {
-      state: initialState(initialParameters(hyper, labels.length, seed)),
+      state: initialState(initialParameters(hyper, trained, seed)),
       epochLossSum: 0,
       history: [],
       best: undefined,
     };
-    const step = bagTrainingStep(hyper, labels.length, shape);
-    const session = await TrainingSession.open(step, progress.state, { threads });
-    const evaluator = await openDevEvaluator(hyper, labels.length, shape, devCache, dev, threads);
-    const batch = new Batch(shape, hyper.rows, labels.length);
-    return new Training(options, hyper, key, { session, evaluator, cache, batch }, progress);
+    const session = await TrainingSession.open(bagTrainingStep(hyper, trained, shape), progress.state, { threads });
+    const evaluator = await openDevEvaluator(hyper, trained, shape, devCache, dev, threads);
+    const batch = new Batch(shape, tableRowsOf(trained), labels.length);
+    return new Training(options, hyper, key, { session, evaluator, cache, used, batch }, progress);
   }
 
   async run(): Promise<TrainedBag> {
@@ -139,10 +145,11 @@ class Training {
       await this.#epoch(this.#history.length + 1);
     }
     const { labels, seed, threads } = this.#options;
+    const best = this.#best as BagParameters;
     return {
       labels,
       hyperparameters: this.#hyper,
-      parameters: this.#best as BagParameters,
+      parameters: { ...best, table: wholeTable(best.table, this.#used, this.#hyper.rows, this.#hyper.width) },
       seed,
       threads,
       history: this.#history,
@@ -186,7 +193,6 @@ class Training {
     this.#history = [...this.#history, result];
     this.#epochLossSum = 0;
     this.#options.onProgress?.(this.#report(epoch, loss));
-    await this.#checkpoint();
   }
 
   #report(epoch: number, loss: number): TrainingReport {

@@ -1,0 +1,10 @@
+import type { ServiceContext } from '@understudy/service/lifecycle';
+import type { Cancellations } from './cancellations.ts';
+import type { Config } from './config.ts';
+import type { Journal } from './journal.ts';
+
+/** What the parts of this service work with. */
+export interface TrainerContext extends ServiceContext<Config> {
+  cancellations: Cancellations;
+  journal: Journal;
+}

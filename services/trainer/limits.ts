@@ -1,0 +1,16 @@
+/** Bounds of the trainer, each with its reason. */
+
+/** Pairs of one snapshot held in memory while they are trained on: a text of 2 KB each makes 2 GB. */
+export const MAX_PAIRS = 1_000_000;
+/** Reading a split over gRPC: a million pairs at 10,000 a second take under two minutes. */
+export const STREAM_TIMEOUT_MS = 300_000;
+/** A training process that says nothing for so long hangs; reading a full snapshot is the longest that a sound one is silent. */
+export const MAX_SILENCE_MS = 900_000;
+/** Progress is for displays: more than a fact a second would only fill the stream. */
+export const PROGRESS_INTERVAL_MS = 1_000;
+/** After a training process died, before another try: whatever took its memory may be gone by then. */
+export const RETRY_AFTER_CRASH_MS = 2_000;
+/** What a dying process wrote last, kept for the error message. */
+export const MAX_STDERR_CHARACTERS = 4_000;
+/** Cancelled runs remembered, the newest ones: of each, events can come for as long as the stream holds them. */
+export const MAX_CANCELLED_RUNS = 10_000;

@@ -1,0 +1,36 @@
+/**
+ * The training process: takes one job, trains, says how it went, and ends. It is a process of its own because a training
+ * step occupies its thread and because a crash of the runtime, or the kernel taking its memory, must not take the
+ * service along. It ends when the service does.
+ */
+import { openBlobStore } from '@understudy/service/blobs/open-blob-store';
+import { messageOf, TerminalError } from '@understudy/service/errors';
+import type { FromTraining, Job } from './protocol.ts';
+import { train } from './train.ts';
+
+/** Resolves when the message is on its way, or the service is gone: then this process ends anyway. */
+const say = (message: FromTraining): Promise<void> =>
+  new Promise((resolve) => {
+    process.send?.(message, undefined, {}, () => resolve());
+  });
+
+async function run(job: Job): Promise<FromTraining> {
+  try {
+    await using blobs = await openBlobStore(job.blobs);
+    const trained = await train(job, blobs, {
+      onProgress: (report) => void say({ kind: 'progressed', report }),
+      onCheckpointRefused: (error) => void say({ kind: 'checkpoint-refused', reason: messageOf(error) }),
+    });
+    return { kind: 'trained', trained };
+  } catch (error) {
+    return { kind: 'failed', terminal: error instanceof TerminalError, message: messageOf(error) };
+  }
+}
+
+process.on('disconnect', () => process.exit(1));
+// The service decides when a training stops; Ctrl-C on a terminal reaches all processes at once.
+process.on('SIGINT', () => {});
+process.once('message', async (job) => {
+  await say(await run(job as Job));
+  process.exit(0);
+});

@@ -1,0 +1,73 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { RetryableError, TerminalError } from '@understudy/service/errors';
+import type { TrainingReport } from '@understudy/student';
+import { MAX_SILENCE_MS, MAX_STDERR_CHARACTERS, RETRY_AFTER_CRASH_MS } from '../limits.ts';
+import type { FromTraining, Job, Trained } from './protocol.ts';
+
+const PROCESS = new URL('./process.ts', import.meta.url);
+
+export type Supervision = {
+  /** Kills the process; what it has saved is gone on from the next time. */
+  readonly signal: AbortSignal;
+  readonly onStart: (pid: number | undefined) => void;
+  readonly onProgress: (report: TrainingReport) => void;
+  readonly onCheckpointRefused: (reason: string) => void;
+};
+
+/**
+ * Runs a training in a process of its own.
+ * @throws TerminalError when the order can lead to no student
+ * @throws RetryableError when the process failed, died or hung
+ * @throws the signal's reason when it aborts
+ */
+export async function trainInProcess(job: Job, supervision: Supervision): Promise<Trained> {
+  supervision.signal.throwIfAborted();
+  const child = fork(PROCESS, [], { execArgv: [], stdio: ['ignore', 'inherit', 'pipe', 'ipc'] });
+  const kill = () => void child.kill('SIGKILL');
+  supervision.signal.addEventListener('abort', kill, { once: true });
+  try {
+    supervision.onStart(child.pid);
+    return await outcomeOf(child, job, supervision);
+  } catch (error) {
+    supervision.signal.throwIfAborted();
+    throw error;
+  } finally {
+    supervision.signal.removeEventListener('abort', kill);
+    kill();
+  }
+}
+
+/** Sends the job and listens until the process has ended. */
+function outcomeOf(child: ChildProcess, job: Job, supervision: Supervision): Promise<Trained> {
+  const { promise, resolve, reject } = Promise.withResolvers<Trained>();
+  let lastWords = '';
+  let ending: FromTraining | undefined;
+  const silence = setTimeout(() => child.kill('SIGKILL'), MAX_SILENCE_MS);
+  child.stderr?.on('data', (chunk) => {
+    lastWords = (lastWords + chunk).slice(-MAX_STDERR_CHARACTERS);
+  });
+  child.on('message', (message) => {
+    silence.refresh();
+    const said = message as FromTraining;
+    if (said.kind === 'progressed') supervision.onProgress(said.report);
+    else if (said.kind === 'checkpoint-refused') supervision.onCheckpointRefused(said.reason);
+    else ending = said;
+  });
+  child.once('error', (cause) => reject(new RetryableError('the training process cannot be started', { cause })));
+  child.once('close', (code, signal) => {
+    clearTimeout(silence);
+    if (ending?.kind === 'trained') resolve(ending.trained);
+    else reject(ending?.kind === 'failed' ? failure(ending) : crash(code, signal, lastWords));
+  });
+  child.send(job, (error) => error && child.kill('SIGKILL'));
+  return promise;
+}
+
+const failure = ({ terminal, message }: { terminal: boolean; message: string }): Error =>
+  terminal ? new TerminalError(message) : new RetryableError(message);
+
+function crash(code: number | null, signal: NodeJS.Signals | null, lastWords: string): RetryableError {
+  const how = signal ? `was ended by ${signal}` : `ended with code ${code}`;
+  const last = lastWords.trim() === '' ? '' : `; it wrote: ${lastWords.trim()}`;
+  return new RetryableError(`the training process ${how} before it was done${last}`, { afterMs: RETRY_AFTER_CRASH_MS });
+}
