@@ -1,6 +1,11 @@
 import { initialState, type LinearSchedule, learningRateAt, TrainingSession } from '@understudy/graph';
-import type { CheckpointStore, EpochResult, TrainingProgress } from '../checkpoint.ts';
-import { readCheckpoint, writeCheckpoint } from '../checkpoint.ts';
+import {
+  type CheckpointStore,
+  type EpochResult,
+  readCheckpoint,
+  type TrainingProgress,
+  writeCheckpoint,
+} from '../checkpoint.ts';
 import { CheckpointError, TrainingError } from '../errors.ts';
 import { checkExamples, type Example } from '../examples.ts';
 import { seededOrder } from '../random.ts';
@@ -10,6 +15,7 @@ import { type BagHyperparameters, bagDefaults } from './hyperparameters.ts';
 import { trainingKey } from './key.ts';
 import { type BagParameters, bagTrainingStep, initialParameters, tableRowsOf } from './model.ts';
 import { hashTexts, type RowCache } from './rows.ts';
+import { bestOf, isBetter, isStale } from './stopping.ts';
 import { renumbered, usedRows, wholeTable } from './used-rows.ts';
 
 /** How a training goes on; for displays. */
@@ -55,25 +61,6 @@ export type TrainedBag = {
 /** A checkpoint of up to 33 MB about every three seconds: little is lost, and a twentieth of the time is spent writing. */
 const STEPS_PER_CHECKPOINT = 100;
 const STEPS_PER_REPORT = 20;
-
-/** The better of two epochs agrees with the teacher more often on dev, or as often with a lower loss. */
-function isBetter(a: EpochResult, b: EpochResult | undefined): boolean {
-  if (!b || a.devAgreement !== b.devAgreement) return !b || a.devAgreement > b.devAgreement;
-  return a.devLoss < b.devLoss;
-}
-
-const bestOf = (history: readonly EpochResult[]): EpochResult | undefined =>
-  history.reduce<EpochResult | undefined>((best, epoch) => (isBetter(epoch, best) ? epoch : best), undefined);
-
-/** Training stops when neither agreement nor loss on dev has improved for this many epochs. */
-function isStale(history: readonly EpochResult[], patienceEpochs: number): boolean {
-  const recent = history.slice(-patienceEpochs);
-  const earlier = history.slice(0, -patienceEpochs);
-  if (earlier.length === 0) return false;
-  const mostAgreed = Math.max(...earlier.map(({ devAgreement }) => devAgreement));
-  const leastLoss = Math.min(...earlier.map(({ devLoss }) => devLoss));
-  return recent.every(({ devAgreement, devLoss }) => devAgreement <= mostAgreed && devLoss >= leastLoss);
-}
 
 const textsOf = (examples: readonly Example[]): string[] => examples.map(({ text }) => text);
 
