@@ -33,7 +33,7 @@ it('gives the rows of the recurrence for any text, whatever else is in the batch
         expect(await rowsOf(texts)).toEqual(texts.map(expectedRows));
       },
     ),
-    { numRuns: 50 },
+    { numRuns: 30 },
   );
 });
 
