@@ -10,8 +10,8 @@ export const MAX_IDS_PER_STATEMENT = 20_000;
 export const MAX_PROMPTS_PER_READ = 5_000;
 /** Pairs that one FindPairs may ask for: more than a gateway has in flight, and below a megabyte or two of answer. */
 export const MAX_FIND_IDS = 1_000;
-/** Pairs of a row group: large enough to compress well, small enough to hold several in memory. */
-export const ROW_GROUP_PAIRS = 5_000;
+/** Pairs of a row group: enough to compress well; writing one keeps the process from anything else for some 50 ms. */
+export const ROW_GROUP_PAIRS = 2_000;
 /** Bytes of text after which a message of StreamPairs is sent; with one largest pair on top it stays far below gRPC's 16 MiB. */
 export const STREAM_MESSAGE_BYTES = 512 * 1024;
 /** Looks for work that another instance left behind; this instance's own work starts at once. */

@@ -1,5 +1,5 @@
 import { create } from '@bufbuild/protobuf';
-import { PairSchema, Split } from '@understudy/contract';
+import { Split } from '@understudy/contract';
 import {
   type SplitPair,
   SplitPairSchema,
@@ -9,6 +9,7 @@ import {
 import type { PairStoreContext } from '../context.ts';
 import { ROW_GROUP_PAIRS, STREAM_MESSAGE_BYTES } from '../limits.ts';
 import { readRows, type SnapshotRow } from '../snapshot/columns.ts';
+import { pairOf } from '../store/stored-pair.ts';
 import { manifestFor } from './get-snapshot.ts';
 
 const SPLITS = { train: Split.TRAIN, dev: Split.DEV, test: Split.TEST };
@@ -36,21 +37,10 @@ export async function* streamPairs(
   if (pairs.length > 0) yield { pairs };
 }
 
-function splitPairOf(row: SnapshotRow): SplitPair {
-  const pair = create(PairSchema, {
-    pairId: row.pair_id,
-    promptId: row.prompt_id,
-    fingerprint: row.fingerprint,
-    sampleNumber: row.sample_number,
-    inputJson: row.input_json,
-    answerJson: row.answer_json,
-    label: row.label,
-    probabilities: [...row.probabilities],
-    purpose: row.purpose,
-    source: row.source,
+const splitPairOf = (row: SnapshotRow): SplitPair =>
+  create(SplitPairSchema, {
+    pair: pairOf(row),
+    split: SPLITS[row.split],
+    groupId: row.group_id,
     weight: row.weight,
-    ...(row.reference_json === null ? {} : { referenceJson: row.reference_json }),
-    text: row.text,
   });
-  return create(SplitPairSchema, { pair, split: SPLITS[row.split], groupId: row.group_id, weight: row.weight });
-}

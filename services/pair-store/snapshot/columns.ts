@@ -1,27 +1,14 @@
-/** A snapshot's table: Parquet with zstd, one row a pair, ordered by pair_id. What depends on when or how it was asked is left out. */
+/** A snapshot's table: Parquet with zstd, one row a pair, ordered by pair_id. */
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { parquetReadObjects } from 'hyparquet';
 import { ByteWriter, ParquetWriter, type SchemaElement } from 'hyparquet-writer';
+import type { StoredPair } from '../store/stored-pair.ts';
 
-export interface SnapshotRow {
-  readonly pair_id: string;
-  readonly prompt_id: string;
+export interface SnapshotRow extends StoredPair {
   readonly group_id: string;
   readonly split: 'train' | 'dev' | 'test';
   /** Requests that this pair stands for; in test the sum over its group. */
   readonly weight: number;
-  readonly text: string;
-  readonly input_json: string;
-  readonly answer_json: string;
-  readonly label: string;
-  /** Of the labels in the schema's order; empty where the teacher gives none. */
-  readonly probabilities: readonly number[];
-  readonly reference_json: string | null;
-  /** Numbers of the contract's enums. */
-  readonly purpose: number;
-  readonly source: number;
-  readonly fingerprint: string;
-  readonly sample_number: number;
 }
 
 const text = (name: string): SchemaElement => ({
@@ -31,6 +18,7 @@ const text = (name: string): SchemaElement => ({
   repetition_type: 'REQUIRED',
 });
 const integer = (name: string): SchemaElement => ({ name, type: 'INT32', repetition_type: 'REQUIRED' });
+const long = (name: string): SchemaElement => ({ name, type: 'INT64', repetition_type: 'REQUIRED' });
 
 const COLUMNS: readonly (readonly SchemaElement[])[] = [
   [text('pair_id')],
@@ -52,10 +40,21 @@ const COLUMNS: readonly (readonly SchemaElement[])[] = [
   [integer('source')],
   [text('fingerprint')],
   [integer('sample_number')],
+  [long('input_tokens')],
+  [long('output_tokens')],
+  [long('spent_micro_usd')],
+  [long('duration_us')],
+  [integer('calls')],
+  [long('answered_at_us')],
 ];
 
 const SCHEMA: SchemaElement[] = [{ name: 'root', num_children: COLUMNS.length }, ...COLUMNS.flat()];
-const NAMES = COLUMNS.map(([column]) => column!.name as keyof SnapshotRow);
+
+/** The values of a column as the writer wants them: 64-bit integers as BigInt. */
+function valuesOf(rows: readonly SnapshotRow[], { name, type }: SchemaElement): unknown[] {
+  const values = rows.map((row) => row[name as keyof SnapshotRow]);
+  return type === 'INT64' ? values.map((value) => BigInt(value as number)) : values;
+}
 
 /** The Parquet file of all chunks of rows, as a stream; each chunk becomes a row group. The same rows in the same chunks give the same bytes. */
 export async function* parquetOf(chunks: AsyncIterable<readonly SnapshotRow[]>): AsyncGenerator<Uint8Array> {
@@ -73,7 +72,7 @@ export async function* parquetOf(chunks: AsyncIterable<readonly SnapshotRow[]>):
     return bytes;
   };
   for await (const rows of chunks) {
-    const columnData = NAMES.map((name) => ({ name, data: rows.map((row) => row[name]) as unknown[] }));
+    const columnData = COLUMNS.map(([column]) => ({ name: column!.name, data: valuesOf(rows, column!) }));
     parquet.write({ columnData, rowGroupSize: rows.length });
     yield written();
   }

@@ -3,6 +3,7 @@ import { Purpose, Split } from '@understudy/contract';
 import { ROW_GROUP_PAIRS } from '../limits.ts';
 import type { Database, Sql } from '../store/database.ts';
 import { lockTask } from '../store/record.ts';
+import { STORED_PAIR } from '../store/stored-pair.ts';
 import type { SnapshotRow } from './columns.ts';
 
 /** The pairs of one fingerprint that were stored up to a moment: pairs are never changed, so this never changes either. */
@@ -79,13 +80,9 @@ export async function* snapshotRows(
   selection: Selection,
   groups: ReadonlyMap<string, TestGroup>,
 ): AsyncGenerator<SnapshotRow[]> {
-  const ids = ['a.pair_id', 'a.prompt_id', 'p.group_id', 'a.fingerprint'].map(
-    (id) => `encode(${id}, 'hex') as ${id.slice(2)}`,
-  );
   for (let after = ''; ; ) {
     const stored = await database.query<StoredRow>(
-      `select ${ids.join(', ')}, p.split, p.weight, a.text, p.input_json, a.answer_json, a.label, a.probabilities,
-         p.reference_json, a.purpose, a.source, a.sample_number
+      `select ${STORED_PAIR}, encode(p.group_id, 'hex') as group_id, p.split
        ${SELECTED} and a.pair_id > decode($4, 'hex') and p.split <> ${Split.QUARANTINED}
        order by a.pair_id limit ${ROW_GROUP_PAIRS}`,
       [...parametersOf(selection), after],

@@ -1,11 +1,11 @@
 /** Opening a database: migrations, and who else may have it open. */
-import { spawnSync } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { StartupError } from '@understudy/service/errors';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { databaseKinds, type TestDatabase } from '../testing.ts';
+import { databaseKinds, newDataDir, type TestDatabase } from '../testing.ts';
 import type { Database } from './database.ts';
 import { migrate, ownMigrations } from './migrate.ts';
 import { openDatabase } from './open-database.ts';
@@ -86,25 +86,30 @@ describe.each(databaseKinds)('migrations on $name', ({ skip, shared, start }) =>
   });
 });
 
+/** A process that opens the database in a data folder, says how that went, and does something more. */
+const openerArguments = (dataDir: string, then = '') => {
+  const program = `
+    import { openDatabase } from ${JSON.stringify(path.join(import.meta.dirname, 'open-database.ts'))};
+    try {
+      await openDatabase({ DATA_DIR: ${JSON.stringify(dataDir)} });
+      console.log('open');
+    } catch (error) { console.log(error.message); }
+    ${then}`;
+  return ['--input-type=module-typescript', '-e', program];
+};
+
 describe('a data folder', () => {
   let dataDir: string;
   beforeEach(async () => {
-    dataDir = await mkdtemp(path.join(tmpdir(), 'understudy-data-'));
+    dataDir = await newDataDir();
     return () => rm(dataDir, { recursive: true, force: true });
   });
 
   it('is refused to a second process, and free again once the first was killed', async () => {
-    const opener = (then: string) => `
-      import { openDatabase } from ${JSON.stringify(path.join(import.meta.dirname, 'open-database.ts'))};
-      try {
-        await openDatabase({ DATA_DIR: ${JSON.stringify(dataDir)} });
-        console.log('open');
-      } catch (error) { console.log(error.message); }
-      ${then}`;
-    const run = (then: string) =>
-      spawnSync(process.execPath, ['--input-type=module-typescript', '-e', opener(then)], { encoding: 'utf8' }).stdout;
+    const run = (then?: string) =>
+      spawnSync(process.execPath, openerArguments(dataDir, then), { encoding: 'utf8' }).stdout;
     const mine = await openDatabase({ DATA_DIR: dataDir });
-    expect(run('')).toMatch(/cannot use .*pglite \(DATA_DIR\) for pairs: another pair-store has it open/);
+    expect(run()).toMatch(/cannot use .*pglite \(DATA_DIR\) for pairs: another pair-store has it open/);
     await mine[Symbol.asyncDispose]();
     expect(run(`process.kill(process.pid, 'SIGKILL');`)).toBe('open\n');
     const again = await openDatabase({ DATA_DIR: dataDir });
@@ -112,11 +117,25 @@ describe('a data folder', () => {
     await again[Symbol.asyncDispose]();
   });
 
+  it('opens though a process was killed while it made the database', async () => {
+    await rm(path.join(dataDir, 'pglite'), { recursive: true });
+    const child = spawn(process.execPath, openerArguments(dataDir), { stdio: 'ignore' });
+    const exited = new Promise((resolve) => child.once('exit', resolve));
+    const begun = () => existsSync(path.join(dataDir, 'pglite.new', 'PG_VERSION'));
+    await expect.poll(begun, { timeout: 60_000, interval: 1 }).toBe(true);
+    child.kill('SIGKILL');
+    await exited;
+    expect(existsSync(path.join(dataDir, 'pglite')), 'it was done before it was killed').toBe(false);
+    const database = await openDatabase({ DATA_DIR: dataDir });
+    expect(await tables(database)).toContain('pairs');
+    await database[Symbol.asyncDispose]();
+  });
+
   it('that cannot be written is named', async () => {
     const file = path.join(dataDir, 'file');
     await writeFile(file, '');
     const opening = openDatabase({ DATA_DIR: file });
-    await expect(opening).rejects.toThrow(/cannot use .*file\/pglite \(DATA_DIR\) for pairs: ENOTDIR/);
+    await expect(opening).rejects.toThrow(/cannot use .*file\/pglite \(DATA_DIR\) for pairs: E(EXIST|NOTDIR)/);
     await expect(opening).rejects.toBeInstanceOf(StartupError);
   });
 });

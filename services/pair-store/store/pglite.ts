@@ -1,5 +1,6 @@
 /** PostgreSQL inside this process, in a folder. One process at a time. */
-import { chmodSync, mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
+import { chmod, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { PGlite, type PGliteInterface, type Transaction } from '@electric-sql/pglite';
@@ -15,6 +16,7 @@ const PARSERS = { [INT8_OID]: parseInt8 };
 export async function openPglite(folder: string): Promise<Database> {
   const lock = lockFolder(folder);
   try {
+    if (!existsSync(folder)) await initialise(folder);
     const db = await PGlite.create(folder, { parsers: PARSERS });
     await db.exec(`set search_path to ${SCHEMA}`);
     return new PgliteDatabase(db, lock, folder);
@@ -24,14 +26,24 @@ export async function openPglite(folder: string): Promise<Database> {
   }
 }
 
+/** Takes seconds, and a folder that was left in the middle of it would never open: so it gets its name when it is whole. */
+async function initialise(folder: string): Promise<void> {
+  const making = `${folder}.new`;
+  await rm(making, { recursive: true, force: true });
+  const db = await PGlite.create(making);
+  await db.close();
+  // PGlite makes its files readable for everyone.
+  await chmod(making, 0o700);
+  await rename(making, folder);
+}
+
 /**
  * Keeps other processes out for as long as this one lives: PGlite itself would let two of them destroy the data. The lock
  * is SQLite's on an empty file beside the folder, because that is a lock of the operating system, which no kill leaves behind.
  */
 function lockFolder(folder: string): DatabaseSync {
   try {
-    mkdirSync(folder, { recursive: true });
-    chmodSync(folder, 0o700);
+    mkdirSync(path.dirname(folder), { recursive: true });
     const lock = new DatabaseSync(`${folder}.lock`, { timeout: 0 });
     lock.exec('pragma locking_mode = exclusive; begin exclusive');
     return lock;
