@@ -29,7 +29,7 @@ export const printReport = async (connection: Connection, run: RunState, task: T
 /** The report as rows of a name and what is known. */
 export const reportRows = (run: RunState, task: Task, evaluation: Evaluation | undefined): string[][] => [
   ['verdict', `${Verdict[run.verdict].toLowerCase()}${run.reason === '' ? '' : `: ${run.reason}`}`],
-  ...(evaluation ? [...agreementRows(evaluation, task), ...costRows(evaluation, task)] : []),
+  ...(evaluation ? [...agreementRows(evaluation, task), ...costRows(evaluation, run, task)] : []),
   ['prompts', promptsText(run)],
   ['spent', `${dollars(run.spentMicroUsd)} for ${count(run.teacherCalls)} calls to the teacher`],
   ['time', timeText(run)],
@@ -63,9 +63,12 @@ const agreementRows = ({ test }: Evaluation, { goal }: Task): string[][] => {
   ];
 };
 
-const costRows = ({ student, costs }: Evaluation, { teacher }: Task): string[][] => {
+const costRows = ({ student, costs }: Evaluation, run: RunState, { teacher }: Task): string[][] => {
+  // On test pairs whose answers were found in the store nothing was measured.
+  const teacherMs = costs?.teacher.medianLatencyMs || run.teacherMedianLatencyMs;
   const teacherSize = teacherSizeBytes(teacher);
-  const ratio = (larger: number, smaller: number) => (smaller > 0 ? `, ${(larger / smaller).toFixed(1)} times` : '');
+  const ratio = (larger: number, smaller: number) =>
+    smaller > 0 && larger > 0 ? `, ${(larger / smaller).toFixed(1)} times` : '';
   return [
     [
       'size',
@@ -77,7 +80,7 @@ const costRows = ({ student, costs }: Evaluation, { teacher }: Task): string[][]
       ? [
           [
             'latency',
-            `student ${milliseconds(costs.student.medianLatencyMs)}, teacher ${milliseconds(costs.teacher.medianLatencyMs)}${ratio(costs.teacher.medianLatencyMs, costs.student.medianLatencyMs)} (medians)`,
+            `student ${milliseconds(costs.student.medianLatencyMs)}, teacher ${teacherMs > 0 ? milliseconds(teacherMs) : 'unknown'}${ratio(teacherMs, costs.student.medianLatencyMs)} (medians)`,
           ],
         ]
       : []),
