@@ -101,6 +101,7 @@ const figures: Record<string, string | number> = {
   dev_agreement: trained.best.devAgreement.toFixed(4),
   precision: exported.description.precision,
   bundle_bytes: exported.archive.length,
+  digest: exported.digest.slice(0, 16),
 };
 const { accuracy, coverage } = await coverageAt(student, test);
 figures.test_accuracy = accuracy.toFixed(4);
