@@ -27,11 +27,11 @@ export const maxQueuedTexts = 2_048;
 /** What a client is told to wait when the queue is full: it drains in about this time. */
 export const overloadRetryAfterMs = 1_000;
 
-/** A worker that does not come up in this time is taken for dead. */
+/** A student that has not loaded in this time never will. */
 export const studentLoadTimeoutMs = 60_000;
-/** Pause before a worker is started anew after a failed start: doubled each time, up to the second value. */
-export const workerRestartFirstMs = 100;
-export const workerRestartMaxMs = 10_000;
+/** Pause before a student is started anew after a failed start: doubled each time, up to the second value. */
+export const threadRestartFirstMs = 100;
+export const threadRestartMaxMs = 10_000;
 /** Pause before a deployment that could not be loaded is tried again, doubled each time. */
 export const deploymentRetryFirstMs = 1_000;
 export const deploymentRetryMaxMs = 60_000;

@@ -42,7 +42,7 @@ export class Metrics {
       labelNames: ['task'],
     });
     this.studentRestarts = new Counter({
-      ...named('student_restarts_total', "Starts of a student's worker after the first."),
+      ...named('student_restarts_total', 'Starts of a student whose thread died.'),
       labelNames: ['task'],
     });
     this.trafficDropped = new Counter(named('traffic_dropped_total', 'Traffic records that were never published.'));

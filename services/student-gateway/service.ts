@@ -14,6 +14,7 @@ import { HttpServer } from './http/server.ts';
 import { maxSpillBytes } from './limits.ts';
 import { Metrics } from './metrics.ts';
 import { predict } from './routes/predict.ts';
+import { ThreadPool } from './students/threads.ts';
 import { TrafficRecorder } from './traffic/recorder.ts';
 import { Spill } from './traffic/spill.ts';
 
@@ -34,7 +35,16 @@ const create = async (context: OfflineContext<Config>): Promise<OfflineParts> =>
     log,
   });
   const answering = new Answering({ teacher, traffic, metrics, telemetry, traceRatio: settings.TRACE_PROMPTS_RATIO });
-  const deployments = new Deployments({ blobs, cache, threads: settings.INFERENCE_THREADS, serving, metrics, log });
+  const threads = new ThreadPool(log);
+  const deployments = new Deployments({
+    blobs,
+    cache,
+    inferenceThreads: settings.INFERENCE_THREADS,
+    threads,
+    serving,
+    metrics,
+    log,
+  });
   const keys = settings.API_KEYS_FILE ? ApiKeys.read(settings.API_KEYS_FILE) : ApiKeys.none();
   let caughtUp = false;
   const isReady = () => caughtUp;
@@ -46,6 +56,7 @@ const create = async (context: OfflineContext<Config>): Promise<OfflineParts> =>
     ],
     start: async () => {
       await deployments.restore();
+      threads.prepare();
       caughtUp = serving.all().length > 0;
       const port = await http.listen(settings.HTTP_HOST, settings.HTTP_PORT);
       log.info({ host: settings.HTTP_HOST, httpPort: port }, 'serves clients');
@@ -64,6 +75,7 @@ const create = async (context: OfflineContext<Config>): Promise<OfflineParts> =>
       await http.close(settings.DRAIN_TIMEOUT_MS);
       await stopWatching();
       await deployments.stop();
+      await threads.close();
       teacher.close();
       await traffic.stop();
     },

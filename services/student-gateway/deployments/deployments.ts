@@ -5,10 +5,12 @@ import { messageOf } from '@understudy/service/errors';
 import type { Logger } from '@understudy/service/telemetry';
 import { deploymentRetryFirstMs, deploymentRetryMaxMs } from '../limits.ts';
 import type { Metrics } from '../metrics.ts';
+import type { Threads } from '../students/threads.ts';
 import { type Loading, loadDeployment } from './load.ts';
 import type { ServedTask, Serving } from './serving.ts';
 
 export interface DeploymentsOptions extends Loading {
+  threads: Threads;
   serving: Serving;
   metrics: Metrics;
   log: Logger;
@@ -117,9 +119,10 @@ export class Deployments {
   }
 
   #load(deployment: Deployment): Promise<ServedTask> {
-    const { metrics, log } = this.#options;
+    const { metrics, log, threads } = this.#options;
     return loadDeployment(this.#options, deployment, {
       log: log.child(facts(deployment)),
+      threads,
       onRestart: () => metrics.studentRestarts.inc({ task: deployment.task }),
     });
   }

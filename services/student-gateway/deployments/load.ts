@@ -9,15 +9,15 @@ export interface Loading {
   blobs: BlobStore;
   cache: DiskCache;
   /** Threads of one student's session. */
-  threads: number;
+  inferenceThreads: number;
 }
 
 /**
  * Everything a deployment names, fetched (from the disk, where it is kept there intact), verified and warm.
- * @throws BlobError, TaskError, StudentUnfitError, WorkerDiedError: nothing is left running then
+ * @throws BlobError, TaskError, StudentUnfitError, ThreadDiedError: nothing is left running then
  */
 export const loadDeployment = async (
-  { blobs, cache, threads }: Loading,
+  { blobs, cache, inferenceThreads }: Loading,
   deployment: Deployment,
   options: SessionOptions,
 ): Promise<ServedTask> => {
@@ -37,7 +37,15 @@ export const loadDeployment = async (
   ]);
   const policyJson = textOf(policy, 'policy');
   const { studentDigest } = deployment;
-  const material = { studentDigest, bundle, policyJson, field, labels, warmUpTexts: warmUpTexts(task), threads };
+  const material = {
+    studentDigest,
+    bundle,
+    policyJson,
+    field,
+    labels,
+    warmUpTexts: warmUpTexts(task),
+    threads: inferenceThreads,
+  };
   return { ...served, student: await StudentSession.open(material, options) };
 };
 

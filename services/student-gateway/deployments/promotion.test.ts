@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { type TestBus, testBus } from '@understudy/service/testing';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import {
@@ -121,6 +123,7 @@ test('a stopping gateway answers what was begun and takes nothing new', async ()
   };
   await using gateway = await TestGateway.start(bus.server.url, folder.path, {
     TEACHER_GATEWAY_ADDRESS: teacher.address,
+    DRAIN_TIMEOUT_MS: '600000', // whoever is waited for in vain fails this test
   });
   await deploy(bus.bus, gateway.blobs, { task: taskOf('draining'), generation: 1 });
   await gateway.serves('draining', 1);
@@ -128,6 +131,8 @@ test('a stopping gateway answers what was begun and takes nothing new', async ()
     Array.from({ length: 8 }, () => gateway.post('/v1/chat/completions', question('draining'))),
   );
   await eventually(() => teacher.asked.length === 8);
+  const silent = connect(Number(new URL(gateway.url).port), '127.0.0.1');
+  await once(silent, 'connect');
   const stopped = gateway.stop();
   await eventually(() =>
     fetch(`${gateway.url}/v2/health/live`).then(
@@ -138,5 +143,6 @@ test('a stopping gateway answers what was begun and takes nothing new', async ()
   released.resolve();
   const responses = await begun;
   expect(responses.map(({ status }) => status)).toEqual(Array(8).fill(200));
+  await once(silent, 'close');
   await stopped;
 }, 30_000);

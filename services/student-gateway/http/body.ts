@@ -53,5 +53,7 @@ const readBytes = (request: IncomingMessage): Promise<Buffer> =>
       else resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks));
     });
     request.on('error', reject);
-    request.on('close', () => reject(badRequest('the body was cut off')));
+    request.on('close', () => {
+      if (!request.complete) reject(badRequest('the body was cut off'));
+    });
   });

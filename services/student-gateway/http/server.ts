@@ -1,4 +1,5 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { messageOf, StartupError } from '@understudy/service/errors';
 import { isLoopback } from '@understudy/service/rpc/server';
@@ -17,11 +18,15 @@ import { answerOnRoute, errorFormatOf } from './routes.ts';
 
 /** While draining: how often connections that went idle are closed. */
 const idleSweepMs = 50;
+/** While draining: a connection that has not asked anything by then will not be waited for. */
+const silentGraceMs = 500;
 
 /** The clients' side of the gateway. */
 export class HttpServer {
   readonly #context: HttpContext;
   readonly #server: Server;
+  /** Connections without a request so far: Node does not count them as idle. */
+  readonly #silent = new Set<Socket>();
   #draining = false;
 
   constructor(context: HttpContext) {
@@ -37,6 +42,10 @@ export class HttpServer {
       (request, response) => void this.#handle(request, response),
     );
     this.#server.maxConnections = maxConnections;
+    this.#server.on('connection', (socket: Socket) => {
+      this.#silent.add(socket);
+      socket.once('close', () => this.#silent.delete(socket));
+    });
     this.#server.on('clientError', (error: NodeJS.ErrnoException, socket) => refuse(error, socket));
   }
 
@@ -64,13 +73,18 @@ export class HttpServer {
     this.#draining = true;
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     const sweep = setInterval(() => this.#server.closeIdleConnections(), idleSweepMs);
+    const silence = setTimeout(() => {
+      for (const socket of this.#silent) socket.destroy();
+    }, silentGraceMs);
     const force = setTimeout(() => this.#server.closeAllConnections(), graceMs);
     await closed;
     clearInterval(sweep);
+    clearTimeout(silence);
     clearTimeout(force);
   }
 
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    this.#silent.delete(request.socket);
     if (this.#draining) response.shouldKeepAlive = false;
     try {
       await answerOnRoute(this.#context, request, response);

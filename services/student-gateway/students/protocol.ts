@@ -1,6 +1,6 @@
-/** What the main thread and a student's worker say to each other. */
+/** What the main thread and a student's thread say to each other: one answer to each message, in order. */
 
-/** All that a worker needs to come up again after a crash. */
+/** All that a thread needs to become a student, at first and again after a crash. */
 export interface StudentMaterial {
   readonly studentDigest: string;
   /** The bundle's archive, as the blob store verified it. */
@@ -10,7 +10,7 @@ export interface StudentMaterial {
   /** The task's output field and its labels in the schema's order: the student must have been trained for these. */
   readonly field: string;
   readonly labels: readonly string[];
-  /** Texts of the task's own examples, to warm up with. */
+  /** Texts to warm up with. */
   readonly warmUpTexts: readonly string[];
   readonly threads: number;
 }
@@ -27,10 +27,12 @@ export interface Predictions {
   readonly tokens: Uint32Array;
 }
 
-export type ToWorker = { kind: 'predict'; texts: string[] } | { kind: 'close' };
+export type ToThread =
+  | { kind: 'load'; material: StudentMaterial }
+  | { kind: 'predict'; texts: string[] }
+  | { kind: 'unload' };
 
-export type FromWorker =
-  | { kind: 'ready' }
-  | { kind: 'unfit'; message: string }
+export type FromThread =
+  | { kind: 'done' }
   | { kind: 'predicted'; predictions: Predictions }
   | { kind: 'failed'; message: string };

@@ -1,11 +1,12 @@
 import { Telemetry } from '@understudy/service/telemetry';
 import { policyJson } from '@understudy/student';
-import { beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { maxQueuedTexts } from '../limits.ts';
 import { LABELS, studentOf } from '../testing.ts';
 import type { StudentMaterial } from './protocol.ts';
 import { StudentSession, StudentUnavailableError } from './session.ts';
-import { StudentUnfitError, StudentWorker } from './student-worker.ts';
+import { type StudentThread, StudentUnfitError } from './student-thread.ts';
+import { ThreadPool } from './threads.ts';
 
 const { log } = new Telemetry({ service: 'test', logLevel: process.env.TEST_LOG_LEVEL || 'silent' });
 
@@ -31,9 +32,10 @@ beforeAll(async () => {
   };
 });
 
-/** A session whose workers the test can get hold of. */
+/** A session whose threads the test can get hold of. */
 const openSession = async () => {
-  const workers: StudentWorker[] = [];
+  const pool = new ThreadPool(log);
+  const threads: StudentThread[] = [];
   let restarts = 0;
   let broken = false;
   const session = await StudentSession.open(material, {
@@ -41,16 +43,19 @@ const openSession = async () => {
     onRestart: () => {
       restarts += 1;
     },
-    startWorker: async (given) => {
-      const worker = await StudentWorker.start(broken ? { ...given, bundle: Buffer.from('damaged meanwhile') } : given);
-      workers.push(worker);
-      return worker;
+    threads: {
+      start: async (given) => {
+        const thread = await pool.start(broken ? { ...given, bundle: Buffer.from('damaged meanwhile') } : given);
+        threads.push(thread);
+        return thread;
+      },
+      release: (thread) => pool.release(thread),
     },
   });
   const setBroken = (value: boolean) => {
     broken = value;
   };
-  return { session, workers, restarts: () => restarts, setBroken };
+  return { session, pool, threads, restarts: () => restarts, setBroken };
 };
 
 test('texts that come together are answered together, and each gets its own answer', async () => {
@@ -67,11 +72,11 @@ test('texts that come together are answered together, and each gets its own answ
   await session.retire();
 });
 
-test('a worker that dies in the middle costs no request: they are tried again on a new one', async () => {
-  const { session, workers, restarts } = await openSession();
+test('a thread that dies in the middle costs no request: they are tried again on a new one', async () => {
+  const { session, threads, restarts } = await openSession();
   const asked = Array.from({ length: 500 }, () => session.predict('where is my delivery'));
   await asked[0];
-  workers[0]!.kill();
+  threads[0]!.kill();
   const predictions = await Promise.all(asked);
   expect(predictions.every(({ label }) => label === 1)).toBe(true);
   expect(restarts()).toBe(1);
@@ -79,10 +84,10 @@ test('a worker that dies in the middle costs no request: they are tried again on
 });
 
 test('a student that cannot be started again lets nobody wait, and comes back when it can', async () => {
-  const { session, workers, setBroken } = await openSession();
+  const { session, threads, setBroken } = await openSession();
   setBroken(true);
-  workers[0]!.kill();
-  await workers[0]!.gone;
+  threads[0]!.kill();
+  await threads[0]!.gone;
   await expect(session.predict('anything')).rejects.toBeInstanceOf(StudentUnavailableError);
   await expect(session.predict('anything')).rejects.toBeInstanceOf(StudentUnavailableError);
   setBroken(false);
@@ -103,14 +108,22 @@ test('a full queue refuses what comes on top, and answers what it took', async (
   await session.retire();
 });
 
-test('a retired session answers what it had taken, ends its worker, and takes nothing more', async () => {
-  const { session, workers } = await openSession();
+test('a retired session answers what it had taken, leaves its thread to the next student, and takes nothing more', async () => {
+  const { session, threads, pool } = await openSession();
   const asked = Array.from({ length: 300 }, () => session.predict('hello'));
   await session.retire();
   expect((await Promise.allSettled(asked)).every(({ status }) => status === 'fulfilled')).toBe(true);
-  await workers[0]!.gone;
   await expect(session.predict('late')).rejects.toBeInstanceOf(StudentUnavailableError);
+  const next = await StudentSession.open(material, { log, threads: pool });
+  expect(await next.predict('where is my delivery')).toMatchObject({ label: 1 });
+  await next.retire();
+  expect(threads).toHaveLength(1);
+  await pool.close();
+  await threads[0]!.gone;
 });
+
+const shared = new ThreadPool(log);
+afterAll(() => shared.close());
 
 test.each([
   ['another output field', { field: 'subject' }, /the output field/],
@@ -119,7 +132,7 @@ test.each([
   ['a policy that is none', { policyJson: '{}' }, /version/],
   ['a bundle that is none', { bundle: Buffer.from('nothing') }, /./],
 ])('a student with %s is unfit', async (_what, change, message) => {
-  const opening = StudentSession.open({ ...material, ...change }, { log });
+  const opening = StudentSession.open({ ...material, ...change }, { log, threads: shared });
   await expect(opening).rejects.toThrow(message);
   await expect(opening).rejects.toBeInstanceOf(StudentUnfitError);
 });

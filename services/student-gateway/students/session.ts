@@ -6,11 +6,12 @@ import {
   maxBatchTexts,
   maxQueuedTexts,
   overloadRetryAfterMs,
-  workerRestartFirstMs,
-  workerRestartMaxMs,
+  threadRestartFirstMs,
+  threadRestartMaxMs,
 } from '../limits.ts';
 import type { Predictions, StudentMaterial } from './protocol.ts';
-import { StudentWorker, WorkerDiedError } from './student-worker.ts';
+import { type StudentThread, ThreadDiedError } from './student-thread.ts';
+import type { Threads } from './threads.ts';
 
 /** What the student says about one text. */
 export interface Prediction {
@@ -40,41 +41,35 @@ interface Waiting {
 export interface SessionOptions {
   log: Logger;
   onRestart?: () => void;
-  /** Starts a worker; tests hold on to what they get, to kill it. */
-  startWorker?: typeof StudentWorker.start;
+  threads: Threads;
 }
 
 /**
- * A loaded student that answers many requests at once. Requests are queued; whenever the worker is free it takes
- * what has gathered, so that batches grow with the load and an idle student answers at once. A worker that dies is
+ * A loaded student that answers many requests at once. Requests are queued; whenever the thread is free it takes
+ * what has gathered, so that batches grow with the load and an idle student answers at once. A thread that dies is
  * started again and the requests it held are tried once more.
  */
 export class StudentSession {
   readonly #material: StudentMaterial;
-  readonly #options: Required<Pick<SessionOptions, 'startWorker'>> & SessionOptions;
+  readonly #options: SessionOptions;
   #queue: Waiting[] = [];
-  #worker: StudentWorker | undefined;
+  #thread: StudentThread | undefined;
   #busy = false;
   #scheduled = false;
-  /** Set while there is no worker and the last start failed, and once closed: nobody is kept waiting then. */
+  /** Set while there is no thread and the last start failed, and once closed: nobody is kept waiting then. */
   #down: Error | undefined;
   #retired: PromiseWithResolvers<void> | undefined;
   readonly #retiring = new AbortController();
 
-  private constructor(
-    worker: StudentWorker,
-    material: StudentMaterial,
-    options: Required<Pick<SessionOptions, 'startWorker'>> & SessionOptions,
-  ) {
+  private constructor(thread: StudentThread, material: StudentMaterial, options: SessionOptions) {
     this.#material = material;
     this.#options = options;
-    this.#adopt(worker);
+    this.#adopt(thread);
   }
 
-  /** Loads and warms a student. @throws StudentUnfitError, WorkerDiedError */
+  /** Loads and warms a student. @throws StudentUnfitError, ThreadDiedError */
   static async open(material: StudentMaterial, options: SessionOptions): Promise<StudentSession> {
-    const start = options.startWorker ?? StudentWorker.start;
-    return new StudentSession(await start(material), material, { ...options, startWorker: start });
+    return new StudentSession(await options.threads.start(material), material, options);
   }
 
   /** Requests that wait for their batch. */
@@ -98,7 +93,7 @@ export class StudentSession {
     });
   }
 
-  /** Answers what is queued, then lets go of the worker. No request may come afterwards. */
+  /** Answers what is queued, then lets go of the thread. No request may come afterwards. */
   retire(): Promise<void> {
     this.#retired ??= Promise.withResolvers();
     this.#retiring.abort();
@@ -108,7 +103,7 @@ export class StudentSession {
 
   /** One turn of the event loop lets all sockets that are readable now put their requests into the same batch. */
   #schedule(): void {
-    if (this.#scheduled || this.#busy || !this.#worker) return;
+    if (this.#scheduled || this.#busy || !this.#thread) return;
     this.#scheduled = true;
     setImmediate(() => {
       this.#scheduled = false;
@@ -117,24 +112,24 @@ export class StudentSession {
   }
 
   async #work(): Promise<void> {
-    const worker = this.#worker;
-    if (this.#busy || !worker) return;
+    const thread = this.#thread;
+    if (this.#busy || !thread) return;
     this.#busy = true;
-    while (this.#queue.length > 0 && worker === this.#worker) {
+    while (this.#queue.length > 0 && thread === this.#thread) {
       const batch = this.#queue.splice(0, this.#queue[0]?.retried ? 1 : maxBatchTexts);
-      await this.#predictBatch(worker, batch);
+      await this.#predictBatch(thread, batch);
     }
     this.#busy = false;
     if (this.#queue.length > 0) this.#schedule();
     else if (this.#retired) await this.#close(this.#retired);
   }
 
-  async #predictBatch(worker: StudentWorker, batch: Waiting[]): Promise<void> {
+  async #predictBatch(thread: StudentThread, batch: Waiting[]): Promise<void> {
     try {
-      settle(batch, await worker.predict(batch.map(({ text }) => text)));
+      settle(batch, await thread.predict(batch.map(({ text }) => text)));
     } catch (error) {
       this.#options.log.error({ error: messageOf(error), texts: batch.length }, 'a batch failed');
-      if (error instanceof WorkerDiedError) this.#lost(worker);
+      if (error instanceof ThreadDiedError) this.#lost(thread);
       const again = batch.filter(({ retried }) => !retried);
       for (const item of batch) {
         if (item.retried) item.reject(new StudentUnavailableError(messageOf(error), { cause: error }));
@@ -144,29 +139,29 @@ export class StudentSession {
     }
   }
 
-  #adopt(worker: StudentWorker): void {
-    this.#worker = worker;
+  #adopt(thread: StudentThread): void {
+    this.#thread = thread;
     this.#down = undefined;
-    void worker.gone.then(() => this.#lost(worker));
+    void thread.gone.then(() => this.#lost(thread));
     this.#schedule();
   }
 
-  #lost(worker: StudentWorker): void {
-    if (this.#worker !== worker) return;
-    this.#worker = undefined;
+  #lost(thread: StudentThread): void {
+    if (this.#thread !== thread) return;
+    this.#thread = undefined;
     void this.#restart();
   }
 
-  /** Tries until a worker is up or the session is retired; nobody is kept waiting past a failed start. */
+  /** Tries until a thread is up or the session is retired; nobody is kept waiting past a failed start. */
   async #restart(): Promise<void> {
-    for (let pauseMs = workerRestartFirstMs; ; pauseMs = Math.min(pauseMs * 2, workerRestartMaxMs)) {
+    for (let pauseMs = threadRestartFirstMs; ; pauseMs = Math.min(pauseMs * 2, threadRestartMaxMs)) {
       try {
         this.#options.onRestart?.();
-        const worker = await this.#options.startWorker(this.#material);
-        this.#options.log.warn('the student has a new worker');
-        return this.#adopt(worker);
+        const thread = await this.#options.threads.start(this.#material);
+        this.#options.log.warn('the student has a new thread');
+        return this.#adopt(thread);
       } catch (error) {
-        this.#options.log.error({ error: messageOf(error), pauseMs }, 'the student has no worker');
+        this.#options.log.error({ error: messageOf(error), pauseMs }, 'the student has no thread');
         this.#down = new StudentUnavailableError('the student cannot be started', { cause: error });
         for (const item of this.#queue.splice(0)) item.reject(this.#down);
       }
@@ -176,10 +171,10 @@ export class StudentSession {
   }
 
   async #close(retired: PromiseWithResolvers<void>): Promise<void> {
-    const worker = this.#worker;
-    this.#worker = undefined;
+    const thread = this.#thread;
+    this.#thread = undefined;
     this.#down = new StudentUnavailableError('the student was let go');
-    await worker?.close();
+    if (thread) await this.#options.threads.release(thread);
     retired.resolve();
   }
 }
