@@ -14,7 +14,7 @@ const FIELDS = ['subject', 'text'] as const satisfies readonly (keyof EmailConte
 
 const HTML_OPTIONS: HtmlToTextOptions = {
   wordwrap: false,
-  limits: { maxInputLength: MAX_HTML_CHARACTERS, maxDepth: MAX_HTML_DEPTH },
+  limits: { maxDepth: MAX_HTML_DEPTH },
   // Addresses of links and images are long, often tracking numbers, and no reader sees them.
   selectors: [
     { selector: 'a', options: { ignoreHref: true } },
@@ -24,7 +24,7 @@ const HTML_OPTIONS: HtmlToTextOptions = {
   ],
 };
 
-const textOfHtml = compile(HTML_OPTIONS);
+const convert = compile(HTML_OPTIONS);
 
 /** A text part that begins like a page is HTML that its sender declared as plain text. */
 const BEGINS_LIKE_HTML = /^\s*<(?:!doctype|html|head|body|table|center|font|div|p|br)\b[^>]*>/i;
@@ -59,6 +59,10 @@ export function emailFormat(fields: readonly string[]): FileFormat {
     const mail = await parseEmail(bytes);
     return Object.fromEntries(wanted.map((field) => [field, mail[field]]));
   };
+}
+
+function textOfHtml(html: string): string {
+  return convert(html.slice(0, MAX_HTML_CHARACTERS));
 }
 
 function readableText(plain: string, html: string): string {

@@ -12,7 +12,7 @@ export const MAX_FOLDER_FILES = 2_000_000;
 export const MAX_EMAIL_DEPTH = 64;
 /** Real headers stay under 64 KiB; past this the file is no mail. */
 export const MAX_EMAIL_HEADER_BYTES = 1024 * 1024;
-/** HTML past this is cut: a task reads the beginning, and building its tree takes memory. */
-export const MAX_HTML_CHARACTERS = 1024 * 1024;
+/** HTML past this is cut: a task reads the beginning, and hostile nesting costs time with its square, about 2 s at this size. */
+export const MAX_HTML_CHARACTERS = 256 * 1024;
 /** Elements within elements; deeper ones are left out, so that no recursion runs out of stack. */
 export const MAX_HTML_DEPTH = 200;
