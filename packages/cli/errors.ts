@@ -37,14 +37,10 @@ const rpcExitCode = ({ code }: RpcError): number => {
   return input.includes(code) ? exitCodes.badInput : exitCodes.failed;
 };
 
-/** The words for an error; a stack only for what nobody foresaw. */
+/** The words for an error; a stack only for what nobody foresaw. Errors of calls say in their own message all that the server said. */
 export const wordsOf = (error: unknown): string => {
-  const foreseen =
-    error instanceof ExitError ||
-    error instanceof TaskError ||
-    error instanceof StartupError ||
-    error instanceof RetryableError ||
-    error instanceof RpcError;
+  if (error instanceof RetryableError || error instanceof RpcError) return error.message;
+  const foreseen = error instanceof ExitError || error instanceof TaskError || error instanceof StartupError;
   if (foreseen || !(error instanceof Error)) return messageOf(error);
   return error.stack ?? messageOf(error);
 };
