@@ -7,7 +7,15 @@ export { type ModelRequirements, requirementsOf } from './inspect.ts';
 export { softCrossEntropy } from './loss.ts';
 export { type AdamWOptions, type LinearSchedule, learningRateAt } from './optimizer.ts';
 export { OPSET_VERSION, serialize } from './serialize.ts';
-export { openSession, RUNTIME_VERSION, type SessionOptions, toRuntime } from './session.ts';
+export {
+  checkDevice,
+  DEVICES,
+  type Device,
+  openSession,
+  RUNTIME_VERSION,
+  type SessionOptions,
+  toRuntime,
+} from './session.ts';
 export type { Dim, Shape } from './shape.ts';
 export { type ElementType, elementCount, scalar, type TensorValue, tensor, vectorOf, zeros } from './tensor.ts';
 export { initialState, TrainingSession, type TrainingState } from './training-session.ts';

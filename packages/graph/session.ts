@@ -1,19 +1,31 @@
 import { env, InferenceSession, Tensor } from 'onnxruntime-node';
-import type { TensorValue } from './tensor.ts';
+import { GraphError } from './errors.ts';
+import { Graph } from './graph.ts';
+import { serialize } from './serialize.ts';
+import { type TensorValue, zeros } from './tensor.ts';
 
 /** The runtime build; another one may round differently in the last bits. */
 export const RUNTIME_VERSION = `onnxruntime-node ${env.versions.node}`;
 
-/** How a session runs on the CPU. */
+/**
+ * Where a model can run: `cuda` needs onnxruntime's CUDA provider beside the npm package, `webgpu` a GPU of any vendor
+ * with its driver. Operators that a GPU provider lacks run on the CPU.
+ */
+export const DEVICES = ['cpu', 'webgpu', 'cuda'] as const;
+export type Device = (typeof DEVICES)[number];
+
+/** How a session runs. */
 export type SessionOptions = {
-  /** Threads of one operator. Explicit, because onnxruntime otherwise takes all cores in every process. */
+  /** Threads of one operator on the CPU. Explicit, because onnxruntime otherwise takes all cores in every process. */
   readonly threads: number;
+  /** `cpu` where absent. */
+  readonly device?: Device;
 };
 
-/** Opens an ONNX model on the CPU provider. @throws Error from onnxruntime when the model is not valid. */
+/** Opens an ONNX model. @throws Error from onnxruntime when the model is not valid, or the device not there. */
 export function openSession(model: Uint8Array, options: SessionOptions): Promise<InferenceSession> {
   return InferenceSession.create(model, {
-    executionProviders: ['cpu'],
+    executionProviders: options.device && options.device !== 'cpu' ? [options.device, 'cpu'] : ['cpu'],
     intraOpNumThreads: options.threads,
     interOpNumThreads: 1,
     executionMode: 'sequential',
@@ -26,3 +38,17 @@ export function openSession(model: Uint8Array, options: SessionOptions): Promise
 /** An onnxruntime tensor that shares the value's memory. */
 export const toRuntime = ({ type, data, dims }: TensorValue): Tensor =>
   new Tensor(type as 'float32', data as Float32Array, dims);
+
+/** Proves that a device can be used from this process. @throws GraphError saying why not. */
+export async function checkDevice(device: Device): Promise<void> {
+  const graph = new Graph('device-check');
+  const x = graph.input('x', 'float32', [1]);
+  graph.output('y', graph.node('Add', [x, x]));
+  try {
+    const session = await openSession(serialize(graph), { threads: 1, device });
+    await session.run({ x: toRuntime(zeros('float32', [1])) });
+    await session.release();
+  } catch (cause) {
+    throw new GraphError(`onnxruntime cannot use the device "${device}" here`, { cause });
+  }
+}

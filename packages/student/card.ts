@@ -26,8 +26,8 @@ It learned from the answers of a teacher to this one task, and knows nothing els
 | agreement with the teacher | ${percent(devAgreement)} of ${training.devExamples} dev examples, which also chose this student: a test set says more |
 | task | \`${lineage.task.digest}\` |
 | snapshot | \`${lineage.snapshotDigest}\` |
-| teacher's fingerprint | \`${lineage.fingerprint}\` |
-| trained by | ${training.code} on ${training.runtime}, seed ${training.seed}, ${training.threads} threads |
+| teacher's fingerprint | ${plain(lineage.fingerprint)} |
+| trained by | ${training.code} on ${training.runtime} (${training.device}, ${training.threads} threads), seed ${training.seed} |
 
 Input: the UTF-8 bytes of the rendered prompt as \`input_ids\`, with \`attention_mask\`; \`tokenizer.json\` gives them.
 Output: \`logits\` in the order of the labels. Probabilities are not calibrated: calibration and the confidence from which

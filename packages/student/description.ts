@@ -1,3 +1,4 @@
+import { DEVICES } from '@understudy/graph';
 import { z } from 'zod';
 import { MAX_LABELS } from './limits.ts';
 
@@ -35,6 +36,7 @@ export const DescriptionSchema = z.strictObject({
     runtime: z.string(),
     seed: z.int(),
     threads: z.int().positive(),
+    device: z.enum(DEVICES),
     hyperparameters: z.record(z.string(), z.number()),
     trainExamples: z.int().positive(),
     devExamples: z.int().positive(),

@@ -1,4 +1,5 @@
 import { availableParallelism } from 'node:os';
+import { DEVICES } from '@understudy/graph';
 import { commonConfig } from '@understudy/service/config';
 import { z } from 'zod';
 
@@ -7,5 +8,7 @@ export const config = commonConfig.extend({
   PAIR_STORE_ADDRESS: z.string().regex(/^.+:\d+$/, 'expected host:port'),
   /** Threads of one operator in training. Another number trains a student that differs in the last bits. */
   TRAINING_THREADS: z.coerce.number().int().min(1).max(64).default(availableParallelism()),
+  /** Where training steps run. The service refuses to start where the device cannot be used. */
+  TRAINER_DEVICE: z.enum(DEVICES).default('cpu'),
 });
 export type Config = z.infer<typeof config>;

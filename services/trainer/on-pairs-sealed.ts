@@ -55,6 +55,7 @@ function train(context: TrainerContext, order: Order, signal: AbortSignal, span:
   const job: Job = {
     order,
     threads: config.TRAINING_THREADS,
+    device: config.TRAINER_DEVICE,
     blobs: config,
     pairStoreAddress: config.PAIR_STORE_ADDRESS,
     rpcToken,

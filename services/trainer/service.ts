@@ -1,3 +1,5 @@
+import { checkDevice, DEVICES, type Device } from '@understudy/graph';
+import { messageOf, StartupError } from '@understudy/service/errors';
 import type { ServiceContext, ServiceDefinition, ServiceParts } from '@understudy/service/lifecycle';
 import { Cancellations } from './cancellations.ts';
 import { type Config, config } from './config.ts';
@@ -8,6 +10,7 @@ import { onPairsSealed } from './on-pairs-sealed.ts';
 export const definition: ServiceDefinition<Config> = { name: 'trainer', config, create };
 
 async function create(base: ServiceContext<Config>): Promise<ServiceParts> {
+  await requireDevice(base.config.TRAINER_DEVICE);
   const context: TrainerContext = {
     ...base,
     cancellations: new Cancellations(),
@@ -21,4 +24,12 @@ async function create(base: ServiceContext<Config>): Promise<ServiceParts> {
     start: async () => context.cancellations.start(base.bus, base.telemetry),
     stop: () => context.cancellations.stop(),
   };
+}
+
+async function requireDevice(device: Device): Promise<void> {
+  try {
+    await checkDevice(device);
+  } catch (cause) {
+    throw new StartupError(`TRAINER_DEVICE: ${messageOf(cause)}; expected one of ${DEVICES.join(', ')}`, { cause });
+  }
 }

@@ -221,3 +221,10 @@ describe('a dead letter says why no student can be trained', () => {
     expect(trained.all).toEqual([]);
   });
 });
+
+it('does not start on a device that is not there', async () => {
+  // No test machine has onnxruntime's CUDA provider: npm does not install it.
+  await expect(stage.startTrainer({ TRAINER_DEVICE: 'cuda' })).rejects.toThrow(
+    'TRAINER_DEVICE: onnxruntime cannot use the device "cuda" here',
+  );
+});

@@ -45,7 +45,7 @@ export async function exportBag(options: ExportOptions): Promise<ExportedStudent
   const [full, small] = [await candidate(options, 'float32'), await candidate(options, 'int8')];
   const chosen = small.devAgreement >= full.devAgreement - MAX_INT8_LOSS ? small : full;
   const { trained, field, lineage, train, dev } = options;
-  const { labels, seed, threads, hyperparameters, history } = trained;
+  const { labels, seed, threads, device, hyperparameters, history } = trained;
   const description: Description = {
     version: 1,
     family: 'bag',
@@ -56,6 +56,7 @@ export async function exportBag(options: ExportOptions): Promise<ExportedStudent
       runtime: RUNTIME_VERSION,
       seed,
       threads,
+      device,
       hyperparameters: { ...hyperparameters },
       trainExamples: train.length,
       devExamples: dev.length,

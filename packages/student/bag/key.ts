@@ -11,12 +11,14 @@ export const BAG_VERSION = 1;
  * same machine give the same student, so a checkpoint of one continues the other.
  */
 export function trainingKey(
-  { labels, train, dev, seed, threads }: TrainOptions,
+  { labels, train, dev, seed, threads, device = 'cpu' }: TrainOptions,
   hyperparameters: BagHyperparameters,
 ): string {
   const hash = createHash('sha256');
   const settings = Object.entries(hyperparameters).toSorted(([a], [b]) => (a < b ? -1 : 1));
-  hash.update(JSON.stringify({ version: BAG_VERSION, runtime: RUNTIME_VERSION, labels, seed, threads, settings }));
+  hash.update(
+    JSON.stringify({ version: BAG_VERSION, runtime: RUNTIME_VERSION, labels, seed, threads, device, settings }),
+  );
   for (const [split, examples] of Object.entries({ train, dev })) {
     hash.update(`\n${split}`);
     for (const { text, target, weight } of examples) hash.update(`\n${JSON.stringify([text, target, weight])}`);

@@ -1,4 +1,4 @@
-import { initialState, type LinearSchedule, learningRateAt, TrainingSession } from '@understudy/graph';
+import { type Device, initialState, type LinearSchedule, learningRateAt, TrainingSession } from '@understudy/graph';
 import {
   type CheckpointStore,
   type EpochResult,
@@ -38,6 +38,8 @@ export type TrainOptions = {
   readonly seed: number;
   /** Threads of one operator. Another number gives a student that differs in the last bits. */
   readonly threads: number;
+  /** Where steps run; `cpu` where absent. Another device gives a student that differs in the last bits. */
+  readonly device?: Device;
   readonly hyperparameters?: Partial<BagHyperparameters>;
   readonly checkpoints?: CheckpointStore;
   /** Stops the training between two steps; `train` then rejects with the signal's reason. */
@@ -53,6 +55,7 @@ export type TrainedBag = {
   readonly parameters: BagParameters;
   readonly seed: number;
   readonly threads: number;
+  readonly device: Device;
   readonly history: readonly EpochResult[];
   /** The epoch whose parameters were kept. */
   readonly best: EpochResult;
@@ -107,7 +110,7 @@ class Training {
   }
 
   static async open(options: TrainOptions, hyper: BagHyperparameters): Promise<Training> {
-    const { train, dev, labels, threads, seed } = options;
+    const { train, dev, labels, threads, device, seed } = options;
     const key = trainingKey(options, hyper);
     const hashed = await hashTexts(textsOf(train), hyper.rows, threads);
     const used = usedRows(hashed, hyper.rows);
@@ -121,7 +124,10 @@ class Training {
       history: [],
       best: undefined,
     };
-    const session = await TrainingSession.open(bagTrainingStep(hyper, trained, shape), progress.state, { threads });
+    const session = await TrainingSession.open(bagTrainingStep(hyper, trained, shape), progress.state, {
+      threads,
+      device,
+    });
     const evaluator = await openDevEvaluator(hyper, trained, shape, devCache, dev, threads);
     const batch = new Batch(shape, tableRowsOf(trained), labels.length);
     return new Training(options, hyper, key, { session, evaluator, cache, used, batch }, progress);
@@ -131,7 +137,7 @@ class Training {
     while (this.#history.length < this.#hyper.epochs && !isStale(this.#history, this.#hyper.patienceEpochs)) {
       await this.#epoch(this.#history.length + 1);
     }
-    const { labels, seed, threads } = this.#options;
+    const { labels, seed, threads, device = 'cpu' } = this.#options;
     const best = this.#best as BagParameters;
     return {
       labels,
@@ -139,6 +145,7 @@ class Training {
       parameters: { ...best, table: wholeTable(best.table, this.#used, this.#hyper.rows, this.#hyper.width) },
       seed,
       threads,
+      device,
       history: this.#history,
       best: bestOf(this.#history) as EpochResult,
     };

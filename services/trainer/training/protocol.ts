@@ -1,4 +1,5 @@
 /** What the service and its training process say to each other: JSON over the process's IPC channel. */
+import type { Device } from '@understudy/graph';
 import type { BlobConfig } from '@understudy/service/blobs/open-blob-store';
 import type { TrainingReport } from '@understudy/student';
 import type { Order } from '../order.ts';
@@ -7,6 +8,7 @@ import type { Order } from '../order.ts';
 export type Job = {
   readonly order: Order;
   readonly threads: number;
+  readonly device: Device;
   readonly blobs: BlobConfig;
   readonly pairStoreAddress: string;
   readonly rpcToken: string | undefined;

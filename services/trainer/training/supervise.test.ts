@@ -24,6 +24,7 @@ const job = (change: Partial<Job> = {}): Job => ({
     snapshot: { digest: SNAPSHOT, fingerprint: 'f', trainPairs: 100, devPairs: 20, testPairs: 0 },
   },
   threads: 1,
+  device: 'cpu',
   blobs: { DATA_DIR: stage.folder },
   pairStoreAddress: `127.0.0.1:${stage.pairStore.port}`,
   rpcToken: undefined,

@@ -33,6 +33,7 @@ export async function train(job: Job, blobs: BlobStore, hooks: TrainHooks): Prom
       labels: task.output.labels,
       seed: seedOf(job.order),
       threads: job.threads,
+      device: job.device,
       checkpoints: { load: () => blobs.getNamed(name), save: (bytes) => blobs.putNamed(name, bytes) },
     });
     const { archive, description } = await exportBag({
