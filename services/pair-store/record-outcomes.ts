@@ -1,6 +1,7 @@
 import type { TeacherAnswered, TeacherDeclined } from '@understudy/contract';
 import type { Event } from '@understudy/service/bus/settle';
 import { TerminalError } from '@understudy/service/errors';
+import { isSampled } from '@understudy/service/telemetry';
 import type { PairStoreContext } from './context.ts';
 import { answerOf } from './on-teacher-answered.ts';
 import { declineOf } from './on-teacher-declined.ts';
@@ -15,6 +16,19 @@ interface Outcomes {
 
 /** Records a batch of answers and declines: one transaction for each version of a task that it speaks of. */
 export async function recordOutcomes(context: PairStoreContext, events: readonly Event[]): Promise<void> {
+  const spans = events
+    .filter(({ traceparent }) => isSampled(traceparent))
+    .map(({ traceparent, type }) =>
+      context.telemetry.startSpan('record outcome', traceparent, { type, batch: events.length }),
+    );
+  try {
+    await recordByVersion(context, events);
+  } finally {
+    for (const span of spans) span.end();
+  }
+}
+
+async function recordByVersion(context: PairStoreContext, events: readonly Event[]): Promise<void> {
   const versions = new Map<string, Outcomes>();
   for (const { type, payload } of events) {
     const { task, taskDigest } = payload as TeacherAnswered | TeacherDeclined;

@@ -1,4 +1,5 @@
 import type { BlobStore } from '@understudy/service/blobs/blob-store';
+import { traceparentOf } from '@understudy/service/telemetry';
 import type { PairStoreContext } from '../context.ts';
 import { findSealable, type Sealable } from '../store/batches.ts';
 import type { Database } from '../store/database.ts';
@@ -17,14 +18,23 @@ type SealContext = Pick<PairStoreContext, 'database' | 'blobs' | 'telemetry'>;
 export async function sealNext(context: SealContext): Promise<boolean> {
   const sealed = await context.database.exclusively('understudy pair-store sealer', async () => {
     const sealable = await findSealable(context.database);
-    if (sealable) await seal(context, sealable);
+    if (sealable) {
+      const { run_id: run, task, traceparent } = sealable;
+      await context.telemetry.span('seal snapshot', traceparent ?? undefined, { run, task }, (span) =>
+        seal(context, sealable, traceparentOf(span)),
+      );
+    }
     return sealable !== undefined;
   });
   return sealed ?? false;
 }
 
-async function seal({ database, blobs, telemetry }: SealContext, sealable: Sealable): Promise<void> {
-  const { run_id: runId, batch, task, task_digest: taskDigest, seal: number, traceparent } = sealable;
+async function seal(
+  { database, blobs, telemetry }: SealContext,
+  sealable: Sealable,
+  traceparent: string,
+): Promise<void> {
+  const { run_id: runId, batch, task, task_digest: taskDigest, seal: number } = sealable;
   const selection = await select(database, task, runId);
   const { digest, manifest } = await makeSnapshot(database, blobs, selection);
   await database.transaction(async (sql) => {
@@ -41,7 +51,7 @@ async function seal({ database, blobs, telemetry }: SealContext, sealable: Seala
     await enqueue(sql, {
       type: 'pairs.sealed',
       entity: `seal ${number}`,
-      traceparent: traceparent ?? undefined,
+      traceparent,
       payload: { runId, task, taskDigest, snapshot: refOf(digest, manifest), seal: number, ...counts },
     });
   });
