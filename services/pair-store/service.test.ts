@@ -330,6 +330,6 @@ describe.each(
       expect.stringMatching(/^pair.pair_id: expected [0-9a-f]{64}, the digest of its parts, came/),
       expect.stringMatching(/^prompt_ids: expected 32 bytes for each id, came 33 bytes/),
     ]);
-    expect(await world.client.stats({ runId: 'mixed' })).toMatchObject({ answered: 1 });
+    await expect.poll(() => world.client.stats({ runId: 'mixed' })).toMatchObject({ answered: 1 });
   });
 });
