@@ -51,7 +51,7 @@ export class PairLookup {
       lane.lastSentMs = performance.now();
       resolve(this.#ask(task, [...ids]));
     };
-    const timer = setTimeout(send, lane.lastSentMs + LOOKUP_INTERVAL_MS - performance.now());
+    const timer = setTimeout(send, Math.max(0, lane.lastSentMs + LOOKUP_INTERVAL_MS - performance.now()));
     return { ids, found: promise, send };
   }
 

@@ -18,6 +18,7 @@ import { PairLookup } from './pair-lookup.ts';
 import { ask } from './routes/ask.ts';
 import { getLedger } from './routes/get-ledger.ts';
 import { RunScopes } from './run-scopes.ts';
+import { RequestInbox } from './teachers/request-inbox.ts';
 
 export const definition: ServiceDefinition<Config> = { name: 'teacher-gateway', config, create };
 
@@ -25,12 +26,13 @@ async function create(base: ServiceContext<Config>): Promise<ServiceParts> {
   const { bus, telemetry, blobs } = base;
   const bucket = await bus.bucket('ledger');
   const pairStore = createClient(PairStoreService, { address: base.config.PAIR_STORE_ADDRESS, token: base.rpcToken });
+  const teacherBus = { inbox: new RequestInbox(bus.nc, `_INBOX.${base.name}`), naming: bus.naming };
   const backpressure = new Backpressure(bus, telemetry.log);
   const calling: GatewayContext = {
     ...base,
     events: new Events(telemetry),
     ledger: new Ledger(bucket, telemetry.log),
-    tasks: new KnownTasks(blobs, bucket, { env: process.env, nc: bus.nc }, telemetry.log),
+    tasks: new KnownTasks(blobs, bucket, { env: process.env, bus: teacherBus }, telemetry.log),
     scopes: new RunScopes(),
   };
   const answers = new Answers(calling, new PairLookup(pairStore));

@@ -1,7 +1,9 @@
-import { errors, type NatsConnection } from '@nats-io/transport-node';
+import type { Msg } from '@nats-io/transport-node';
+import { type EventType, events, type Naming, patternOf } from '@understudy/contract';
 import type { Teacher as TeacherSettings } from '@understudy/task';
 import { z } from 'zod';
 import { spentUsd } from './pricing.ts';
+import { NoResponders, type RequestInbox } from './request-inbox.ts';
 import {
   type CostBound,
   type Teacher,
@@ -14,58 +16,68 @@ import {
 
 export type NatsSettings = Extract<TeacherSettings, { kind: 'nats' }>;
 
+/** The bus that the teacher lives on, as this service is connected to it. */
+export interface TeacherBus {
+  inbox: RequestInbox;
+  naming: Naming;
+}
+
 /** Requests are small and a model on the bus batches as it likes. */
 const maxConcurrency = 1_024;
-/** A model on the bus states no bound on its output; an answer of one enum field is far below. */
+/** What a reply may charge at most; an answer of one enum field is far below. */
 const maxOutputTokens = 256;
 
-const usage = z.object({ input_tokens: z.number().min(0).default(0), output_tokens: z.number().min(0).default(0) });
+const tokens = z.number().int().min(0).default(0);
 
-/**
- * What a model on the bus replies with: JSON, either an answer or an error.
- * `distribution` gives a probability to each label, if the model has them.
- */
-const reply = z.union([
+/** What a model on the bus replies with: JSON, either an answer or an error (`README.md` of this folder). */
+const replySchema = z.union([
   z.object({
     error: z.object({ status: z.number().int(), message: z.string(), retry_after_ms: z.number().min(0).optional() }),
   }),
   z.object({
     content: z.string(),
-    model: z.string().optional(),
+    model: z.string().min(1).optional(),
     distribution: z.record(z.string(), z.number()).optional(),
-    usage: usage.default({ input_tokens: 0, output_tokens: 0 }),
+    usage: z.object({ input_tokens: tokens, output_tokens: tokens }).optional(),
   }),
 ]);
 
 /**
- * A teacher that already lives on the bus: one request to its subject, JSON `{instructions, text, schema, examples}`,
- * and one JSON reply as `reply` says.
+ * A teacher that already lives on the bus, asked by request and reply on its subject.
+ * @throws TeacherError (`rejected`) when the subject is the platform's or the server's own
  */
-export const createNatsTeacher = (task: TeacherTask, settings: NatsSettings, nc: NatsConnection): Teacher =>
-  new NatsTeacher(task, settings, nc);
+export const createNatsTeacher = (task: TeacherTask, settings: NatsSettings, bus: TeacherBus): Teacher => {
+  if (isTaken(settings.subject, bus.naming)) {
+    throw new TeacherError(
+      'rejected',
+      `teacher.subject ${settings.subject} belongs to the platform: a request would be stored as a fact; choose another`,
+    );
+  }
+  return new NatsTeacher(task, settings, bus);
+};
+
+const isTaken = (subject: string, naming: Naming): boolean =>
+  subject.startsWith('$') ||
+  subject.startsWith('_INBOX.') ||
+  (Object.keys(events) as EventType[]).some((type) => `${subject}.`.startsWith(patternOf(naming, type).slice(0, -1)));
 
 class NatsTeacher implements Teacher {
   readonly kind = 'nats';
   readonly model: string;
   readonly maxConcurrency = maxConcurrency;
   readonly #settings: NatsSettings;
-  readonly #nc: NatsConnection;
-  /** All of a request but its text, ready to be sent. */
+  readonly #inbox: RequestInbox;
+  /** All of a request but prompt and text, ready to be sent. */
   readonly #prefix: string;
-  readonly #closed = Promise.withResolvers<never>();
+  #closed = false;
 
-  constructor(task: TeacherTask, settings: NatsSettings, nc: NatsConnection) {
+  constructor({ name, instructions, schema, examples }: TeacherTask, settings: NatsSettings, bus: TeacherBus) {
     this.model = settings.model;
     this.#settings = settings;
-    this.#nc = nc;
-    const { instructions, schema, examples } = task;
-    const fixed = JSON.stringify({
-      instructions,
-      schema,
-      examples: examples.map(({ text, answer }) => ({ text, answer })),
-    });
-    this.#prefix = `${fixed.slice(0, -1)},"text":`;
-    this.#closed.promise.catch(() => {});
+    this.#inbox = bus.inbox;
+    const shown = examples.map(({ text, answer }) => ({ text, answer }));
+    const fixed = JSON.stringify({ task: name, model: settings.model, instructions, schema, examples: shown });
+    this.#prefix = fixed.slice(0, -1);
   }
 
   costBound({ text }: TeacherRequest): CostBound {
@@ -73,44 +85,41 @@ class NatsTeacher implements Teacher {
     return { usd: spentUsd(this.#settings.pricing, { inputTokens, outputTokens: maxOutputTokens }) };
   }
 
-  async answer({ text }: TeacherRequest, signal: AbortSignal): Promise<TeacherReply> {
+  async answer(request: TeacherRequest, signal: AbortSignal): Promise<TeacherReply> {
     signal.throwIfAborted();
+    if (this.#closed) throw this.#closedError();
     const startedAt = performance.now();
-    const aborted = Promise.withResolvers<never>();
-    const abort = () => aborted.reject(signal.reason);
-    signal.addEventListener('abort', abort, { once: true });
+    const id = request.promptId === undefined ? '' : `,"id":"${request.promptId}"`;
+    const body = `${this.#prefix}${id},"text":${JSON.stringify(request.text)}}`;
+    let reply: Msg;
     try {
-      const request = this.#nc.request(this.#settings.subject, `${this.#prefix}${JSON.stringify(text)}}`, {
-        timeout: this.#settings.timeoutMs,
-      });
-      const message = await Promise.race([request, aborted.promise, this.#closed.promise]);
-      return this.#read(message.string(), performance.now() - startedAt);
+      reply = await this.#inbox.request(this, this.#settings.subject, body, signal);
     } catch (error) {
       signal.throwIfAborted();
-      throw this.#failure(error);
-    } finally {
-      signal.removeEventListener('abort', abort);
+      throw this.#failure(error, this.costBound(request).usd);
     }
+    return this.#read(reply.string(), request, performance.now() - startedAt);
   }
 
-  #read(text: string, durationMs: number): TeacherReply {
+  #read(text: string, request: TeacherRequest, durationMs: number): TeacherReply {
     const read = parse(text);
-    if (!read)
-      throw new TeacherError(
-        'malformed',
-        `${this.#name} replied with something else than content or error: ${text.slice(0, 100)}`,
-      );
+    const bound = this.costBound(request).usd;
+    if (!read) {
+      const message = `${this.#name} replied with something else than content or error: ${text.slice(0, 100)}`;
+      throw new TeacherError('malformed', message, { spentUsd: bound });
+    }
     if ('error' in read) {
       const { status, message, retry_after_ms: retryAfterMs } = read.error;
       const details = retryAfterMs === undefined ? {} : { retryAfterMs };
       throw new TeacherError(failureOf(status), `${this.#name} answered ${status}: ${message.slice(0, 300)}`, details);
     }
-    const tokens = { inputTokens: read.usage.input_tokens, outputTokens: read.usage.output_tokens };
+    const { input_tokens: inputTokens = 0, output_tokens: outputTokens = 0 } = read.usage ?? {};
+    const paid = read.usage ? spentUsd(this.#settings.pricing, { inputTokens, outputTokens }) : bound;
     return {
       content: read.content,
       model: read.model ?? this.model,
       ...(read.distribution ? { distribution: read.distribution } : {}),
-      usage: { ...tokens, spentUsd: spentUsd(this.#settings.pricing, tokens), durationMs },
+      usage: { inputTokens, outputTokens, spentUsd: paid, durationMs },
     };
   }
 
@@ -118,29 +127,29 @@ class NatsTeacher implements Teacher {
     return `${this.model} on ${this.#settings.subject}`;
   }
 
-  #failure(error: unknown): TeacherError {
-    if (error instanceof TeacherError) return error;
-    if (error instanceof errors.TimeoutError) {
-      return new TeacherError('timeout', `${this.#name} gave no answer within ${this.#settings.timeoutMs} ms`, {
-        cause: error,
-      });
-    }
-    if (error instanceof errors.RequestError && error.isNoResponders()) {
+  #failure(cause: unknown, bound: number): TeacherError {
+    if (cause instanceof TeacherError) return cause;
+    if (cause instanceof NoResponders) {
       return new TeacherError('unreachable', `nobody answers on ${this.#settings.subject} (teacher.subject)`, {
-        cause: error,
+        cause,
       });
     }
-    return new TeacherError('unreachable', `${this.#name} could not be asked`, { cause: error });
+    return new TeacherError('unreachable', `${this.#name} could not be asked`, { cause, spentUsd: bound });
+  }
+
+  #closedError(): TeacherError {
+    return new TeacherError('closed', `${this.#name}: the connector was closed`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#closed.reject(new TeacherError('closed', `${this.#name}: the connector was closed`));
+    this.#closed = true;
+    this.#inbox.giveUp(this, this.#closedError());
   }
 }
 
-const parse = (text: string): z.infer<typeof reply> | undefined => {
+const parse = (text: string): z.infer<typeof replySchema> | undefined => {
   try {
-    return reply.safeParse(JSON.parse(text)).data;
+    return replySchema.safeParse(JSON.parse(text)).data;
   } catch {
     return undefined;
   }
@@ -148,6 +157,7 @@ const parse = (text: string): z.infer<typeof reply> | undefined => {
 
 const failureOf = (status: number): TeacherFailure => {
   if (status === 401 || status === 403) return 'unauthorized';
+  if (status === 408) return 'timeout';
   if (status === 429) return 'rate-limited';
   return status >= 500 ? 'overloaded' : 'rejected';
 };

@@ -1,21 +1,20 @@
-import type { NatsConnection } from '@nats-io/transport-node';
 import type { CompiledTask } from '@understudy/task';
-import { createNatsTeacher } from './nats.ts';
+import { createNatsTeacher, type TeacherBus } from './nats.ts';
 import { createOpenAiTeacher } from './openai.ts';
 import type { Teacher, TeacherExample, TeacherTask } from './teacher.ts';
 
 /** What connectors are made with. */
 export interface TeacherSurroundings {
   env: NodeJS.ProcessEnv;
-  nc: NatsConnection;
+  bus: TeacherBus;
 }
 
 /** The connector that a task names. @throws TeacherError when it cannot be made */
-export const openTeacher = async (compiled: CompiledTask, { env, nc }: TeacherSurroundings): Promise<Teacher> => {
+export const openTeacher = async (compiled: CompiledTask, { env, bus }: TeacherSurroundings): Promise<Teacher> => {
   const { teacher } = compiled.task;
   const fixed = teacherTaskOf(compiled);
   if (teacher.kind === 'openai') return createOpenAiTeacher(fixed, teacher, env);
-  if (teacher.kind === 'nats') return createNatsTeacher(fixed, teacher, nc);
+  if (teacher.kind === 'nats') return createNatsTeacher(fixed, teacher, bus);
   // Only who asks it loads the encoder.
   const { createEmbeddedTeacher } = await import('./embedded.ts');
   return createEmbeddedTeacher(fixed);

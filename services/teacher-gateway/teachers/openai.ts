@@ -1,5 +1,6 @@
 import type { Teacher as TeacherSettings } from '@understudy/task';
 import OpenAI from 'openai';
+import { ForbiddenAddress, type PooledFetch, pooledFetch } from './http-fetch.ts';
 import { spentUsd } from './pricing.ts';
 import { apiKeyOf } from './secrets.ts';
 import {
@@ -39,16 +40,22 @@ class OpenAiTeacher implements Teacher {
   readonly #format: OpenAI.ResponseFormatJSONSchema;
   /** Tokens of all that is the same in every request, at most. */
   readonly #fixedTokens: number;
-  readonly #closed = new AbortController();
+  readonly #outputLimit: ReturnType<typeof outputLimitOf>;
+  readonly #pool: PooledFetch = pooledFetch(maxConcurrency);
+  #closed = false;
 
   constructor(task: TeacherTask, settings: OpenAiSettings, apiKey: string) {
     this.model = settings.model;
     this.#settings = settings;
+    this.#outputLimit = outputLimitOf(settings);
     this.#client = new OpenAI({
       baseURL: settings.baseUrl,
       apiKey,
       maxRetries: 0,
       timeout: settings.timeoutMs,
+      fetch: this.#pool.fetch,
+      // Prompts and answers do not belong into a log.
+      logLevel: 'off',
     });
     this.#prefix = [
       { role: 'system', content: task.instructions },
@@ -70,34 +77,32 @@ class OpenAiTeacher implements Teacher {
     return { usd: spentUsd(this.#settings.pricing, { inputTokens, outputTokens: this.#settings.maxOutputTokens }) };
   }
 
-  async answer({ text }: TeacherRequest, signal: AbortSignal): Promise<TeacherReply> {
+  async answer(request: TeacherRequest, signal: AbortSignal): Promise<TeacherReply> {
     signal.throwIfAborted();
     const startedAt = performance.now();
+    const bound = this.costBound(request);
     try {
       const completion = await this.#client.chat.completions.create(
         {
           model: this.model,
-          messages: [...this.#prefix, { role: 'user', content: text }],
+          messages: [...this.#prefix, { role: 'user', content: request.text }],
           response_format: this.#format,
           temperature: this.#settings.temperature,
-          max_completion_tokens: this.#settings.maxOutputTokens,
+          ...this.#outputLimit,
         },
-        { signal: AbortSignal.any([signal, this.#closed.signal]) },
+        { signal },
       );
-      return this.#reply(completion, performance.now() - startedAt);
+      return this.#reply(completion, bound, performance.now() - startedAt);
     } catch (error) {
       signal.throwIfAborted();
-      throw this.#failure(error);
+      throw this.#failure(error, bound);
     }
   }
 
-  #reply(completion: OpenAI.ChatCompletion, durationMs: number): TeacherReply {
-    const tokens = {
-      inputTokens: completion.usage?.prompt_tokens ?? 0,
-      outputTokens: completion.usage?.completion_tokens ?? 0,
-    };
-    const paid = spentUsd(this.#settings.pricing, tokens);
-    const message = completion.choices?.[0]?.message;
+  #reply({ model, usage, choices }: OpenAI.ChatCompletion, bound: CostBound, durationMs: number): TeacherReply {
+    const tokens = { inputTokens: usage?.prompt_tokens ?? 0, outputTokens: usage?.completion_tokens ?? 0 };
+    const paid = usage ? spentUsd(this.#settings.pricing, tokens) : bound.usd;
+    const message = choices?.[0]?.message;
     if (message?.refusal) {
       throw new TeacherError('rejected', `${this.#name} refused: ${message.refusal.slice(0, 200)}`, { spentUsd: paid });
     }
@@ -106,7 +111,7 @@ class OpenAiTeacher implements Teacher {
     }
     return {
       content: message.content,
-      model: completion.model || this.model,
+      model: model || this.model,
       usage: { ...tokens, spentUsd: paid, durationMs },
     };
   }
@@ -115,19 +120,19 @@ class OpenAiTeacher implements Teacher {
     return `${this.model} at ${this.#settings.baseUrl}`;
   }
 
-  #failure(error: unknown): TeacherError {
+  /** A call that broke off may have been paid for all the same. */
+  #failure(error: unknown, { usd }: CostBound): TeacherError {
     if (error instanceof TeacherError) return error;
-    if (this.#closed.signal.aborted) return new TeacherError('closed', `${this.#name}: the connector was closed`);
+    const maybePaid = { cause: error, spentUsd: usd };
+    if (this.#closed) return new TeacherError('closed', `${this.#name}: the connector was closed`, maybePaid);
     if (error instanceof OpenAI.APIConnectionTimeoutError) {
-      return new TeacherError('timeout', `${this.#name} gave no answer within ${this.#settings.timeoutMs} ms`, {
-        cause: error,
-      });
+      return new TeacherError(
+        'timeout',
+        `${this.#name} gave no answer within ${this.#settings.timeoutMs} ms`,
+        maybePaid,
+      );
     }
-    if (error instanceof OpenAI.APIConnectionError) {
-      return new TeacherError('unreachable', `${this.#name} cannot be reached; check teacher.baseUrl`, {
-        cause: error.cause ?? error,
-      });
-    }
+    if (error instanceof OpenAI.APIConnectionError) return this.#disconnected(error.cause ?? error, usd);
     if (error instanceof OpenAI.APIError && error.status !== undefined) {
       const retryAfterMs = retryAfterOf(error.headers);
       const message = `${this.#name} answered ${error.status}: ${error.message.slice(0, 300)}`;
@@ -136,13 +141,32 @@ class OpenAiTeacher implements Teacher {
         ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
       });
     }
-    return new TeacherError('malformed', `${this.#name} sent a reply that cannot be read`, { cause: error });
+    return new TeacherError('malformed', `${this.#name} sent a reply that cannot be read`, maybePaid);
+  }
+
+  #disconnected(cause: unknown, usd: number): TeacherError {
+    if (cause instanceof ForbiddenAddress) return new TeacherError('rejected', cause.message, { cause });
+    const { code } = cause as NodeJS.ErrnoException;
+    const neverConnected = code !== undefined && neverConnectedCodes.has(code);
+    return new TeacherError('unreachable', `${this.#name} cannot be reached; check teacher.baseUrl`, {
+      cause,
+      spentUsd: neverConnected ? 0 : usd,
+    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#closed.abort();
+    this.#closed = true;
+    this.#pool.close();
   }
 }
+
+const neverConnectedCodes: ReadonlySet<string> = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH']);
+
+/** OpenAI's own service has renamed the limit and refuses the old name for newer models; other servers know the old one. */
+const outputLimitOf = ({ baseUrl, maxOutputTokens }: OpenAiSettings) =>
+  /(^|\.)(openai|azure)\.com$/.test(new URL(baseUrl).hostname)
+    ? { max_completion_tokens: maxOutputTokens }
+    : { max_tokens: maxOutputTokens };
 
 const bytesOf = (text: string): number => Buffer.byteLength(text);
 

@@ -6,6 +6,7 @@ import { NatsServer } from '@understudy/service/testing';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createNatsTeacher } from './nats.ts';
 import { createOpenAiTeacher, retryAfterOf } from './openai.ts';
+import { RequestInbox } from './request-inbox.ts';
 import { type Teacher, TeacherError, type TeacherTask } from './teacher.ts';
 
 const task: TeacherTask = {
@@ -26,12 +27,14 @@ const limits = { rate: { concurrency: 16 }, timeoutMs: 300, maxRetries: 0, epoch
 
 let server: NatsServer;
 let nc: NatsConnection;
+let inbox: RequestInbox;
 let fake: ChildProcess;
 let port: number;
 
 beforeAll(async () => {
   server = await NatsServer.start();
   nc = await connect({ servers: server.url });
+  inbox = new RequestInbox(nc, '_INBOX.test');
   const program = resolve(import.meta.dirname, '../../../test/fakes/teacher.ts');
   fake = spawn(process.execPath, [program, JSON.stringify({ natsUrl: server.url })], {
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -65,14 +68,24 @@ const openAi = (overrides: object = {}, env = {}): Teacher =>
     env,
   );
 const onBus = (overrides: object = {}): Teacher =>
-  createNatsTeacher(task, { kind: 'nats', subject: 'models.fake', model: 'fake', ...limits, ...overrides }, nc);
+  createNatsTeacher(
+    task,
+    { kind: 'nats', subject: 'models.fake', model: 'fake', ...limits, ...overrides },
+    { inbox, naming: { prefix: 'shared' } },
+  );
 
 const kinds = [
   ['openai', openAi],
   ['nats', onBus],
 ] as const;
 
-const asking = (teacher: Teacher, signal: AbortSignal = new AbortController().signal) =>
+const tooSlow = new TeacherError('timeout', 'too slow');
+const patience = () => {
+  const ending = new AbortController();
+  setTimeout(() => ending.abort(tooSlow), limits.timeoutMs).unref();
+  return ending.signal;
+};
+const asking = (teacher: Teacher, signal: AbortSignal = patience()) =>
   teacher.answer({ text: 'hello there' }, signal).catch((error: unknown) => error);
 
 test.each(kinds)('%s: an answer comes with its model, its tokens and its cost, below the bound', async (_, create) => {
@@ -156,4 +169,15 @@ test('Retry-After is read in milliseconds, seconds and as a date', () => {
   expect(soon).toBeLessThanOrEqual(60_000);
   expect(retryAfterOf(new Headers({ 'retry-after': 'soon' }))).toBeUndefined();
   expect(retryAfterOf(undefined)).toBeUndefined();
+});
+
+test('a subject of the platform itself is refused before anything is sent there', () => {
+  for (const subject of ['shared.student.promoted.some-task', '$JS.API.STREAM.PURGE.FACTS', 'shared.eval.passed']) {
+    expect(() => onBus({ subject })).toThrow(/belongs to the platform/);
+  }
+});
+
+test('an address where a cloud keeps its credentials is not asked', async () => {
+  await using teacher = openAi({ baseUrl: 'http://169.254.169.254/v1' });
+  expect(await asking(teacher)).toMatchObject({ failure: 'rejected', message: expect.stringContaining('baseUrl') });
 });
