@@ -84,7 +84,7 @@ export class RequestInbox {
 
   /** A reply that was under way when the connection broke will not come. */
   async #watch(): Promise<void> {
-    for await (const { type } of this.#status) {
+    for await (const { type } of this.#nc.status()) {
       if (type !== 'disconnect') continue;
       const lost = new Disconnected('the connection to the bus was lost');
       for (const token of [...this.#pending.keys()]) this.#take(token)?.reject(lost);
