@@ -107,21 +107,19 @@ export class StudentSession {
     this.#scheduled = true;
     setImmediate(() => {
       this.#scheduled = false;
-      void this.#work();
+      if (this.#thread) void this.#work(this.#thread);
     });
   }
 
-  async #work(): Promise<void> {
-    const thread = this.#thread;
-    if (this.#busy || !thread) return;
-    this.#busy = true;
-    while (this.#queue.length > 0 && thread === this.#thread) {
-      const batch = this.#queue.splice(0, this.#queue[0]?.retried ? 1 : maxBatchTexts);
-      await this.#predictBatch(thread, batch);
+  async #work(thread: StudentThread): Promise<void> {
+    if (this.#queue.length === 0) {
+      if (this.#retired) await this.#close(this.#retired);
+      return;
     }
+    this.#busy = true;
+    await this.#predictBatch(thread, this.#queue.splice(0, this.#queue[0]?.retried ? 1 : maxBatchTexts));
     this.#busy = false;
-    if (this.#queue.length > 0) this.#schedule();
-    else if (this.#retired) await this.#close(this.#retired);
+    this.#schedule();
   }
 
   async #predictBatch(thread: StudentThread, batch: Waiting[]): Promise<void> {

@@ -11,6 +11,8 @@ import type { Spill } from './spill.ts';
 
 /** Records encoded in one turn of the event loop, so that a full buffer does not hold up clients: about 1 ms. */
 const recordsPerTurn = 32;
+/** Records gather for so long and then leave in one write. */
+const gatherMs = 5;
 
 export interface RecorderOptions {
   spill: Spill;
@@ -87,10 +89,10 @@ export class TrafficRecorder {
   #schedule(): void {
     if (this.#scheduled || !this.#connected) return;
     this.#scheduled = true;
-    setImmediate(() => {
+    setTimeout(() => {
       this.#scheduled = false;
       this.#pump();
-    });
+    }, gatherMs);
   }
 
   #pump(): void {
@@ -98,7 +100,7 @@ export class TrafficRecorder {
     if (!publisher || !this.#connected) return;
     const count = Math.min(recordsPerTurn, maxRecordsInFlight - this.#inFlight.size);
     for (const record of this.#buffer.splice(0, Math.max(count, 0))) void this.#publish(publisher, record);
-    if (this.#buffer.length > 0 && this.#inFlight.size < maxRecordsInFlight) this.#schedule();
+    if (this.#buffer.length > 0 && this.#inFlight.size < maxRecordsInFlight) setImmediate(() => this.#pump());
     if (this.#buffer.length > 0 || this.#inFlight.size > 0) return;
     this.#idle?.resolve();
     if (this.#options.spill.bytes > 0) void this.#emptySpill(publisher);
