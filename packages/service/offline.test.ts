@@ -48,4 +48,4 @@ test('it stops while the bus was never reached, and when the bus was lost', asyn
   await server.kill();
   await lost.stop();
   expect(bus.nc.isClosed()).toBe(true);
-}, 20_000);
+});

@@ -7,7 +7,7 @@ import { deploy, eventually, FakeTeacher, studentOf, TestGateway, taskOf, tempor
 let bus: TestBus;
 beforeAll(async () => {
   [bus] = await Promise.all([testBus(), studentOf(7), studentOf(8)]);
-}, 30_000);
+});
 afterAll(() => bus[Symbol.asyncDispose]());
 
 const provenance = async (gateway: TestGateway, model: string) => {
@@ -49,7 +49,7 @@ test('a bundle that is damaged raises an alarm and the old student keeps serving
   await writeFile(file, archive);
   await gateway.serves('damaged', 2);
   expect(await provenance(gateway, 'damaged')).toMatchObject({ status: 200, generation: 2, student: digest });
-}, 30_000);
+});
 
 test.each([
   ['whose bundle is no bundle', { archive: Buffer.from('not a bundle'), seed: 7 }],
@@ -85,7 +85,7 @@ test('a deployment that cannot be read changes nothing', async () => {
   await deploy(bus.bus, gateway.blobs, { task: taskOf('after-it'), generation: 1, seed: 7 });
   await gateway.serves('after-it', 1);
   expect(await provenance(gateway, 'unreadable')).toMatchObject({ status: 200, generation: 1 });
-}, 30_000);
+});
 
 /** Starts a killed server again and waits until the test itself can use it. */
 const restarted = async ({ server, bus: own }: TestBus) => {
@@ -124,7 +124,7 @@ test('a gateway starts without bus and blobs, serves what it served last, and ca
   await restarted(own);
   await deploy(own.bus, second.blobs, { task, generation: 3, seed: 7 });
   await second.serves('alone', 3);
-}, 60_000);
+});
 
 test('a gateway that never served anything is not ready until the bus has told it what to serve', async () => {
   await using server = await NatsServer.start();
@@ -146,4 +146,4 @@ test('a damaged memory on disk is done without', async () => {
   await using second = await TestGateway.start(bus.server.url, folder.path);
   await second.serves('forgotten', 1);
   expect(await provenance(second, 'forgotten')).toMatchObject({ status: 200, answerer: 'student' });
-}, 30_000);
+});

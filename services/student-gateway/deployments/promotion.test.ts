@@ -17,7 +17,7 @@ let bus: TestBus;
 let folder: Awaited<ReturnType<typeof temporaryFolder>>;
 beforeAll(async () => {
   [bus, folder] = await Promise.all([testBus(), temporaryFolder(), studentOf(7), studentOf(8)]);
-}, 30_000);
+});
 afterAll(async () => {
   await bus[Symbol.asyncDispose]();
   await folder[Symbol.asyncDispose]();
@@ -75,7 +75,7 @@ test('promotions under load fail no request, and every answer names the student 
   expect(load.failures).toEqual([]);
   expect(new Set(load.answers.map(({ generation }) => generation))).toEqual(new Set([1, 2, 3, 4]));
   for (const { student, generation } of load.answers) expect(student).toBe(digests[generation - 1]);
-}, 30_000);
+});
 
 test('a rollback to having no student sends everything to the teacher, without a failed request', async () => {
   await using teacher = await FakeTeacher.start();
@@ -92,7 +92,7 @@ test('a rollback to having no student sends everything to the teacher, without a
   await load.stop();
   expect(load.failures).toEqual([]);
   for (const { answerer, generation } of load.answers) expect(answerer).toBe(generation === 1 ? 'student' : 'teacher');
-}, 30_000);
+});
 
 test('of several promotions at once the last one wins', async () => {
   await using gateway = await TestGateway.start(bus.server.url, folder.path);
@@ -103,7 +103,7 @@ test('of several promotions at once the last one wins', async () => {
   await gateway.serves('hurried', 6);
   const response = await gateway.post('/v1/chat/completions', question('hurried'));
   expect(await response.json()).toMatchObject({ understudy: { generation: 6, student: (await studentOf(7)).digest } });
-}, 30_000);
+});
 
 test('a deployment that was deleted is served no more', async () => {
   await using gateway = await TestGateway.start(bus.server.url, folder.path);
@@ -112,7 +112,7 @@ test('a deployment that was deleted is served no more', async () => {
   await (await bus.bus.bucket('deployments')).delete('deleted');
   await eventually(async () => (await gateway.versions('deleted')).length === 0);
   expect((await gateway.post('/v1/chat/completions', question('deleted'))).status).toBe(404);
-}, 30_000);
+});
 
 test('a stopping gateway answers what was begun and takes nothing new', async () => {
   await using teacher = await FakeTeacher.start();
@@ -145,4 +145,4 @@ test('a stopping gateway answers what was begun and takes nothing new', async ()
   expect(responses.map(({ status }) => status)).toEqual(Array(8).fill(200));
   await once(silent, 'close');
   await stopped;
-}, 30_000);
+});

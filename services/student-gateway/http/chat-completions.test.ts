@@ -27,7 +27,7 @@ beforeAll(async () => {
     ['no-student', 5],
   ] as const)
     await gateway.serves(task, generation);
-}, 30_000);
+});
 
 afterAll(async () => {
   await gateway[Symbol.asyncDispose]();

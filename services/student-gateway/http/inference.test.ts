@@ -23,7 +23,7 @@ beforeAll(async () => {
   await gateway.serves('mail', 4);
   await gateway.serves('by-teacher', 1);
   rpc = createClient(StudentGatewayService, { address: `127.0.0.1:${gateway.running.grpcPort}` });
-}, 30_000);
+});
 afterAll(async () => {
   rpc.close();
   await gateway[Symbol.asyncDispose]();

@@ -14,7 +14,7 @@ let teacher: FakeTeacher;
 beforeAll(async () => {
   [bus, folder, teacher] = await Promise.all([testBus(), temporaryFolder(), FakeTeacher.start()]);
   teacher.answers = async (request) => pairOf(request, 'bill');
-}, 30_000);
+});
 afterAll(async () => {
   await teacher[Symbol.asyncDispose]();
   await bus[Symbol.asyncDispose]();
@@ -80,7 +80,7 @@ test('each answer is observed; what was asked is in it only where the task recor
     answerJson: '{"topic":"bill"}',
     pair: { label: 'bill', inputJson: input.inputJson },
   });
-}, 30_000);
+});
 
 test('while the bus is away no client waits, pairs are kept on disk, and they are published when it is back', async () => {
   const gateway = await TestGateway.start(bus.server.url, folder.path, teacherEnv());
@@ -101,7 +101,7 @@ test('while the bus is away no client waits, pairs are kept on disk, and they ar
   const facts = await observed('outage', 21);
   expect(new Set(facts.map(({ inputJson }) => inputJson)).size).toBe(21);
   await eventually(async () => (await next.metric('understudy_gateway_traffic_spilled_bytes')) === 0);
-}, 60_000);
+});
 
 test('a stopping gateway publishes what it still holds', async () => {
   const gateway = await TestGateway.start(bus.server.url, folder.path);
@@ -110,7 +110,7 @@ test('a stopping gateway publishes what it still holds', async () => {
   await Promise.all(Array.from({ length: 200 }, (_, index) => ask(gateway, 'flushed', `parcel ${index}`)));
   await gateway.stop();
   expect(await observed('flushed', 200)).toHaveLength(200);
-}, 30_000);
+});
 
 test('without the bus, records beyond the buffer are dropped and counted, and clients never notice', async () => {
   await using alone = await temporaryFolder();
@@ -128,7 +128,7 @@ test('without the bus, records beyond the buffer are dropped and counted, and cl
   }
   expect(await gateway.metric('understudy_gateway_traffic_dropped_total')).toBe(requests * rows - maxBufferedRecords);
   await gateway.stop();
-}, 60_000);
+});
 
 test('the spill is bounded, and a line that a crash cut off costs only itself', async () => {
   const path = join(folder.path, 'spill-test', 'traffic.jsonl');
