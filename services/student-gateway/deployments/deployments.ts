@@ -102,6 +102,7 @@ export class Deployments {
     const current = serving.get(task);
     if (!deployment) {
       this.#retire(serving.remove(task));
+      metrics.generation.remove({ task });
       this.#keep();
       return true;
     }
