@@ -2,8 +2,8 @@
 
 /** Events recorded in one transaction: above a few hundred a statement gets no cheaper, only slower to answer. */
 export const MAX_BATCH_EVENTS = 500;
-/** How long a batch gathers: unnoticed beside a teacher's answer, and long enough for a batch at a few thousand a second. */
-export const MAX_BATCH_WAIT_MS = 20;
+/** How long a batch gathers. Unnoticed beside a teacher; a transaction costs as much as twenty pairs, so small batches are dear. */
+export const MAX_BATCH_WAIT_MS = 50;
 /** Prompt ids that are compared with the outcomes in one statement, so that a manifest of a million needs little memory. */
 export const MAX_IDS_PER_STATEMENT = 20_000;
 /** Prompts that are read at once when groups are loaded into memory: a few megabytes of text. */

@@ -1,5 +1,5 @@
 import type { BlobStore } from '@understudy/service/blobs/blob-store';
-import { TerminalError } from '@understudy/service/errors';
+import { messageOf, TerminalError } from '@understudy/service/errors';
 import { compileTask, parseTask, type Task } from '@understudy/task';
 import { MAX_CACHED_TASKS } from './limits.ts';
 
@@ -19,7 +19,7 @@ export class Tasks {
     this.#blobs = blobs;
   }
 
-  /** @throws TerminalError when the digest is another task's; BlobError when it is not to be had */
+  /** @throws TerminalError when the digest is another task's or no task; BlobError when it is not to be had */
   async get(name: string, digest: string): Promise<KnownTask> {
     const loading = this.#known.get(digest) ?? this.#load(digest);
     this.#known.delete(digest);
@@ -43,8 +43,16 @@ export class Tasks {
 
   async #read(digest: string): Promise<KnownTask> {
     const json = new TextDecoder().decode(await this.#blobs.get('tasks', digest));
-    const task = parseTask(json, `task ${digest}`);
+    const task = parsedTask(json, digest);
     const { renderPrompt } = compileTask(task);
     return { task, exampleTexts: task.examples.map(({ input }) => renderPrompt(input).text) };
+  }
+}
+
+function parsedTask(json: string, digest: string): Task {
+  try {
+    return parseTask(json, `task ${digest}`);
+  } catch (cause) {
+    throw new TerminalError(messageOf(cause), { cause });
   }
 }

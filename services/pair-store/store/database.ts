@@ -13,7 +13,10 @@ export interface Sql {
 export interface Database extends Sql, AsyncDisposable {
   /** For logs, without credentials. */
   readonly location: string;
-  /** Commits what `work` did when it resolves, and nothing of it otherwise. `work` uses the `Sql` it is given, no other. */
+  /**
+   * Commits what `work` did when it resolves, and nothing of it otherwise. `work` uses the `Sql` it is given, no other.
+   * Everything that writes goes through here.
+   */
   transaction<T>(work: (sql: Sql) => Promise<T>): Promise<T>;
   /**
    * Runs `work` unless another instance of the service is at work under the same name; then resolves to undefined. The

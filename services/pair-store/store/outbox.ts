@@ -39,7 +39,7 @@ export async function publishOutbox(database: Database, publisher: Publisher): P
     );
     for (const row of rows) {
       await publisher.publishEncoded(encodedOf(row));
-      await database.query('update outbox set sent_at = now() where id = $1', [row.id]);
+      await database.transaction((sql) => sql.query('update outbox set sent_at = now() where id = $1', [row.id]));
     }
     return rows.length < MAX_OUTBOX_EVENTS;
   });

@@ -1,11 +1,20 @@
 /** PostgreSQL inside this process, in a folder. One process at a time. */
 import { existsSync, mkdirSync } from 'node:fs';
-import { chmod, rename, rm } from 'node:fs/promises';
+import { chmod, rename, rm, statfs } from 'node:fs/promises';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { PGlite, type PGliteInterface, type Transaction } from '@electric-sql/pglite';
-import { messageOf, StartupError } from '@understudy/service/errors';
+import { messageOf, RetryableError, StartupError } from '@understudy/service/errors';
 import { type Database, INT8_OID, parseInt8, type Row, SCHEMA, type Sql } from './database.ts';
+
+/** Below this nothing is written: room for the log between two checkpoints and for tables to grow meanwhile. */
+const MIN_FREE_BYTES = 128 * 1024 * 1024;
+/** A full disk needs a person; the message comes again often enough to notice, and not so often as to be given up at once. */
+const NO_SPACE_RETRY_MS = 30_000;
+/** Log after which tables are flushed: some 35,000 pairs, replayed in a second or two after a kill. */
+const MAX_LOG_BYTES = 64 * 1024 * 1024;
+/** How often the log is measured; a transaction writes a megabyte or two at most. */
+const MAINTENANCE_EVERY_TRANSACTIONS = 16;
 
 const PARSERS = { [INT8_OID]: parseInt8 };
 
@@ -72,17 +81,25 @@ class PgliteDatabase implements Database {
   readonly script: Sql['script'];
   readonly #db: PGlite;
   readonly #lock: DatabaseSync;
+  readonly #folder: string;
   readonly #busy = new Set<string>();
+  #transactions = 0;
 
   constructor(db: PGlite, lock: DatabaseSync, folder: string) {
     this.#db = db;
     this.#lock = lock;
+    this.#folder = folder;
     this.location = `pglite ${folder}`;
     ({ query: this.query, script: this.script } = sqlOf(db));
   }
 
-  transaction<T>(work: (sql: Sql) => Promise<T>): Promise<T> {
-    return this.#db.transaction((transaction) => work(sqlOf(transaction)));
+  /** @throws RetryableError while the disk is nearly full */
+  async transaction<T>(work: (sql: Sql) => Promise<T>): Promise<T> {
+    await this.#requireSpace();
+    const result = await this.#db.transaction((transaction) => work(sqlOf(transaction)));
+    this.#transactions += 1;
+    if (this.#transactions % MAINTENANCE_EVERY_TRANSACTIONS === 0) await this.#maintain();
+    return result;
   }
 
   async exclusively<T>(name: string, work: () => Promise<T>): Promise<T | undefined> {
@@ -98,5 +115,26 @@ class PgliteDatabase implements Database {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#db.close();
     this.#lock.close();
+  }
+
+  /** PostgreSQL panics when it cannot write its log, and inside PGlite a panic hangs the whole process. */
+  async #requireSpace(): Promise<void> {
+    const { bavail, bsize } = await statfs(this.#folder);
+    const freeBytes = bavail * bsize;
+    if (freeBytes >= MIN_FREE_BYTES) return;
+    throw new RetryableError(
+      `${this.#folder} has ${freeBytes} bytes left, pairs are kept while there are ${MIN_FREE_BYTES}; free space there`,
+      { afterMs: NO_SPACE_RETRY_MS },
+    );
+  }
+
+  /** What background processes of a PostgreSQL server do: without it the log grows, and with it the start after a kill. */
+  async #maintain(): Promise<void> {
+    const [log] = await this.query<{ bytes: number }>(
+      'select pg_wal_lsn_diff(pg_current_wal_lsn(), redo_lsn)::bigint as bytes from pg_control_checkpoint()',
+    );
+    if ((log?.bytes ?? 0) < MAX_LOG_BYTES) return;
+    await this.script('vacuum awaited, runs, outbox');
+    await this.script('checkpoint');
   }
 }
