@@ -89,7 +89,7 @@ class LiveDisplay implements RunDisplay {
   }
 
   async end(): Promise<void> {
-    for (const { done } of this.#list) done.resolve();
+    this.#fail('not finished');
     await this.#running;
   }
 
@@ -105,7 +105,11 @@ class LiveDisplay implements RunDisplay {
         return shown.done.promise;
       },
     }));
-    const listr = new Listr(tasks, { exitOnError: true, rendererOptions: { collapseErrors: false } });
+    const listr = new Listr(tasks, {
+      exitOnError: true,
+      registerSignalListeners: false,
+      rendererOptions: { collapseErrors: false },
+    });
     this.#running = this.#running.then(() => listr.run()).catch((error) => messageOf(error));
   }
 

@@ -13,11 +13,16 @@ const reconnectMs = 500;
 /** Longer than the supervisor tries to bring a service back. */
 const giveUpAfterMs = 120_000;
 
-/** Shows a run until it is finished. @throws RetryableError when the service stays away */
-export const followRun = async (connection: Connection, runId: string, output: Output): Promise<RunState> => {
+/** Shows a run until it is finished. @throws RetryableError when the service stays away, ExitError when it is interrupted */
+export const followRun = async (
+  connection: Connection,
+  runId: string,
+  output: Output,
+  signal: AbortSignal,
+): Promise<RunState> => {
   const display = displayFor(output);
   try {
-    return await watch(connection, runId, (run) => display.update(run));
+    return await watch(connection, runId, signal, (run) => display.update(run));
   } finally {
     await display.end();
   }
@@ -27,22 +32,38 @@ export const followRun = async (connection: Connection, runId: string, output: O
 export const watch = async (
   { prompt }: Connection,
   runId: string,
+  signal: AbortSignal,
   seen: (run: RunState) => void,
 ): Promise<RunState> => {
   let lastHeardMs = performance.now();
   for (;;) {
     try {
-      for await (const { run } of prompt.watchRun({ runId })) {
+      for await (const { run } of prompt.watchRun({ runId }, { signal })) {
         if (!run) continue;
         lastHeardMs = performance.now();
         seen(run);
         if (run.stage === RunStage.FINISHED) return run;
       }
     } catch (error) {
+      if (signal.aborted) throw interrupted(runId);
       if (!(error instanceof RetryableError) || performance.now() - lastHeardMs > giveUpAfterMs) throw error;
     }
+    if (signal.aborted) throw interrupted(runId);
     await sleep(reconnectMs);
   }
+};
+
+const interrupted = (runId: string) =>
+  new ExitError(
+    exitCodes.interrupted,
+    `interrupted; run ${runId} is not finished: the same command again goes on with it`,
+  );
+
+/** Aborted by Ctrl-C or SIGTERM, which then no longer end this process by themselves. */
+export const interruption = (): AbortSignal => {
+  const controller = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => controller.abort());
+  return controller.signal;
 };
 
 /** Applies a task file; gives the task and the digest of this version. */

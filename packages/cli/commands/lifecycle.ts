@@ -18,7 +18,8 @@ export const up = async (output: Output): Promise<void> => {
 /** Starts the platform, runs a task to its verdict, prints the report, and stops the platform. */
 export const start = async (output: Output, file: string): Promise<void> => {
   const supervisor = new SupervisorProcess(output);
-  passOnSignals(supervisor);
+  const ended = new AbortController();
+  passOnSignals(supervisor, ended);
   const work = async () => {
     await supervisor.serving();
     using connection = connect();
@@ -27,18 +28,26 @@ export const start = async (output: Output, file: string): Promise<void> => {
       `task ${task.name} of ${relative(process.cwd(), file)} ${changed ? 'applied' : 'is as it was applied before'}`,
     );
     const runId = await startOrResume(connection, task.name, digest, output);
-    const run = await followRun(connection, runId, output);
+    const run = await followRun(connection, runId, output, ended.signal);
     await printReport(connection, run, task, output);
     return run;
   };
+  const working = work();
   try {
-    requirePromoted(await Promise.race([work(), supervisor.trouble()]));
+    requirePromoted(await Promise.race([working, supervisor.trouble()]));
   } finally {
+    ended.abort();
     await supervisor.stop();
+    await working.catch(() => {}); // What went wrong first has been thrown.
   }
 };
 
 /** Whoever asks this process to end asks the supervisor, which drains; this process then says how it ended. */
-const passOnSignals = (supervisor: SupervisorProcess): void => {
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => void supervisor.stop());
+const passOnSignals = (supervisor: SupervisorProcess, ended = new AbortController()): void => {
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.on(signal, () => {
+      ended.abort();
+      void supervisor.stop();
+    });
+  }
 };

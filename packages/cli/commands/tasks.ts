@@ -4,7 +4,7 @@ import { toJson } from '@bufbuild/protobuf';
 import { RunStage, RunStateSchema } from '@understudy/contract/prompt';
 import { loadTask, parseTask, type Task } from '@understudy/task';
 import { type Connection, connect } from '../connect.ts';
-import { applyFile, findRun, followRun, requirePromoted, startOrResume, watch } from '../follow-run.ts';
+import { applyFile, findRun, followRun, interruption, requirePromoted, startOrResume, watch } from '../follow-run.ts';
 import { moment } from '../format.ts';
 import type { Output } from '../output.ts';
 import { printReport } from '../report.ts';
@@ -30,7 +30,7 @@ export const run = async (output: Output, taskOrFile: string, options: { detach?
     : await appliedTask(connection, taskOrFile);
   const runId = await startOrResume(connection, task.name, digest, output);
   if (options.detach) return output.answer({ runId }, () => [runId]);
-  const finished = await followRun(connection, runId, output);
+  const finished = await followRun(connection, runId, output, interruption());
   await printReport(connection, finished, task, output);
   requirePromoted(finished);
 };
@@ -45,13 +45,13 @@ export const watchRun = async (output: Output, taskOrRun: string): Promise<void>
   using connection = connect();
   const found = await findRun(connection, taskOrRun);
   if (output.json) {
-    const finished = await watch(connection, found.runId, (state) => {
+    const finished = await watch(connection, found.runId, interruption(), (state) => {
       output.answer(toJson(RunStateSchema, state) as object, () => []);
     });
     return requirePromoted(finished);
   }
   if (found.stage === RunStage.FINISHED) output.note(`run ${found.runId} ended at ${moment(found.finishedAt)}`);
-  const finished = await followRun(connection, found.runId, output);
+  const finished = await followRun(connection, found.runId, output, interruption());
   const { taskJson } = await connection.prompt.getTask({ task: found.task, taskDigest: found.taskDigest });
   await printReport(connection, finished, parseTask(taskJson), output);
   requirePromoted(finished);
