@@ -1,6 +1,7 @@
 import type { BlobStore } from '@understudy/service/blobs/blob-store';
 import type { Telemetry } from '@understudy/service/telemetry';
 import type { Groups } from './grouping/groups.ts';
+import type { Journal } from './journal.ts';
 import type { Database } from './store/database.ts';
 import type { Tasks } from './tasks.ts';
 
@@ -9,6 +10,7 @@ export interface PairStoreContext {
   readonly database: Database;
   readonly blobs: BlobStore;
   readonly telemetry: Telemetry;
+  readonly journal: Journal;
   readonly tasks: Tasks;
   readonly groups: Groups;
   /** Looks for runs that can be sealed, now. */

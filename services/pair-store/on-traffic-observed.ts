@@ -25,5 +25,6 @@ export async function onTrafficObserved(context: PairStoreContext, events: reado
       throw new TerminalError(`${task} does not record traffic, yet a client's pair was published for it`);
     }
     await record(context.database, context.groups, known, answers, []);
+    context.journal.recorded(task, answers.length, 0);
   }
 }

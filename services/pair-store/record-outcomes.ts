@@ -42,6 +42,7 @@ async function recordByVersion(context: PairStoreContext, events: readonly Event
   for (const { task, taskDigest, answers, declines } of versions.values()) {
     const known = await context.tasks.get(task, taskDigest);
     const mayBeComplete = await record(context.database, context.groups, known, answers, declines);
+    context.journal.recorded(task, answers.length, declines.length);
     if (mayBeComplete) context.wakeSealer();
   }
 }

@@ -4,6 +4,7 @@ import { rpcService } from '@understudy/service/rpc/server';
 import { type Config, config } from './config.ts';
 import type { PairStoreContext } from './context.ts';
 import { Groups } from './grouping/groups.ts';
+import { Journal } from './journal.ts';
 import { MAX_BATCH_EVENTS, MAX_BATCH_WAIT_MS } from './limits.ts';
 import { onBatchClosed } from './on-batch-closed.ts';
 import { onRunCancelled } from './on-run-cancelled.ts';
@@ -24,9 +25,10 @@ export const definition: ServiceDefinition<Config> = { name: 'pair-store', confi
 async function create({ config, telemetry, publisher, blobs }: ServiceContext<Config>): Promise<ServiceParts> {
   const database = await openDatabase(config);
   telemetry.log.info({ database: database.location, blobs: blobs.location }, 'stores open');
+  const journal = new Journal(telemetry);
   const publishing = new Worker('outbox', telemetry, async () => !(await publishOutbox(database, publisher)));
   const sealing = new Worker('sealer', telemetry, async () => {
-    const sealed = await sealNext({ database, blobs, telemetry });
+    const sealed = await sealNext({ database, blobs, telemetry, journal });
     if (sealed) publishing.wake();
     return sealed;
   });
@@ -34,6 +36,7 @@ async function create({ config, telemetry, publisher, blobs }: ServiceContext<Co
     database,
     blobs,
     telemetry,
+    journal,
     tasks: new Tasks(blobs),
     groups: new Groups(),
     wakeSealer: () => sealing.wake(),

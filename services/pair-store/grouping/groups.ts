@@ -14,6 +14,23 @@ interface StoredPrompt {
 /** The group indexes of all tasks in use; least recently used ones are dropped when there are too many prompts. */
 export class Groups {
   readonly #indexes = new Map<string, GroupIndex>();
+  /** The last work under way for each task. */
+  readonly #last = new Map<string, Promise<unknown>>();
+
+  /**
+   * Runs work on a task's index after all earlier work on it. When it fails the index is forgotten, before any other work
+   * sees it: it may hold prompts that were not stored after all.
+   */
+  oneAtATime<T>(task: string, work: () => Promise<T>): Promise<T> {
+    const before = this.#last.get(task) ?? Promise.resolve();
+    const mine = before.then(work).catch((cause) => {
+      this.#indexes.delete(task);
+      throw cause;
+    });
+    const settled = mine.catch(() => {});
+    this.#last.set(task, settled);
+    return mine;
+  }
 
   /** The index of a task, with everything that any instance has stored. Call it under the task's lock. */
   async upToDate(sql: Sql, task: string): Promise<GroupIndex> {
@@ -34,11 +51,6 @@ export class Groups {
       }
       if (rows.length < MAX_PROMPTS_PER_READ) return index;
     }
-  }
-
-  /** Forgets what the index holds, because some of it was not stored after all. */
-  drop(task: string): void {
-    this.#indexes.delete(task);
   }
 
   #dropOldest(): void {

@@ -8,7 +8,7 @@ import {
 } from '@understudy/contract/pair-store';
 import type { PairStoreContext } from '../context.ts';
 import { ROW_GROUP_PAIRS, STREAM_MESSAGE_BYTES } from '../limits.ts';
-import { readRows, type SnapshotRow } from '../snapshot/columns.ts';
+import { rowReader, type SnapshotRow } from '../snapshot/columns.ts';
 import { pairOf } from '../store/stored-pair.ts';
 import { manifestFor } from './get-snapshot.ts';
 
@@ -20,11 +20,11 @@ export async function* streamPairs(
   { snapshotDigest, split }: StreamPairsRequest,
 ): AsyncGenerator<Pick<StreamPairsResponse, 'pairs'>> {
   const manifest = await manifestFor(blobs, snapshotDigest);
-  const file = await blobs.get('snapshots', manifest.pairs.digest);
+  const read = await rowReader(await blobs.get('snapshots', manifest.pairs.digest));
   let pairs: SplitPair[] = [];
   let bytes = 0;
   for (let from = 0; from < manifest.pairs.rows; from += ROW_GROUP_PAIRS) {
-    for (const row of await readRows(file, from, Math.min(from + ROW_GROUP_PAIRS, manifest.pairs.rows))) {
+    for (const row of await read(from, Math.min(from + ROW_GROUP_PAIRS, manifest.pairs.rows))) {
       if (split !== Split.UNSPECIFIED && SPLITS[row.split] !== split) continue;
       pairs.push(splitPairOf(row));
       bytes += row.text.length + row.input_json.length;

@@ -1,6 +1,6 @@
 /** A snapshot's table: Parquet with zstd, one row a pair, ordered by pair_id. */
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
-import { parquetReadObjects } from 'hyparquet';
+import { type AsyncBuffer, parquetMetadataAsync, parquetReadObjects } from 'hyparquet';
 import { ByteWriter, ParquetWriter, type SchemaElement } from 'hyparquet-writer';
 import type { StoredPair } from '../store/stored-pair.ts';
 
@@ -80,14 +80,16 @@ export async function* parquetOf(chunks: AsyncIterable<readonly SnapshotRow[]>):
   yield written();
 }
 
-/** Reads rows `from` (inclusive) to `to` (exclusive) of a snapshot's Parquet file. */
-export async function readRows(file: Uint8Array, from: number, to: number): Promise<SnapshotRow[]> {
-  const buffer = file.buffer.slice(file.byteOffset, file.byteOffset + file.byteLength) as ArrayBuffer;
-  const rows = await parquetReadObjects({
-    file: buffer,
-    rowStart: from,
-    rowEnd: to,
-    compressors: { ZSTD: (bytes) => zstdDecompressSync(bytes) },
-  });
-  return rows as unknown as SnapshotRow[];
+/** Opens a snapshot's Parquet file; the result reads rows `from` (inclusive) to `to` (exclusive). */
+export async function rowReader(bytes: Uint8Array): Promise<(from: number, to: number) => Promise<SnapshotRow[]>> {
+  const file: AsyncBuffer = {
+    byteLength: bytes.byteLength,
+    slice: (from, to) => Uint8Array.from(bytes.subarray(from, to)).buffer,
+  };
+  const metadata = await parquetMetadataAsync(file);
+  const compressors = { ZSTD: (compressed: Uint8Array) => zstdDecompressSync(compressed) };
+  return async (rowStart, rowEnd) => {
+    const rows = await parquetReadObjects({ file, metadata, rowStart, rowEnd, compressors });
+    return rows as unknown as SnapshotRow[];
+  };
 }

@@ -8,7 +8,7 @@ import { parquetOf, type SnapshotRow } from './columns.ts';
 import { type Manifest, putManifest, refOf } from './manifest.ts';
 import { countQuarantined, type Selection, select, snapshotRows, testGroups } from './read-pairs.ts';
 
-type SealContext = Pick<PairStoreContext, 'database' | 'blobs' | 'telemetry'>;
+type SealContext = Pick<PairStoreContext, 'database' | 'blobs' | 'telemetry' | 'journal'>;
 
 /**
  * Seals the oldest complete batch that asks for it: snapshot into the blob store, then, in one transaction, the mark and the
@@ -29,12 +29,9 @@ export async function sealNext(context: SealContext): Promise<boolean> {
   return sealed ?? false;
 }
 
-async function seal(
-  { database, blobs, telemetry }: SealContext,
-  sealable: Sealable,
-  traceparent: string,
-): Promise<void> {
+async function seal({ database, blobs, journal }: SealContext, sealable: Sealable, traceparent: string): Promise<void> {
   const { run_id: runId, batch, task, task_digest: taskDigest, seal: number } = sealable;
+  const started = performance.now();
   const selection = await select(database, task, runId);
   const { digest, manifest } = await makeSnapshot(database, blobs, selection);
   await database.transaction(async (sql) => {
@@ -55,7 +52,7 @@ async function seal(
       payload: { runId, task, taskDigest, snapshot: refOf(digest, manifest), seal: number, ...counts },
     });
   });
-  telemetry.log.info({ runId, task, seal: number, snapshot: digest, ...manifest.splits }, 'sealed');
+  journal.sealed(sealable, digest, manifest, performance.now() - started);
 }
 
 /** Writes the pairs and the manifest of a snapshot. The same selection gives the same digest. */

@@ -34,21 +34,16 @@ export async function record(
   declines: readonly Decline[],
 ): Promise<boolean> {
   const { name } = known.task;
-  try {
-    return await database.transaction(async (sql) => {
-      await lockTask(sql, name);
-      const index = await groups.upToDate(sql, name);
-      const rows = rowsToRecord(index, known, answers, declines);
-      const parameters = [name, ...rows.map((value) => JSON.stringify(value))];
-      const [done] = await sql.query<{ last_seq: number | null; ended_waits: number }>(RECORD, parameters);
-      index.lastSeq = Math.max(index.lastSeq, done?.last_seq ?? 0);
-      return (done?.ended_waits ?? 0) > 0;
-    });
-  } catch (cause) {
-    // The index may hold prompts that were not stored after all.
-    groups.drop(name);
-    throw cause;
-  }
+  const recordIn = async (sql: Sql) => {
+    await lockTask(sql, name);
+    const index = await groups.upToDate(sql, name);
+    const rows = rowsToRecord(index, known, answers, declines);
+    const parameters = [name, ...rows.map((value) => JSON.stringify(value))];
+    const [done] = await sql.query<{ last_seq: number | null; ended_waits: number }>(RECORD, parameters);
+    index.lastSeq = Math.max(index.lastSeq, done?.last_seq ?? 0);
+    return (done?.ended_waits ?? 0) > 0;
+  };
+  return groups.oneAtATime(name, () => database.transaction(recordIn));
 }
 
 /**

@@ -1,0 +1,46 @@
+import type { Telemetry } from '@understudy/service/telemetry';
+import { Counter, Histogram } from 'prom-client';
+import type { Manifest } from './snapshot/manifest.ts';
+import type { Sealable } from './store/batches.ts';
+
+/** Turns what happens here into a log line and a metric, in one place. */
+export class Journal {
+  readonly #telemetry: Telemetry;
+  readonly #outcomes: Counter<'task' | 'outcome'>;
+  readonly #snapshots: Counter<'task'>;
+  readonly #seconds: Histogram;
+
+  constructor(telemetry: Telemetry) {
+    this.#telemetry = telemetry;
+    const registers = [telemetry.metrics];
+    this.#outcomes = new Counter({
+      name: 'understudy_outcomes_total',
+      help: 'Answers and declines recorded, repetitions included.',
+      labelNames: ['task', 'outcome'],
+      registers,
+    });
+    this.#snapshots = new Counter({
+      name: 'understudy_snapshots_total',
+      help: 'Snapshots sealed.',
+      labelNames: ['task'],
+      registers,
+    });
+    this.#seconds = new Histogram({
+      name: 'understudy_seal_seconds',
+      help: 'Time that writing a snapshot took.',
+      buckets: [0.03, 0.1, 0.3, 1, 3, 10, 30, 100],
+      registers,
+    });
+  }
+
+  recorded(task: string, answered: number, declined: number): void {
+    this.#outcomes.inc({ task, outcome: 'answered' }, answered);
+    this.#outcomes.inc({ task, outcome: 'declined' }, declined);
+  }
+
+  sealed({ run_id: runId, task, seal }: Sealable, snapshot: string, { splits, leftOut }: Manifest, ms: number): void {
+    this.#snapshots.inc({ task });
+    this.#seconds.observe(ms / 1_000);
+    this.#telemetry.log.info({ runId, task, seal, snapshot, ...splits, ...leftOut, ms: Math.round(ms) }, 'sealed');
+  }
+}
