@@ -58,8 +58,9 @@ export class Answers {
 
   async #find(question: Question): Promise<Answer | undefined> {
     const { known, prompt, sampleNumber } = question;
-    if (known.fingerprint === undefined) return undefined;
-    const id = pairId(prompt.promptId, known.fingerprint, sampleNumber);
+    const fingerprint = await known.fingerprint();
+    if (fingerprint === undefined) return undefined;
+    const id = pairId(prompt.promptId, fingerprint, sampleNumber);
     const name = known.compiled.task.name;
     const pair = question.live ? await this.#findSoon(name, id) : await this.#findPatiently(name, id, question.waiting);
     return pair && { ...pair, usage: pair.usage ?? create(UsageSchema) };

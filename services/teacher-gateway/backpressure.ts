@@ -19,7 +19,9 @@ export class Backpressure {
     this.#log = log;
   }
 
-  start(): void {
+  /** Resolves when the lag is known for the first time. */
+  async start(): Promise<void> {
+    await this.#poll();
     this.#timer = setInterval(() => this.#poll(), STORE_LAG_POLL_MS);
   }
 

@@ -21,24 +21,25 @@ export class KnownTask {
   #teacher: Promise<Teacher> | undefined;
   #model: TeacherModel | undefined;
   #fingerprint: string | undefined;
+  #reading: Promise<string | undefined> | undefined;
 
-  constructor(
-    compiled: CompiledTask,
-    asked: string,
-    ledger: KV,
-    surroundings: TeacherSurroundings,
-    model?: TeacherModel,
-  ) {
+  constructor(compiled: CompiledTask, asked: string, ledger: KV, surroundings: TeacherSurroundings) {
     this.compiled = compiled;
     this.asked = asked;
     this.#ledger = ledger;
     this.#surroundings = surroundings;
-    if (model) this.#set(model);
   }
 
-  /** Undefined until the teacher of this task has answered for the first time ever. */
-  get fingerprint(): string | undefined {
-    return this.#fingerprint;
+  /**
+   * What answers are kept under; undefined until the teacher of this task has answered, here or at another replica, for the
+   * first time ever.
+   */
+  async fingerprint(): Promise<string | undefined> {
+    if (this.#fingerprint) return this.#fingerprint;
+    this.#reading ??= this.#readModel().finally(() => {
+      this.#reading = undefined;
+    });
+    return this.#reading;
   }
 
   /** The connector; made when it is needed first, and again after that failed. Rejects with TeacherError. */
@@ -65,6 +66,11 @@ export class KnownTask {
     const teacher = await this.#teacher?.catch(() => undefined);
     this.#teacher = undefined;
     await teacher?.[Symbol.asyncDispose]();
+  }
+
+  async #readModel(): Promise<string | undefined> {
+    const text = await readKey(this.#ledger, modelKey(this.asked));
+    return text === undefined ? undefined : this.#set(modelSchema.parse(JSON.parse(text)));
   }
 
   #set(model: TeacherModel): string {
@@ -122,9 +128,7 @@ export class KnownTasks {
   async #read(digest: string): Promise<KnownTask> {
     const compiled = compiledOf(await this.#bodyOf(digest), digest);
     const asked = compiled.fingerprint({ model: '' });
-    const text = await readKey(this.#ledger, modelKey(asked));
-    const model = text === undefined ? undefined : modelSchema.parse(JSON.parse(text));
-    return new KnownTask(compiled, asked, this.#ledger, this.#surroundings, model);
+    return new KnownTask(compiled, asked, this.#ledger, this.#surroundings);
   }
 
   async #bodyOf(digest: string): Promise<string> {

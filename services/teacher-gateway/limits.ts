@@ -21,6 +21,8 @@ export const LOOKUP_PATIENCE_MS = 60_000;
 export const LOOKUP_RETRY_MS = 500;
 export const LOOKUP_LATER_MS = 10_000;
 
+/** A lease is written within milliseconds; a call that waits longer for its budget does not keep its place in flight. */
+export const PERMIT_PATIENCE_MS = 250;
 /** First wait before another attempt, doubled each time up to the longest, shortened by up to half at random. */
 export const FIRST_BACKOFF_MS = 500;
 export const MAX_BACKOFF_MS = 20_000;

@@ -2,8 +2,11 @@ import { SpanStatusCode } from '@opentelemetry/api';
 import type { Span } from '@understudy/service/telemetry';
 import { concurrencyOf } from './config.ts';
 import type { GatewayContext } from './context.ts';
+import type { Account } from './ledger/account.ts';
+import type { Reservation } from './ledger/lease-book.ts';
 import { microUsdOf } from './ledger/ledger.ts';
 import type { Permits } from './ledger/permits.ts';
+import { PERMIT_PATIENCE_MS } from './limits.ts';
 import type { Question, Spending } from './outcome.ts';
 import { type Teacher, TeacherError, type TeacherReply, type TeacherRequest } from './teachers/teacher.ts';
 
@@ -16,18 +19,12 @@ export const makeCall = async (
   question: Question,
   spending: Spending,
 ): Promise<TeacherReply> => {
-  const { known, prompt, account, waiting } = question;
+  const { known, prompt, account } = question;
   const teacher = await known.teacher();
   const request: TeacherRequest = { text: prompt.text, promptId: prompt.promptId };
   const bound = microUsdOf(teacher.costBound(request).usd);
-  const reservation = await account.reserve(bound, waiting);
   const permits = permitsOf(context, question, teacher);
-  try {
-    await permits.acquire(waiting);
-  } catch (error) {
-    account.cancel(reservation);
-    throw error;
-  }
+  const reservation = await permitted(permits, question, bound);
   spending.calls += 1;
   const call: Call = { teacher, request, bound, spent: bound, startedMs: performance.now() };
   try {
@@ -37,6 +34,36 @@ export const makeCall = async (
     account.settle(reservation, call.spent);
     spending.microUsd += call.spent;
   }
+};
+
+/**
+ * A permit and a reservation. The permit comes first, so that no more of the budget is reserved than is called; but one
+ * that would have to wait for the budget goes back meanwhile, because others may have a budget that has room.
+ */
+const permitted = async (permits: Permits, { account, waiting }: Question, bound: number): Promise<Reservation> => {
+  await permits.acquire(waiting);
+  const reserved = account.reserveNow(bound);
+  if (reserved) return reserved;
+  let held = true;
+  const giveBack = setTimeout(() => {
+    held = false;
+    permits.release();
+  }, PERMIT_PATIENCE_MS);
+  try {
+    const reservation = await account.reserve(bound, waiting);
+    if (!held) await permits.acquire(waiting).catch((reason) => abandon(account, reservation, reason));
+    return reservation;
+  } catch (error) {
+    if (held) permits.release();
+    throw error;
+  } finally {
+    clearTimeout(giveBack);
+  }
+};
+
+const abandon = (account: Account, reservation: Reservation, reason: unknown): never => {
+  account.cancel(reservation);
+  throw reason;
 };
 
 interface Call {

@@ -1,6 +1,6 @@
 import { DeclineReason, Purpose } from '@understudy/contract';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { Stage } from './testing.ts';
+import { Stage, texts } from './testing.ts';
 
 let stage: Stage;
 beforeAll(async () => {
@@ -61,4 +61,117 @@ describe.each(['openai', 'nats'] as const)('over %s', (kind) => {
       expect(fact!.detail).not.toBe('');
     },
   );
+});
+
+test('a failure that passes costs attempts, not the answer', async () => {
+  const task = await stage.apply({ name: 'flaky', teacher: { ...teachers.nats(), maxRetries: 8 } });
+  await stage.fake.behave({ failures: { 'server-error': 0.15, truncated: 0.1 } });
+  await stage.submit(task, 'flaky', texts(40));
+  await stage.outcomes('flaky', 40);
+  expect(stage.declinedIn('flaky')).toEqual([]);
+  const calls = stage.answeredIn('flaky').reduce((sum, { pair }) => sum + pair!.usage!.calls, 0);
+  expect(calls).toBe((await stage.fake.stats()).calls);
+  expect(calls).toBeGreaterThan(42);
+});
+
+describe('what was paid for once is not paid again', () => {
+  test('by another run, another batch, or when a prompt comes again', async () => {
+    const task = await stage.apply({ name: 'again', teacher: teachers.nats() });
+    await stage.submit(task, 'again-1', texts(20));
+    await stage.outcomes('again-1', 20);
+    await stage.submit(task, 'again-1', texts(20), { batch: 2 });
+    await stage.submit(task, 'again-1', texts(20), { again: 'x' });
+    await stage.submit(task, 'again-2', texts(30));
+    await stage.outcomes('again-2', 30);
+    await expect.poll(() => stage.answeredIn('again-1').filter(({ batch }) => batch === 2).length).toBe(20);
+    expect((await stage.fake.stats()).calls).toBe(30);
+    const second = stage.answeredIn('again-2');
+    expect(second.filter(({ cached }) => cached)).toHaveLength(20);
+    expect(new Set(second.map(({ pair }) => pair!.pairId)).size).toBe(30);
+  });
+
+  test('by a replica that starts later and knows only what the pair store knows', async () => {
+    const task = await stage.apply({ name: 'later', teacher: teachers.nats() });
+    await stage.submit(task, 'later-1', texts(50, 'login'));
+    await stage.outcomes('later-1', 50);
+    await expect.poll(() => stage.pairStore.pairs.size).toBeGreaterThanOrEqual(50);
+    await stage.stopGateways();
+    await stage.gateway();
+    await stage.submit(task, 'later-2', texts(50, 'login'));
+    await stage.outcomes('later-2', 50);
+    expect((await stage.fake.stats()).calls).toBe(50);
+    expect(stage.answeredIn('later-2').every(({ cached }) => cached)).toBe(true);
+  });
+
+  test('but a purpose that is about the teacher itself asks again', async () => {
+    const task = await stage.apply({ name: 'anew', teacher: teachers.nats() });
+    await stage.submit(task, 'anew-1', ['the same']);
+    await stage.outcomes('anew-1', 1);
+    await stage.submit(task, 'anew-2', ['the same'], { purpose: Purpose.CEILING, sampleNumber: 1 });
+    await stage.outcomes('anew-2', 1);
+    expect((await stage.fake.stats()).calls).toBe(2);
+    const pairs = ['anew-1', 'anew-2'].map((run) => stage.answeredIn(run)[0]!.pair!);
+    expect(pairs[0]!.pairId).not.toBe(pairs[1]!.pairId);
+    expect(pairs[0]!.promptId).toBe(pairs[1]!.promptId);
+  });
+});
+
+describe('a prompt that is not right', () => {
+  test.each([
+    ['input_json', { inputJson: '{"text":' }, /input_json: expected JSON/],
+    ['a field too many', { inputJson: '{"text":"a","more":"b"}' }, /unknown field more/],
+    ['an id of another input', { inputJson: '{"text":"another"}' }, /prompt_id: expected [0-9a-f]{64}/],
+    ['no purpose', { purpose: Purpose.UNSPECIFIED }, /purpose/],
+    ['a reference that is no label', { referenceJson: '{"team":"nobody"}' }, /reference_json/],
+  ])('%s: declined with what was expected, nothing is asked', async (name, wrong, message) => {
+    const runId = `wrong-${name.replaceAll(/[^a-z]/g, '-')}`;
+    const task = await stage.apply({ name: 'wrong', teacher: teachers.nats() });
+    await stage.submit(task, runId, ['right'], { change: wrong });
+    await stage.outcomes(runId, 1);
+    const [fact] = stage.declinedIn(runId);
+    expect(fact).toMatchObject({
+      reason: DeclineReason.INVALID_PROMPT,
+      attempts: 0,
+      detail: expect.stringMatching(message),
+    });
+    expect((await stage.fake.stats()).calls).toBe(0);
+  });
+
+  test('of a task that nobody applied, or that has another name, becomes a dead letter', async () => {
+    const task = await stage.apply({ name: 'known', teacher: teachers.nats() });
+    await stage.submit(task, 'unknown', ['a'], { change: { taskDigest: '0'.repeat(64) } });
+    const [unknown] = await stage.bus.deadLetters(1);
+    expect(unknown).toMatchObject({ runId: 'unknown', reason: expect.stringContaining('there is no such task') });
+    await stage.submit(task, 'renamed', ['a'], { change: { task: 'other' } });
+    await expect
+      .poll(async () => (await stage.bus.deadLetters(1))[0]!.reason)
+      .toContain('version of known, not of other');
+  });
+});
+
+test('a missing key is told by name before anything is asked', async () => {
+  const task = await stage.apply({ name: 'keyless', teacher: { ...teachers.openai(), apiKeyEnv: 'NO_SUCH_KEY_HERE' } });
+  await stage.submit(task, 'keyless', ['a']);
+  await stage.outcomes('keyless', 1);
+  expect(stage.declinedIn('keyless')[0]).toMatchObject({
+    reason: DeclineReason.UNAUTHORIZED,
+    attempts: 0,
+    detail: expect.stringContaining('NO_SUCH_KEY_HERE'),
+  });
+});
+
+test('a cancelled run is not spent on, what waits for its turn gives up', async () => {
+  const slow = { ...teachers.nats(), timeoutMs: 5_000, rate: { concurrency: 1 } };
+  const task = await stage.apply({ name: 'cancelled', teacher: slow });
+  await stage.fake.behave({ latencyMs: 300 });
+  await stage.submit(task, 'cancelled', texts(30));
+  await expect.poll(async () => (await stage.fake.stats()).calls).toBeGreaterThan(0);
+  const fact = { runId: 'cancelled', task: 'cancelled', taskDigest: task.digest };
+  await stage.bus.publisher.publish({ type: 'run.cancelled', entity: 'cancelled', payload: fact });
+  await stage.outcomes('cancelled', 30);
+  const declined = stage.declinedIn('cancelled');
+  expect(new Set(declined.map(({ reason }) => reason))).toEqual(new Set([DeclineReason.CANCELLED]));
+  const { calls } = await stage.fake.stats();
+  expect(calls).toBeLessThan(10);
+  expect(stage.answeredIn('cancelled')).toHaveLength(calls);
 });

@@ -43,7 +43,7 @@ async function create(base: ServiceContext<Config>): Promise<ServiceParts> {
     start: async () => {
       context.ledger.start();
       context.scopes.start(bus, telemetry);
-      backpressure.start();
+      await backpressure.start();
     },
     drain: () => context.scopes.drain(),
     stop: async () => {

@@ -167,6 +167,7 @@ export interface TaskOptions {
   teacher: object;
   budget?: { calls: number; usd: number };
   live?: object;
+  examples?: object[];
 }
 
 const labels = ['billing', 'shipping', 'access'];
@@ -258,7 +259,14 @@ export class Stage implements AsyncDisposable {
     compiled: CompiledTask,
     runId: string,
     texts: readonly string[],
-    more: { purpose?: Purpose; sampleNumber?: number; batch?: number; again?: string; traceparent?: string } = {},
+    more: {
+      purpose?: Purpose;
+      sampleNumber?: number;
+      batch?: number;
+      again?: string;
+      traceparent?: string;
+      change?: object;
+    } = {},
   ): Promise<RenderedPrompt[]> {
     const prompts = texts.map((text) => compiled.renderPrompt({ text }));
     const { purpose = Purpose.LABEL, sampleNumber = 0, batch = 1, again = '', traceparent } = more;
@@ -274,6 +282,7 @@ export class Stage implements AsyncDisposable {
             ...{ runId, task: task.name, taskDigest: digest, promptId, inputJson, purpose, sampleNumber, batch },
             source: Source.RANDOM,
             weight: 1,
+            ...more.change,
           },
         }),
       ),

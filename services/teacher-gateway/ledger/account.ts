@@ -3,7 +3,7 @@ import type { KV } from '@nats-io/kv';
 import { compareAndSet } from '@understudy/service/bus/compare-and-set';
 import { messageOf } from '@understudy/service/errors';
 import type { Logger } from '@understudy/service/telemetry';
-import { type Amount, type Budget, isHopeless, parseBudget, type Renewal, renewLease } from './budget.ts';
+import { type Amount, type Budget, isHopeless, parseBudget, plus, type Renewal, renewLease } from './budget.ts';
 import { LeaseBook, type Reservation } from './lease-book.ts';
 
 /** A lease is renewed well within this; what a dead replica leaves unsettled counts as spent after it. */
@@ -64,19 +64,41 @@ export class Account {
     this.#book = new LeaseBook(options.replica);
   }
 
+  /** Reserves one call and the most that it can cost, if that is at hand. */
+  reserveNow(microUsd: number): Reservation | undefined {
+    this.#countPace(microUsd);
+    const reservation = this.#waiters.length === 0 ? this.#book.reserve(microUsd) : undefined;
+    if (reservation && this.#book.available.calls < this.#ahead() / 2) this.#write();
+    return reservation;
+  }
+
   /**
-   * Reserves one call and the most that it can cost.
+   * Waits for room for one call and the most that it can cost.
    * @throws BudgetExhausted when the budget can never afford it; the signal's reason when it aborts first
    */
   async reserve(microUsd: number, signal: AbortSignal): Promise<Reservation> {
     signal.throwIfAborted();
-    this.#countPace(microUsd);
-    const reservation = this.#waiters.length === 0 ? this.#book.reserve(microUsd) : undefined;
-    if (reservation) {
-      if (this.#book.available.calls < this.#ahead() / 2) this.#write();
-      return reservation;
-    }
-    return this.#wait(microUsd, signal);
+    return new Promise((resolve, reject) => {
+      const done = () => signal.removeEventListener('abort', abort);
+      const waiter: Waiter = {
+        microUsd,
+        resolve: (reservation) => {
+          done();
+          resolve(reservation);
+        },
+        reject: (reason) => {
+          done();
+          reject(reason);
+        },
+      };
+      const abort = () => {
+        this.#waiters.splice(this.#waiters.indexOf(waiter), 1);
+        waiter.reject(signal.reason);
+      };
+      signal.addEventListener('abort', abort, { once: true });
+      this.#waiters.push(waiter);
+      this.#write();
+    });
   }
 
   /** The call was made and cost this much. */
@@ -100,30 +122,6 @@ export class Account {
     await this.#running;
     if (this.#book.leased || this.#book.unsettled) this.#write();
     await this.#running;
-  }
-
-  #wait(microUsd: number, signal: AbortSignal): Promise<Reservation> {
-    return new Promise((resolve, reject) => {
-      const done = () => signal.removeEventListener('abort', abort);
-      const waiter: Waiter = {
-        microUsd,
-        resolve: (reservation) => {
-          done();
-          resolve(reservation);
-        },
-        reject: (reason) => {
-          done();
-          reject(reason);
-        },
-      };
-      const abort = () => {
-        this.#waiters.splice(this.#waiters.indexOf(waiter), 1);
-        waiter.reject(signal.reason);
-      };
-      signal.addEventListener('abort', abort, { once: true });
-      this.#waiters.push(waiter);
-      this.#write();
-    });
   }
 
   #countPace(microUsd: number): void {
@@ -200,7 +198,7 @@ export class Account {
         head.resolve(reservation);
       } else if (isHopeless(budget, this.#options.limit, this.#book.callsUnderWay, head.microUsd)) {
         this.#waiters.shift();
-        head.reject(new BudgetExhausted(exhausted(budget, this.#options.limit, head.microUsd)));
+        head.reject(new BudgetExhausted(this.#exhausted(budget, head.microUsd)));
       } else return;
     }
   }
@@ -223,10 +221,12 @@ export class Account {
     const idle = now - this.#lastReservedMs > giveBackAfterMs && this.#book.available.calls > 0;
     if (unsettled || idle || sinceWriteMs > renewAfterMs) this.#write();
   }
-}
 
-const exhausted = ({ settled, expired }: Budget, limit: Amount, microUsd: number): string => {
-  const spentUsd = (settled.microUsd + expired.microUsd) / 1e6;
-  const calls = `${settled.calls + expired.calls} of ${limit.calls} calls`;
-  return `the budget is spent: ${calls} and ${spentUsd} of ${limit.microUsd / 1e6} USD; this call could cost ${microUsd / 1e6} USD`;
-};
+  #exhausted({ settled, expired }: Budget, microUsd: number): string {
+    const { limit } = this.#options;
+    const gone = plus(settled, expired);
+    const calls = `${gone.calls + this.#book.callsUnderWay} of ${limit.calls} calls`;
+    const money = `${gone.microUsd / 1e6} of ${limit.microUsd / 1e6} USD`;
+    return `the budget is spent: ${calls} and ${money}; this call could cost ${microUsd / 1e6} USD`;
+  }
+}
