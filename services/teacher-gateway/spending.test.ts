@@ -41,17 +41,18 @@ describe('three replicas and one budget', () => {
     expect((await stage.fake.stats()).calls).toBe(10);
   });
 
-  test('no more money is spent than there is, and nearly all of it', async () => {
+  test('no more money is spent than there is, with room for what a call could cost', async () => {
     const task = await stage.apply({
       name: 'money',
       teacher: { ...teacher, pricing },
-      budget: { calls: 10_000, usd: 3 },
+      budget: { calls: 10_000, usd: 1.5 },
     });
     await stage.submit(task, 'money', texts(60));
     await stage.outcomes('money', 60);
     const { calls } = await stage.fake.stats();
-    const { spentMicroUsd } = await clients[1]!.getLedger({ task: 'money', runId: 'money' });
-    expect(spentMicroUsd).toBe(BigInt(calls * 30_000));
+    const spentMicroUsd = BigInt(calls * 30_000);
+    const settled = async () => (await clients[1]!.getLedger({ task: 'money', runId: 'money' })).spentMicroUsd;
+    await until(async () => (await settled()) === spentMicroUsd);
     expect(spentMicroUsd).toBeLessThanOrEqual(1_500_000n);
     // The last call must fit with all that it could cost, which is about 1 USD.
     expect(spentMicroUsd).toBeGreaterThan(400_000n);
