@@ -37,10 +37,10 @@ const rpcExitCode = ({ code }: RpcError): number => {
   return input.includes(code) ? exitCodes.badInput : exitCodes.failed;
 };
 
-/** The words for an error; a stack only for what nobody foresaw. Errors of calls say in their own message all that the server said. */
+/** The words for an error; a stack only for what nobody foresaw. Errors of calls and tasks say it all in their own message. */
 export const wordsOf = (error: unknown): string => {
-  if (error instanceof RetryableError || error instanceof RpcError) return error.message;
-  const foreseen = error instanceof ExitError || error instanceof TaskError || error instanceof StartupError;
+  if (error instanceof RetryableError || error instanceof RpcError || error instanceof TaskError) return error.message;
+  const foreseen = error instanceof ExitError || error instanceof StartupError;
   if (foreseen || !(error instanceof Error)) return messageOf(error);
   return error.stack ?? messageOf(error);
 };

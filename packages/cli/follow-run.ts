@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Verdict } from '@understudy/contract';
 import { RunStage, type RunState } from '@understudy/contract/prompt';
 import { RetryableError } from '@understudy/service/errors';
-import { loadTask, type Task, taskJson } from '@understudy/task';
+import { type Task, taskJson } from '@understudy/task';
 import type { Connection } from './connect.ts';
 import { displayFor } from './display.ts';
 import { ExitError, exitCodes } from './errors.ts';
@@ -66,12 +66,11 @@ export const interruption = (): AbortSignal => {
   return controller.signal;
 };
 
-/** Applies a task file; gives the task and the digest of this version. */
-export const applyFile = async (
+/** Gives a task to the platform; says the digest of this version, and whether it is a new one. */
+export const applyTask = async (
   { prompt }: Connection,
-  file: string,
+  task: Task,
 ): Promise<{ task: Task; digest: string; changed: boolean }> => {
-  const task = await loadTask(file);
   const { taskDigest, changed } = await prompt.applyTask({ taskJson: taskJson(task) });
   return { task, digest: taskDigest, changed };
 };

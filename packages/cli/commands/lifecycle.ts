@@ -1,7 +1,8 @@
 /** `up` and `start`: the platform on this machine. */
 import { join, relative } from 'node:path';
+import { loadTask } from '@understudy/task';
 import { connect, root } from '../connect.ts';
-import { applyFile, followRun, requirePromoted, startOrResume } from '../follow-run.ts';
+import { applyTask, followRun, requirePromoted, startOrResume } from '../follow-run.ts';
 import type { Output } from '../output.ts';
 import { printReport } from '../report.ts';
 import { SupervisorProcess } from '../supervisor-process.ts';
@@ -17,13 +18,14 @@ export const up = async (output: Output): Promise<void> => {
 
 /** Starts the platform, runs a task to its verdict, prints the report, and stops the platform. */
 export const start = async (output: Output, file: string): Promise<void> => {
+  const task = await loadTask(file);
   const supervisor = new SupervisorProcess(output);
   const ended = new AbortController();
   passOnSignals(supervisor, ended);
   const work = async () => {
     await supervisor.serving();
     using connection = connect();
-    const { task, digest, changed } = await applyFile(connection, file);
+    const { digest, changed } = await applyTask(connection, task);
     output.note(
       `task ${task.name} of ${relative(process.cwd(), file)} ${changed ? 'applied' : 'is as it was applied before'}`,
     );

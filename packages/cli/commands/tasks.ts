@@ -4,19 +4,19 @@ import { toJson } from '@bufbuild/protobuf';
 import { RunStage, RunStateSchema } from '@understudy/contract/prompt';
 import { loadTask, parseTask, type Task } from '@understudy/task';
 import { type Connection, connect } from '../connect.ts';
-import { applyFile, findRun, followRun, interruption, requirePromoted, startOrResume, watch } from '../follow-run.ts';
+import { applyTask, findRun, followRun, interruption, requirePromoted, startOrResume, watch } from '../follow-run.ts';
 import { moment } from '../format.ts';
 import type { Output } from '../output.ts';
 import { printReport } from '../report.ts';
 
 /** Checks a task file, and gives the task to the platform unless only the check is wanted. */
 export const apply = async (output: Output, file: string, options: { check?: boolean }): Promise<void> => {
+  const task = await loadTask(file);
   if (options.check) {
-    const { name } = await loadTask(file);
-    return output.answer({ task: name, valid: true }, () => [`${file} is a valid task: ${name}`]);
+    return output.answer({ task: task.name, valid: true }, () => [`${file} is a valid task: ${task.name}`]);
   }
   using connection = connect();
-  const { task, digest, changed } = await applyFile(connection, file);
+  const { digest, changed } = await applyTask(connection, task);
   output.answer({ task: task.name, digest, changed }, () => [
     changed ? `task ${task.name} applied (${digest.slice(0, 12)})` : `task ${task.name} is as it was applied before`,
   ]);
@@ -26,7 +26,7 @@ export const apply = async (output: Output, file: string, options: { check?: boo
 export const run = async (output: Output, taskOrFile: string, options: { detach?: boolean }): Promise<void> => {
   using connection = connect();
   const { task, digest } = existsSync(taskOrFile)
-    ? await applyFile(connection, taskOrFile)
+    ? await applyTask(connection, await loadTask(taskOrFile))
     : await appliedTask(connection, taskOrFile);
   const runId = await startOrResume(connection, task.name, digest, output);
   if (options.detach) return output.answer({ runId }, () => [runId]);
