@@ -5,7 +5,6 @@ import { messageOf, RetryableError } from '@understudy/service/errors';
 import { pairId } from '@understudy/task';
 import { askTeacher } from './ask-teacher.ts';
 import type { GatewayContext } from './context.ts';
-import type { Account } from './ledger/account.ts';
 import {
   LIVE_LOOKUP_TIMEOUT_MS,
   LOOKUP_LATER_MS,
@@ -25,8 +24,8 @@ import { RunCancelled } from './run-scopes.ts';
 export class Answers {
   readonly #context: GatewayContext;
   readonly #lookup: PairLookup;
-  readonly #seeking = new Map<string, { account: Account; outcome: Promise<Outcome> }>();
-  readonly #recent = new Map<string, { outcome: Outcome; untilMs: number }>();
+  readonly #seeking = new Map<string, { payer: string; outcome: Promise<Outcome> }>();
+  readonly #recent = new Map<string, { payer: string; outcome: Outcome; untilMs: number }>();
 
   constructor(context: GatewayContext, lookup: PairLookup) {
     this.#context = context;
@@ -35,20 +34,27 @@ export class Answers {
 
   /** Rejects with RetryableError when it is better to try later, here or elsewhere. */
   async get(question: Question): Promise<Outcome> {
-    for (let other = this.#seeking.get(question.key); ; other = this.#seeking.get(question.key)) {
-      const known = this.#recall(question.key) ?? (await other?.outcome.catch(() => undefined));
-      if (known?.kind === 'answered') return { ...known, cached: true };
+    const { key, payer } = question;
+    for (let other = this.#other(key); other; other = this.#other(key)) {
+      const outcome = await Promise.resolve(other.outcome).catch(() => undefined);
+      // What this payer paid for is its own answer, told once more.
+      if (outcome?.kind === 'answered') return { ...outcome, cached: outcome.cached || other.payer !== payer };
       // Another payer may have better luck: a decline can be due to its budget, a failure to its being cancelled.
-      if (known && other?.account === question.account) return known;
-      if (!this.#seeking.has(question.key)) break;
+      if (outcome && other.payer === payer) return outcome;
     }
     const outcome = this.#seek(question);
-    this.#seeking.set(question.key, { account: question.account, outcome });
+    this.#seeking.set(key, { payer, outcome });
     try {
-      return this.#remember(question.key, await outcome);
+      return this.#remember(question, await outcome);
     } finally {
-      this.#seeking.delete(question.key);
+      this.#seeking.delete(key);
     }
+  }
+
+  /** An outcome of the same question, had not long ago or sought right now. */
+  #other(key: string): { payer: string; outcome: Outcome | Promise<Outcome> } | undefined {
+    const recent = this.#recent.get(key);
+    return recent && recent.untilMs > performance.now() ? recent : this.#seeking.get(key);
   }
 
   async #seek(question: Question): Promise<Outcome> {
@@ -99,15 +105,10 @@ export class Answers {
     }
   }
 
-  #recall(key: string): Outcome | undefined {
-    const recent = this.#recent.get(key);
-    return recent && recent.untilMs > performance.now() ? recent.outcome : undefined;
-  }
-
-  #remember(key: string, outcome: Outcome): Outcome {
+  #remember({ key, payer }: Question, outcome: Outcome): Outcome {
     if (outcome.kind !== 'answered') return outcome;
     this.#recent.delete(key);
-    this.#recent.set(key, { outcome, untilMs: performance.now() + RECENT_OUTCOME_MS });
+    this.#recent.set(key, { payer, outcome, untilMs: performance.now() + RECENT_OUTCOME_MS });
     if (this.#recent.size > MAX_RECENT_OUTCOMES) this.#recent.delete(this.#recent.keys().next().value!);
     return outcome;
   }

@@ -5,7 +5,7 @@ import { messageOf, RetryableError, TerminalError } from '@understudy/service/er
 import type { Logger } from '@understudy/service/telemetry';
 import { type CompiledTask, compileTask, parseTask, TaskError, type TeacherModel } from '@understudy/task';
 import { z } from 'zod';
-import { MAX_KNOWN_TASKS } from './limits.ts';
+import { MAX_KNOWN_TASKS, TASK_LATER_MS } from './limits.ts';
 import { openTeacher, type TeacherSurroundings } from './teachers/open-teacher.ts';
 import type { Teacher } from './teachers/teacher.ts';
 
@@ -138,7 +138,7 @@ export class KnownTasks {
       if (error instanceof BlobError && !error.retryable) {
         throw new TerminalError(`task_digest ${digest}: there is no such task; apply it first`, { cause: error });
       }
-      throw new RetryableError(`task ${digest} cannot be read`, { cause: error });
+      throw new RetryableError(`task ${digest} cannot be read`, { afterMs: TASK_LATER_MS, cause: error });
     }
   }
 }

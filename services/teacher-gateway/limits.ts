@@ -35,6 +35,8 @@ export const RECENT_OUTCOME_MS = 120_000;
 
 /** Task versions kept compiled, each with its connector. */
 export const MAX_KNOWN_TASKS = 64;
+/** While the blob store is away; with the deliveries that a prompt has, it may be so for more than a minute. */
+export const TASK_LATER_MS = 10_000;
 /** Live requests under way; beyond it callers are told to come again. */
 export const MAX_LIVE_REQUESTS = 1_024;
 export const LIVE_RETRY_AFTER_MS = 200;

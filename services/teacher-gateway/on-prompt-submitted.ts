@@ -71,6 +71,7 @@ const outcomeOf = async (
       key: questionKey(known, prompt, sampleNumber, cacheable ? '' : `${runId} ${purpose}`),
       cacheable,
       live: false,
+      payer: runId,
       account: context.ledger.ofRun(known.compiled.task, runId),
       waiting,
       ...call,

@@ -15,7 +15,8 @@ export interface Question {
   cacheable: boolean;
   /** A live request rather pays again than waits for the pair store. */
   live: boolean;
-  /** Who pays. */
+  /** Who pays: a run, or the live requests of a day. */
+  payer: string;
   account: Account;
   /** Ends waiting: cancelled, draining, or the caller is gone. */
   waiting: AbortSignal;

@@ -175,3 +175,51 @@ test('a cancelled run is not spent on, what waits for its turn gives up', async 
   expect(calls).toBeLessThan(10);
   expect(stage.answeredIn('cancelled')).toHaveLength(calls);
 });
+
+test('a run that was cancelled before this replica started is not spent on either', async () => {
+  const task = await stage.apply({ name: 'before', teacher: teachers.nats() });
+  await stage.stopGateways();
+  await stage.submit(task, 'before', texts(50));
+  const fact = { runId: 'before', task: 'before', taskDigest: task.digest };
+  await stage.bus.publisher.publish({ type: 'run.cancelled', entity: 'before', payload: fact });
+  await stage.gateway();
+  await stage.outcomes('before', 50);
+  expect(stage.declinedIn('before')).toHaveLength(50);
+  expect((await stage.fake.stats()).calls).toBe(0);
+});
+
+test('a traced prompt has spans after the GenAI conventions, and its answer belongs to the same trace', async () => {
+  const task = await stage.apply({ name: 'traced', teacher: teachers.openai() });
+  const folder = await stage.folder();
+  await stage.stopGateways();
+  const { process } = await stage.gateway({ TRACES_DIR: folder.path });
+  const traceId = '0af7651916cd43dd8448eb211c80319c';
+  const heard = stage.bus.bus.nc.subscribe('teacher.answered.traced');
+  await stage.submit(task, 'traced', ['sampled'], { traceparent: `00-${traceId}-b7ad6b7169203331-01` });
+  const [traceparent] = await Promise.all([
+    (async () => {
+      for await (const message of heard) return message.headers?.get('traceparent');
+      return undefined;
+    })(),
+    stage.outcomes('traced', 1),
+  ]);
+  await stage.submit(task, 'traced', ['not sampled'], { traceparent: `00-${traceId}-b7ad6b7169203331-00` });
+  await stage.outcomes('traced', 2);
+  await process.kill('SIGTERM');
+  const spans = await folder.spans();
+  expect(spans.map(({ name }) => name).toSorted()).toEqual(['answer prompt', 'chat fake']);
+  const [prompt, call] = spans.toSorted((a, b) => (a.name < b.name ? -1 : 1));
+  expect(prompt).toMatchObject({ traceId, parentSpanId: 'b7ad6b7169203331' });
+  expect(call).toMatchObject({
+    traceId,
+    parentSpanId: prompt!.spanId,
+    attributes: {
+      'gen_ai.operation.name': 'chat',
+      'gen_ai.request.model': 'fake',
+      'gen_ai.response.model': 'fake-2026-01',
+      'gen_ai.usage.input_tokens': 20,
+      'gen_ai.usage.output_tokens': 5,
+    },
+  });
+  expect(traceparent).toBe(`00-${traceId}-${prompt!.spanId}-01`);
+});

@@ -1,4 +1,4 @@
-import { hear } from '@understudy/service/bus/broadcast';
+import { type Hearing, hear } from '@understudy/service/bus/broadcast';
 import type { BusConnection } from '@understudy/service/bus/connection';
 import { RetryableError } from '@understudy/service/errors';
 import type { Telemetry } from '@understudy/service/telemetry';
@@ -13,15 +13,17 @@ export class RunCancelled extends Error {
 export class RunScopes {
   readonly #cancelled = new Set<string>();
   readonly #open = new Map<string, { controller: AbortController; users: number }>();
-  #stopHearing: () => Promise<void> = async () => {};
+  #hearing: Hearing | undefined;
   #draining = false;
 
-  start(bus: BusConnection, telemetry: Telemetry): void {
-    this.#stopHearing = hear(bus, telemetry, 'run.cancelled', ({ runId }) => this.#cancel(runId));
+  /** Resolves when every cancellation so far is known. */
+  async start(bus: BusConnection, telemetry: Telemetry): Promise<void> {
+    this.#hearing = hear(bus, telemetry, 'run.cancelled', ({ runId }) => this.#cancel(runId));
+    await this.#hearing.caughtUp;
   }
 
-  stop(): Promise<void> {
-    return this.#stopHearing();
+  async stop(): Promise<void> {
+    await this.#hearing?.();
   }
 
   /** What waits gives up, so that other replicas take it. */

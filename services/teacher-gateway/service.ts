@@ -32,7 +32,7 @@ async function create(base: ServiceContext<Config>): Promise<ServiceParts> {
     ...base,
     events: new Events(telemetry),
     ledger: new Ledger(bucket, telemetry.log),
-    tasks: new KnownTasks(blobs, bucket, { env: process.env, bus: teacherBus }, telemetry.log),
+    tasks: new KnownTasks(blobs, bucket, { env: keysOf(process.env), bus: teacherBus }, telemetry.log),
     scopes: new RunScopes(),
   };
   const answers = new Answers(calling, new PairLookup(pairStore));
@@ -42,7 +42,7 @@ async function create(base: ServiceContext<Config>): Promise<ServiceParts> {
     consumers: consumersOf(context, backpressure),
     start: async () => {
       context.ledger.start();
-      context.scopes.start(bus, telemetry);
+      await context.scopes.start(bus, telemetry);
       await backpressure.start();
     },
     drain: () => context.scopes.drain(),
@@ -55,6 +55,10 @@ async function create(base: ServiceContext<Config>): Promise<ServiceParts> {
     },
   };
 }
+
+/** A task may name any variable as the place of its teacher's key, but none of this service's own settings. */
+const keysOf = (env: NodeJS.ProcessEnv): NodeJS.ProcessEnv =>
+  Object.fromEntries(Object.entries(env).filter(([name]) => !Object.hasOwn(config.shape, name)));
 
 const routesOf = (context: AnsweringContext): RpcService =>
   rpcService(TeacherGatewayService, {

@@ -1,7 +1,7 @@
 /** What the tests of this service stand in: a real bus, a fake teacher process, and a pair store that only remembers. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -162,6 +162,28 @@ export class RememberingPairStore implements AsyncDisposable {
   }
 }
 
+export interface RecordedSpan {
+  name: string;
+  traceId: string;
+  spanId: string;
+  parentSpanId: string;
+  attributes: Record<string, unknown>;
+}
+
+/** Where a gateway writes its spans. */
+class SpanFolder {
+  readonly path: string;
+
+  constructor(path: string) {
+    this.path = path;
+  }
+
+  async spans(): Promise<RecordedSpan[]> {
+    const lines = (await readFile(join(this.path, 'teacher-gateway.jsonl'), 'utf8')).trim().split('\n');
+    return lines.map((line) => JSON.parse(line));
+  }
+}
+
 export interface TaskOptions {
   name: string;
   teacher: object;
@@ -226,6 +248,11 @@ export class Stage implements AsyncDisposable {
     gateway.child.stdout!.resume();
     if (process.env.TEST_LOG_LEVEL) gateway.child.stdout!.pipe(process.stderr);
     return { process: gateway, grpcPort };
+  }
+
+  /** A folder for the spans of a gateway. */
+  async folder(): Promise<SpanFolder> {
+    return new SpanFolder(await mkdtemp(join(this.#folder, 'spans-')));
   }
 
   client(grpcPort: number) {

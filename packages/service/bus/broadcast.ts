@@ -10,6 +10,13 @@ const reopenDelayMs = 1_000;
 const heartbeatMs = 1_000;
 const pullExpiresMs = 5_000;
 
+/** Call it to stop. */
+export interface Hearing {
+  (): Promise<void>;
+  /** Resolves when all that the stream held at the beginning has been heard. */
+  readonly caughtUp: Promise<void>;
+}
+
 /**
  * Hears every fact of one type that its stream still holds, and all that come: an ordered consumer of this process
  * alone, nothing acknowledged. For small facts that each replica must know.
@@ -20,8 +27,9 @@ export const hear = <T extends EventType>(
   telemetry: Telemetry,
   type: T,
   heard: (payload: PayloadOf<T>) => void,
-): (() => Promise<void>) => {
+): Hearing => {
   let stopped = false;
+  const caughtUp = Promise.withResolvers<void>();
   let close: () => Promise<unknown> = async () => {};
   const loop = (async () => {
     while (!stopped) {
@@ -33,6 +41,7 @@ export const hear = <T extends EventType>(
         const messages = await consumer.consume({ expires: pullExpiresMs, idle_heartbeat: heartbeatMs });
         close = () => messages.close();
         if (stopped) await close();
+        if ((await consumer.info(true)).num_pending === 0) caughtUp.resolve();
         for await (const message of messages) {
           try {
             if (readType(message.headers).kind === 'known') heard(decodePayload(type, message.data));
@@ -42,6 +51,7 @@ export const hear = <T extends EventType>(
               'a broadcast fact that does not decode was passed over',
             );
           }
+          if (message.info.pending === 0) caughtUp.resolve();
         }
       } catch (error) {
         if (!stopped) telemetry.log.warn({ type, error: messageOf(error) }, 'broadcast lost, opening it again');
@@ -49,9 +59,11 @@ export const hear = <T extends EventType>(
       if (!stopped) await new Promise((resolve) => setTimeout(resolve, reopenDelayMs));
     }
   })();
-  return async () => {
+  const stop = async () => {
     stopped = true;
     await close();
     await loop;
+    caughtUp.resolve();
   };
+  return Object.assign(stop, { caughtUp: caughtUp.promise });
 };
