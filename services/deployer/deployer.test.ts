@@ -292,8 +292,7 @@ describe('a rollback', () => {
     expect(none).toMatchObject({ generation: 4n, studentDigest: '' });
     await expect(client.rollback({ task: 'rolled' })).rejects.toThrow(/has no student/);
     await publish(await judged('rolled', 3));
-    await settled();
-    expect(await deploymentOf('rolled')).toMatchObject({ generation: 5n, previous: { studentDigest: '' } });
+    await expect.poll(() => deploymentOf('rolled')).toMatchObject({ generation: 5n, previous: { studentDigest: '' } });
   });
 
   test('of what was never promoted is refused', async () => {

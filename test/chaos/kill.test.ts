@@ -13,12 +13,15 @@ let teacher: FakeTeacher;
 
 beforeAll(async () => {
   platform = await TestPlatform.start({ env: { UNDERSTUDY_TEACHER_GATEWAYS: '2' } });
-  teacher = await FakeTeacher.start({ natsUrl: platform.run.natsUrl, natsSeed: platform.operatorSeed, latencyMs: 20 });
+  teacher = await FakeTeacher.start({ natsUrl: platform.run.natsUrl, natsSeed: platform.operatorSeed, latencyMs: 50 });
 });
 afterAll(async () => {
   await teacher?.[Symbol.asyncDispose]();
   await platform?.[Symbol.asyncDispose]();
 });
+
+/** Some 300 answers a second, so that there is a middle to kill in. */
+const slowTeacher = { ...natsTeacher, rate: { concurrency: 16 } };
 
 const halfAnswered = (run: RunState) => run.answered > prompts / 4 && run.answered < prompts;
 const training = (run: RunState) => run.stage === RunStage.TRAINING && run.training !== undefined;
@@ -48,7 +51,7 @@ test.each(duringRun)(
   async (victim, when) => {
     await teacher.reset();
     const name = `kill-${victim}`;
-    const task = routingTask({ name, folder: platform.dataDir, prompts, teacher: natsTeacher });
+    const task = routingTask({ name, folder: platform.dataDir, prompts, teacher: slowTeacher });
     const { prompt } = platform;
     const applied = await prompt.applyTask({ taskJson: JSON.stringify(task) });
     const waiting = when(`run-${name}`, name);
