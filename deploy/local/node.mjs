@@ -53,6 +53,10 @@ export async function ensureNode(tools) {
   );
   try {
     if (!existsSync(node)) await fetchNode(wanted, folder, old);
+  } catch (error) {
+    if (!(error instanceof SetupError)) throw error;
+    const advice = `Let npm reach its registry, or install Node.js ${MINIMUM_MAJOR} or newer yourself.`;
+    throw new SetupError(`${error.message}\n${advice}`, { cause: error });
   } finally {
     release();
   }
