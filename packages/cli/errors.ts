@@ -37,10 +37,10 @@ const rpcExitCode = ({ code }: RpcError): number => {
   return input.includes(code) ? exitCodes.badInput : exitCodes.failed;
 };
 
-/** The words for an error; a stack only for what nobody foresaw. Errors of calls and tasks say it all in their own message. */
+/** The words for an error; a stack only for what nobody foresaw. All but StartupError say it all in their own message. */
 export const wordsOf = (error: unknown): string => {
-  if (error instanceof RetryableError || error instanceof RpcError || error instanceof TaskError) return error.message;
-  const foreseen = error instanceof ExitError || error instanceof StartupError;
-  if (foreseen || !(error instanceof Error)) return messageOf(error);
+  const foreseen = [ExitError, RetryableError, RpcError, TaskError].some((kind) => error instanceof kind);
+  if (foreseen && error instanceof Error) return error.message;
+  if (error instanceof StartupError || !(error instanceof Error)) return messageOf(error);
   return error.stack ?? messageOf(error);
 };

@@ -43,3 +43,11 @@ export const between = (from: Timestamp, to: Timestamp | undefined): number =>
 /** `2026-03-04 05:06:07` in UTC. */
 export const moment = (at: Timestamp | undefined): string =>
   at ? new Date(timestampMs(at)).toISOString().slice(0, 19).replace('T', ' ') : '–';
+
+const maxLineCharacters = 160;
+
+/** A text on one line, cut where it is long. */
+export const oneLine = (text: string): string => {
+  const line = text.replaceAll(/\s+/g, ' ').trim();
+  return line.length <= maxLineCharacters ? line : `${line.slice(0, maxLineCharacters - 1)}…`;
+};

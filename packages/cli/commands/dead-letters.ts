@@ -6,7 +6,7 @@ import { type BusConnection, connectBus } from '@understudy/service/bus/connecti
 import { Telemetry } from '@understudy/service/telemetry';
 import { connect } from '../connect.ts';
 import { getLetter, listLetters, payloadOf, replayLetter } from '../dead-letters.ts';
-import { moment } from '../format.ts';
+import { moment, oneLine } from '../format.ts';
 import { type Output, table } from '../output.ts';
 
 const maxListed = 200;
@@ -34,7 +34,7 @@ export const listDeadLetters = (output: Output): Promise<void> =>
       moment(letter.at),
       letter.consumer,
       letter.subject,
-      letter.reason,
+      oneLine(letter.reason),
     ]);
     output.answer({ total, letters: json }, () =>
       rows.length === 0

@@ -5,7 +5,7 @@ import { type Deployment, DeploymentSchema } from '@understudy/contract/deployer
 import { RunStage, type RunState, RunStateSchema } from '@understudy/contract/prompt';
 import { connect } from '../connect.ts';
 import { ExitError, exitCodes } from '../errors.ts';
-import { count, moment } from '../format.ts';
+import { count, moment, oneLine } from '../format.ts';
 import { type Output, table } from '../output.ts';
 import { stageLine } from '../run-progress.ts';
 
@@ -76,5 +76,5 @@ const runTable = (runs: readonly RunState[]): string[] =>
 const stateOf = (run: RunState): string => {
   if (run.stage !== RunStage.FINISHED) return stageLine(run.stage, run);
   const verdict = Verdict[run.verdict].toLowerCase();
-  return run.reason === '' ? verdict : `${verdict}: ${run.reason}`;
+  return run.reason === '' ? verdict : oneLine(`${verdict}: ${run.reason}`);
 };
