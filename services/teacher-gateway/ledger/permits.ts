@@ -76,7 +76,8 @@ export class Permits {
       };
       signal.addEventListener('abort', abort, { once: true });
       this.#waiters.push(waiter);
-      this.#look();
+      // With all places in use there is nothing to write: a call that ends, or the next tick, goes on.
+      if (!this.#ticker || this.#book.slots === 0 || this.#book.hasSlot(now)) this.#look();
     });
   }
 
