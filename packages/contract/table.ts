@@ -161,10 +161,10 @@ const consumer = (
   stream: StreamName,
   types: readonly EventType[],
   limits: Partial<Pick<ConsumerSpec, 'ackWaitMs' | 'maxDeliver' | 'maxAckPending' | 'teacher'>> = {},
-): ConsumerSpec => ({ service, stream, types, ackWaitMs: 30 * second, maxDeliver: 8, maxAckPending: 256, ...limits });
+): ConsumerSpec => ({ service, stream, types, ackWaitMs: 10 * second, maxDeliver: 8, maxAckPending: 256, ...limits });
 
 // A call to a teacher may take a minute and is kept alive while it does; enough in flight for many replicas.
-const asking = { ackWaitMs: 30 * second, maxDeliver: 8, maxAckPending: 8192 };
+const asking = { maxDeliver: 8, maxAckPending: 8192 };
 
 export const consumers = {
   'prompt-runs': consumer('prompt', 'FACTS', ['run.requested']),
