@@ -26,6 +26,8 @@ export const commonConfig = z.object({
   GRPC_PORT: port.default(0),
   /** Prometheus metrics, liveness and readiness over HTTP; 0 = any free port. */
   METRICS_PORT: port.default(0),
+  /** Metrics hold counts and times, no content, and need no token: open them to a network of your own only. */
+  METRICS_HOST: z.string().min(1).default('127.0.0.1'),
   /** File with the bearer token that callers on this machine share; none is asked for where absent. */
   RPC_TOKEN_FILE: z.string().min(1).optional(),
   DATA_DIR: z

@@ -128,7 +128,7 @@ const startParts = async <C extends CommonConfig>(
   );
   await rpc.listen();
   let ready = false;
-  const metrics = await listenMetrics(telemetry, config.METRICS_PORT, () => ready);
+  const metrics = await listenMetrics(telemetry, config, () => ready);
   await parts.start?.();
   const busSide = startBusSide();
   rpc.setServing(true);
@@ -152,10 +152,10 @@ const startParts = async <C extends CommonConfig>(
   return { grpcPort: rpc.port, metricsPort: metrics.port, consumptions: busSide.consumptions, stop };
 };
 
-/** `/metrics` (Prometheus), `/livez`, `/readyz`, on loopback unless GRPC_HOST says otherwise. */
+/** `/metrics` (Prometheus), `/livez`, `/readyz`. */
 const listenMetrics = async (
   telemetry: Telemetry,
-  port: number,
+  { METRICS_HOST: host, METRICS_PORT: port }: CommonConfig,
   ready: () => boolean,
 ): Promise<{ server: Server; port: number }> => {
   const server = createServer(async (request, response) => {
@@ -169,9 +169,13 @@ const listenMetrics = async (
   });
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error) =>
-      reject(new StartupError(`cannot listen on port ${port} (METRICS_PORT): ${error.message}`, { cause: error })),
+      reject(
+        new StartupError(`cannot listen on ${host}:${port} (METRICS_HOST, METRICS_PORT): ${error.message}`, {
+          cause: error,
+        }),
+      ),
     );
-    server.listen(port, '127.0.0.1', resolve);
+    server.listen(port, host, resolve);
   });
   const address = server.address();
   return { server, port: typeof address === 'object' && address ? address.port : port };
