@@ -130,8 +130,10 @@ class Platform implements AsyncDisposable {
   }
 
   async #serves(): Promise<void> {
+    const { child, url } = this.#gateway!;
     for (;;) {
-      const response = await fetch(`${this.#gateway!.url}/v2/models/${task.name}`).catch(() => undefined);
+      if (child.exitCode !== null) throw new Error(`the student gateway ended with ${child.exitCode}`);
+      const response = await fetch(`${url}/v2/models/${task.name}`).catch(() => undefined);
       const served = response?.ok ? ((await response.json()) as { versions: string[] }).versions : [];
       if (served.includes(String(this.generation))) return;
       await new Promise((done) => setTimeout(done, pollMs));
