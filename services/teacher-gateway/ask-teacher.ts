@@ -29,6 +29,7 @@ export const askTeacher = async (context: GatewayContext, question: Question): P
   for (let attempt = 1; ; attempt += 1) {
     const tried = await attemptOf(context, question, spending);
     if ('answer' in tried) return { kind: 'answered', answer: tried.answer, cached: false };
+    question.place.release();
     const waitMs = backoffMs(attempt, tried.retryAfterMs);
     if (!tried.retryable || attempt > maxRetries || waitMs > MAX_RETRY_AFTER_MS) return declinedOf(tried, spending);
     context.events.attemptFailed({ promptId: question.prompt.promptId, attempt, detail: tried.detail, waitMs });

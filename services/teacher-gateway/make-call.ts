@@ -11,7 +11,8 @@ import type { Question, Spending } from './outcome.ts';
 import { type Teacher, TeacherError, type TeacherReply, type TeacherRequest } from './teachers/teacher.ts';
 
 /**
- * One call to the teacher: within budget and rate, no longer than the task allows, settled whatever comes of it.
+ * One call to the teacher: within budget and rate, no longer than the task allows, settled whatever comes of it. Its place in
+ * flight stays taken after an answer, until the question's place is released.
  * @throws TeacherError, BudgetExhausted, or the reason of a signal that ended the waiting or the call
  */
 export const makeCall = async (
@@ -27,10 +28,13 @@ export const makeCall = async (
   const reservation = await permitted(permits, question, bound);
   spending.calls += 1;
   const call: Call = { teacher, request, bound, spent: bound, startedMs: performance.now() };
+  question.place.keep(() => permits.release());
   try {
     return await traced(context, question, call);
+  } catch (error) {
+    question.place.release();
+    throw error;
   } finally {
-    permits.release();
     account.settle(reservation, call.spent);
     spending.microUsd += call.spent;
   }

@@ -5,15 +5,8 @@ import { isSampled, traceparentOf } from '@understudy/service/telemetry';
 import { InputError, type RenderedPrompt } from '@understudy/task';
 import type { AnsweringContext } from './context.ts';
 import type { KnownTask } from './known-tasks.ts';
-import {
-  type Decline,
-  isCacheable,
-  type Outcome,
-  type PairInit,
-  pairOf,
-  type Question,
-  questionKey,
-} from './outcome.ts';
+import { type Decline, HeldPlace, isCacheable, pairOf, type Question, questionKey } from './outcome.ts';
+import { type PromptOutcome, publishOutcome } from './publish-outcome.ts';
 import { RunCancelled } from './run-scopes.ts';
 
 type Prompt = PayloadOf<'prompt.submitted'>;
@@ -36,35 +29,29 @@ const answerAndPublish = async (
   publishedUnder: string | undefined,
   tracedUnder: string | undefined,
 ): Promise<void> => {
-  const prompt = promptOf(known, payload);
-  const outcome =
-    typeof prompt === 'string'
-      ? declined(DeclineReason.INVALID_PROMPT, prompt)
-      : await outcomeOf(context, payload, known, prompt, { stopping: signal, traceparent: tracedUnder });
-  if (outcome.kind === 'answered') {
-    const pair = pairOf(outcome.answer, prompt as RenderedPrompt, payload);
-    await publishAnswer(context, payload, pair, outcome.cached, publishedUnder);
-    context.events.answered(known.compiled.task.teacher.kind, outcome.cached);
-  } else {
-    await publishDecline(context, payload, outcome, publishedUnder);
-    const { promptId, runId } = payload;
-    const facts = { runId, promptId, detail: outcome.detail, attempts: outcome.spending.calls };
-    context.events.declined(known.compiled.task.teacher.kind, outcome.reason, facts);
+  const place = new HeldPlace();
+  try {
+    const outcome = await outcomeOf(context, payload, known, { place, stopping: signal, traceparent: tracedUnder });
+    await publishOutcome(context, payload, known, outcome, publishedUnder);
+  } finally {
+    place.release();
   }
 };
 
 const outcomeOf = async (
   context: AnsweringContext,
-  { runId, sampleNumber, purpose }: Prompt,
+  payload: Prompt,
   known: KnownTask,
-  prompt: RenderedPrompt,
-  call: Pick<Question, 'stopping' | 'traceparent'>,
-): Promise<Outcome> => {
+  call: Pick<Question, 'place' | 'stopping' | 'traceparent'>,
+): Promise<PromptOutcome> => {
+  const prompt = promptOf(known, payload);
+  if (typeof prompt === 'string') return declined(DeclineReason.INVALID_PROMPT, prompt);
+  const { runId, sampleNumber, purpose } = payload;
   const waiting = context.scopes.enter(runId);
   try {
     if (waiting.reason instanceof RunCancelled) return declined(DeclineReason.CANCELLED, waiting.reason.message);
     const cacheable = isCacheable(purpose);
-    return await context.answers.get({
+    const outcome = await context.answers.get({
       known,
       prompt,
       sampleNumber,
@@ -76,6 +63,8 @@ const outcomeOf = async (
       waiting,
       ...call,
     });
+    if (outcome.kind === 'declined') return outcome;
+    return { kind: 'answered', pair: pairOf(outcome.answer, prompt, payload), cached: outcome.cached };
   } finally {
     context.scopes.leave(runId);
   }
@@ -113,34 +102,3 @@ const declined = (reason: DeclineReason, detail: string): Decline => ({
   detail,
   spending: { calls: 0, microUsd: 0 },
 });
-
-const publishAnswer = (
-  { publisher }: AnsweringContext,
-  { runId, task, taskDigest, batch }: Prompt,
-  pair: PairInit,
-  cached: boolean,
-  traceparent: string | undefined,
-): Promise<void> =>
-  publisher.publish({
-    type: 'teacher.answered',
-    entity: `${pair.pairId}:${batch}`,
-    traceparent,
-    payload: { runId, task, taskDigest, batch, cached, pair },
-  });
-
-const publishDecline = (
-  { publisher }: AnsweringContext,
-  { runId, task, taskDigest, batch, promptId, sampleNumber }: Prompt,
-  { reason, detail, spending }: Decline,
-  traceparent: string | undefined,
-): Promise<void> =>
-  publisher.publish({
-    type: 'teacher.declined',
-    entity: `${promptId}:${sampleNumber}:${batch}`,
-    traceparent,
-    payload: {
-      ...{ runId, task, taskDigest, batch, promptId, sampleNumber, reason, detail },
-      attempts: spending.calls,
-      usage: { calls: spending.calls, spentMicroUsd: BigInt(spending.microUsd) },
-    },
-  });

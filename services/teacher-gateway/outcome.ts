@@ -4,6 +4,24 @@ import type { RenderedPrompt } from '@understudy/task';
 import type { KnownTask } from './known-tasks.ts';
 import type { Account } from './ledger/account.ts';
 
+/**
+ * The place in flight of a call whose answer is not safe yet. It is kept until the answer is stored: so no more paid answers
+ * can be lost with a process than it may have calls in flight.
+ */
+export class HeldPlace {
+  #release: (() => void) | undefined;
+
+  keep(release: () => void): void {
+    this.release();
+    this.#release = release;
+  }
+
+  release(): void {
+    this.#release?.();
+    this.#release = undefined;
+  }
+}
+
 /** What is asked of a teacher, and on whose behalf. */
 export interface Question {
   known: KnownTask;
@@ -18,6 +36,8 @@ export interface Question {
   /** Who pays: a run, or the live requests of a day. */
   payer: string;
   account: Account;
+  /** Released by whoever asks, once the answer is where it belongs. */
+  place: HeldPlace;
   /** Ends waiting: cancelled, draining, or the caller is gone. */
   waiting: AbortSignal;
   /** Ends a call under way. */

@@ -9,7 +9,7 @@ import { InputError, type RenderedPrompt } from '@understudy/task';
 import type { AnsweringContext } from '../context.ts';
 import type { KnownTask } from '../known-tasks.ts';
 import { LIVE_RETRY_AFTER_MS, MAX_LIVE_REQUESTS } from '../limits.ts';
-import { isCacheable, pairOf, questionKey } from '../outcome.ts';
+import { HeldPlace, isCacheable, pairOf, type Question, questionKey } from '../outcome.ts';
 
 type Answered = MessageInitShape<typeof AskResponseSchema>;
 
@@ -66,7 +66,8 @@ const answer = async (
 ): Promise<Answered> => {
   const { task } = known.compiled;
   const cacheable = isCacheable(purpose);
-  const outcome = await answers.get({
+  const place = new HeldPlace();
+  const question: Question = {
     known,
     prompt,
     sampleNumber: 0,
@@ -77,8 +78,10 @@ const answer = async (
     account: ledger.ofLive(task),
     waiting: signal,
     stopping: signal,
+    place,
     traceparent,
-  });
+  };
+  const outcome = await answers.get(question).finally(() => place.release());
   if (outcome.kind === 'declined') {
     const { reason, detail } = outcome;
     events.declined(task.teacher.kind, reason, { promptId: prompt.promptId, detail, live: true });
