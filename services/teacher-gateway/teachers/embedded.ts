@@ -12,8 +12,8 @@ import {
 /** As task files name it. */
 export const EMBEDDED_MODEL = 'universal-sentence-encoder-lite';
 
-/** One text is encoded at a time; with as many again waiting in the thread, it never idles between two. */
-const MAX_CONCURRENCY = 8;
+/** One text is encoded at a time; with one more waiting the thread never idles, and what waits longer would only look slow. */
+const MAX_CONCURRENCY = 2;
 
 /**
  * The teacher that needs no key and no network: a sentence encoder with a head fitted to the task's examples, which gives a
