@@ -28,8 +28,8 @@ const reopenDelayMs = 500;
 const pullExpiresMs = 5_000;
 
 /** Places that come free at about the same time are filled with one request: so many of them, or after so long. */
-const refillShare = 1 / 8;
-const refillWaitMs = 10;
+const refillShare = 1 / 4;
+const refillWaitMs = 20;
 
 /** How messages of one consumer are worked on. */
 interface Worker {
