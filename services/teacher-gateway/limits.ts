@@ -1,8 +1,8 @@
 /** Bounds of the teacher gateway, each with its reason. Those of leases and permits stand where they are used, in `ledger/`. */
 
 /**
- * Calls in flight at one teacher. The embedded one computes, and its own queue is 8 long; a model server batches dozens;
- * a model on the bus may answer within a millisecond, so that all else around a call has to overlap.
+ * Calls in flight at one teacher. The embedded one computes, and says itself how many it is worth to have wait; a model server
+ * batches dozens; a model on the bus may answer within a millisecond, so that all else around a call has to overlap.
  */
 export const DEFAULT_CONCURRENCY = { embedded: 8, openai: 64, nats: 256 } as const;
 /** Prompts taken beyond those whose call can be in flight: looking up and publishing overlap with the calls of others. */
