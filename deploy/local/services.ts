@@ -17,7 +17,7 @@ const probeTimeoutMs = 2_000;
 
 /** Variables that any process may see. Beside them a service sees the settings that its own `config.ts` declares. */
 const harmless =
-  /^(PATH|HOME|USER|LANG|LC_.*|TZ|TMPDIR|NODE_EXTRA_CA_CERTS|SSL_CERT_.*|(https?|no)_proxy|(HTTPS?|NO)_PROXY|OTEL_.*|CUDA_.*|NVIDIA_.*|LD_LIBRARY_PATH)$/;
+  /^(PATH|HOME|USER|LANG|LC_.*|TZ|TMPDIR|NODE_EXTRA_CA_CERTS|SSL_CERT_.*|(https?|no)_proxy|(HTTPS?|NO)_PROXY|NODE_OPTIONS|OTEL_.*|CUDA_.*|NVIDIA_.*|LD_LIBRARY_PATH)$/;
 /** A task may name any variable as the place of its teacher's key: only the gateway sees them all. */
 const keeperOfKeys: ServiceName = 'teacher-gateway';
 

@@ -164,6 +164,20 @@ describe.each(
     });
   });
 
+  it('waits for the ids of the manifest, however many others the run has outcomes of', async () => {
+    const [awaited, others] = [pairsFrom(3_000, 3_030), pairsFrom(3_030, 3_100)];
+    await answer(world, 'others', others.slice(0, 20));
+    await close(world, 'others', awaited);
+    for (const half of [others.slice(20, 60), others.slice(60)]) {
+      await answer(world, 'others', half);
+      await answer(world, 'others', awaited.slice(half.length === 40 ? 0 : 15, half.length === 40 ? 15 : 29));
+      await settled(world);
+      expect(sealedOf(world, 'others')).toEqual([]);
+    }
+    await answer(world, 'others', awaited.slice(29));
+    expect(await sealing(world, 'others')).toMatchObject({ seal: 1, answered: 100 });
+  });
+
   it('seals again after a further batch, once the earlier one is complete too', async () => {
     const [first, second] = [pairsFrom(2_000, 2_040), pairsFrom(2_040, 2_100)];
     await close(world, 'two', second, { batch: 2 });

@@ -169,5 +169,5 @@ export const databaseKinds: readonly DatabaseKind[] = [pglite, postgres];
 
 /** Makes a database as good as new, faster than a new one. */
 export async function emptyTables(database: Database): Promise<void> {
-  await database.script('truncate prompts, pairs, runs, outcomes, batches, awaited, outbox');
+  await database.script('truncate prompts, pairs, runs, outcomes, batches, outbox');
 }

@@ -38,6 +38,9 @@ export interface Taken {
 /** A message of a newer version than ours waits this long for our update. */
 const newerVersionDelayMs = 30_000;
 
+/** Acknowledgements gather for so long: a confirmation for each would cost as much as the rest of a message's way. */
+const acknowledgeWaitMs = 5;
+
 /** Gives every message of a consumer its ending: acknowledged, delayed, or a dead letter. */
 export class Settler {
   readonly #context: ConsumeContext;
@@ -122,7 +125,7 @@ export class Settler {
   #acknowledgeSoon() {
     const group: JsMsg[] = [];
     const confirmed = new Promise<void>((resolve) => {
-      setImmediate(async () => {
+      setTimeout(async () => {
         this.#acknowledging = undefined;
         for (const message of group.slice(0, -1)) message.ack();
         // An acknowledgement that gets lost brings the message again, and its effect is keyed by content.
@@ -135,7 +138,7 @@ export class Settler {
           group.length,
         );
         resolve();
-      });
+      }, acknowledgeWaitMs);
     });
     return { group, confirmed };
   }

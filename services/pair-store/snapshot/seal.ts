@@ -1,7 +1,7 @@
 import type { BlobStore } from '@understudy/service/blobs/blob-store';
 import { traceparentOf } from '@understudy/service/telemetry';
 import type { PairStoreContext } from '../context.ts';
-import { findSealable, type Sealable } from '../store/batches.ts';
+import { findSealable, lookAtDue, type Sealable } from '../store/batches.ts';
 import type { Database } from '../store/database.ts';
 import { enqueue } from '../store/outbox.ts';
 import { parquetOf, type SnapshotRow } from './columns.ts';
@@ -17,6 +17,7 @@ type SealContext = Pick<PairStoreContext, 'database' | 'blobs' | 'telemetry' | '
  */
 export async function sealNext(context: SealContext): Promise<boolean> {
   const sealed = await context.database.exclusively('understudy pair-store sealer', async () => {
+    await lookAtDue(context.database);
     const sealable = await findSealable(context.database);
     if (sealable) {
       const { run_id: run, task, traceparent } = sealable;

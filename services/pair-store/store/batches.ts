@@ -1,8 +1,11 @@
 /** Batches of a run: which prompts are still waited for, and which run can be sealed. */
 import { TerminalError } from '@understudy/service/errors';
-import { MAX_IDS_PER_STATEMENT } from '../limits.ts';
 import type { Database, Sql } from './database.ts';
 import { lockTask } from './record.ts';
+import { DUE } from './record-sql.ts';
+
+/** Of a SHA-256. */
+const ID_BYTES = 32;
 
 export interface ClosedBatch {
   readonly runId: string;
@@ -22,27 +25,51 @@ export interface ClosedBatch {
 export async function closeBatch(database: Database, closed: ClosedBatch): Promise<void> {
   await database.transaction(async (sql) => {
     await lockTask(sql, closed.task);
-    if (!(await insertBatch(sql, closed))) return;
-    const { runId, batch, promptIds } = closed;
-    for (let from = 0; from < promptIds.length; from += MAX_IDS_PER_STATEMENT) {
-      await sql.query(
-        `insert into awaited (run_id, batch, prompt_id)
-         select $1, $2, id from (select decode(hex, 'hex') as id from unnest($3::text[]) as hex) as ids
-         where not exists (select from outcomes where run_id = $1 and prompt_id = id)`,
-        [runId, batch, promptIds.slice(from, from + MAX_IDS_PER_STATEMENT)],
-      );
-    }
+    if (await insertBatch(sql, closed)) await lookAgain(sql, closed.runId, closed.batch);
   });
+}
+
+/**
+ * Looks which of the prompts that a batch waited for have an outcome by now, and from how many outcomes of its run on it
+ * may be complete: it lacks as many as it still waits for. Call it under the task's lock.
+ */
+async function lookAgain(sql: Sql, runId: string, batch: number): Promise<void> {
+  await sql.query(
+    `with before as materialized (
+       select waiting_for || ''::bytea as ids from batches where run_id = $1 and batch = $2
+     ), waiting as (
+       select coalesce(string_agg(id, ''::bytea), '') as ids, count(*)::int as prompts
+       from (select substring(ids from first for ${ID_BYTES}) as id
+             from before, generate_series(1, octet_length(ids), ${ID_BYTES}) as first) as one
+       where not exists (select from outcomes where run_id = $1 and prompt_id = id)
+     )
+     update batches b set waiting_for = waiting.ids, complete_from = r.answered + r.declined + waiting.prompts
+     from waiting, runs r where b.run_id = $1 and b.batch = $2 and r.run_id = $1`,
+    [runId, batch],
+  );
+}
+
+/** Looks again at every batch that may be complete by now. */
+export async function lookAtDue(database: Database): Promise<void> {
+  const due = await database.query<{ run_id: string; batch: number; task: string }>(
+    `select b.run_id, b.batch, b.task from batches b join runs r using (run_id) where ${DUE}`,
+  );
+  for (const { run_id, batch, task } of due) {
+    await database.transaction(async (sql) => {
+      await lockTask(sql, task);
+      await lookAgain(sql, run_id, batch);
+    });
+  }
 }
 
 /** False when the very same batch is there already. */
 async function insertBatch(sql: Sql, closed: ClosedBatch): Promise<boolean> {
-  const { runId, batch, task, taskDigest, manifestDigest, seal, traceparent } = closed;
+  const { runId, batch, task, taskDigest, manifestDigest, promptIds, seal, traceparent } = closed;
   const inserted = await sql.query(
     `with new_run as (insert into runs (run_id, task) values ($1, $3) on conflict do nothing)
-     insert into batches (run_id, batch, task, task_digest, manifest_digest, seal, traceparent)
-     values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing returning batch`,
-    [runId, batch, task, taskDigest, manifestDigest, seal, traceparent ?? null],
+     insert into batches (run_id, batch, task, task_digest, manifest_digest, seal, traceparent, waiting_for)
+     values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict do nothing returning batch`,
+    [runId, batch, task, taskDigest, manifestDigest, seal, traceparent ?? null, Buffer.from(promptIds.join(''), 'hex')],
   );
   if (inserted.length > 0) return true;
   const [before] = await sql.query<{ manifest_digest: string; seal: boolean }>(
@@ -76,7 +103,7 @@ export async function findSealable(sql: Sql): Promise<Sealable | undefined> {
        (select count(*)::int from batches s where s.run_id = b.run_id and s.seal and s.batch <= b.batch) as seal
      from batches b join runs r using (run_id)
      where b.seal and b.sealed_at is null and not r.cancelled
-       and not exists (select from awaited a where a.run_id = b.run_id and a.batch <= b.batch)
+       and not exists (select from batches w where w.run_id = b.run_id and w.batch <= b.batch and octet_length(w.waiting_for) > 0)
        and (select count(*) from batches c where c.run_id = b.run_id and c.batch between 1 and b.batch) = b.batch
      order by b.closed_at, b.run_id, b.batch limit 1`,
   );

@@ -6,7 +6,8 @@ import path from 'node:path';
 import { StartupError } from '@understudy/service/errors';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { databaseKinds, newDataDir, type TestDatabase } from '../testing.ts';
-import type { Database } from './database.ts';
+import { lookAtDue } from './batches.ts';
+import { type Database, SCHEMA } from './database.ts';
 import { migrate, ownMigrations } from './migrate.ts';
 import { openDatabase } from './open-database.ts';
 
@@ -60,6 +61,31 @@ describe.each(databaseKinds)('migrations on $name', ({ skip, shared, start }) =>
     const database = await place.open();
     await database.query(`insert into migrations (version, name) values (999, 'from the future')`);
     await expect(migrate(database)).rejects.toThrow(/at version 999, this pair-store knows \d+: start the newer/);
+  });
+
+  it('keep what a batch of the first version waits for', async () => {
+    const database = await place.open();
+    await database.script(`drop schema ${SCHEMA} cascade`);
+    const [first] = ownMigrations();
+    await migrate(database, [first!]);
+    await database.script(`
+      insert into runs (run_id, task, answered) values ('r', 't', 1);
+      insert into outcomes (run_id, prompt_id, pair_id, cached, spent_micro_usd, calls, duration_us)
+        values ('r', sha256('answered since'), sha256('a pair'), false, 0, 1, 1);
+      insert into batches (run_id, batch, task, task_digest, manifest_digest, seal)
+        values ('r', 1, 't', 'd', 'm', true), ('r', 2, 't', 'd', 'm', true);
+      insert into awaited values ('r', 2, sha256('answered since')), ('r', 2, sha256('missing'))`);
+    await migrate(database);
+    await lookAtDue(database);
+    expect(
+      await database.query(
+        `select batch, waiting_for = sha256('missing') as waits, octet_length(waiting_for) as bytes, complete_from
+         from batches order by batch`,
+      ),
+    ).toEqual([
+      { batch: 1, waits: false, bytes: 0, complete_from: 0 },
+      { batch: 2, waits: true, bytes: 32, complete_from: 2 },
+    ]);
   });
 
   it.runIf(shared)('run once when several instances start together', async () => {

@@ -134,7 +134,7 @@ class PgliteDatabase implements Database {
       'select pg_wal_lsn_diff(pg_current_wal_lsn(), redo_lsn)::bigint as bytes from pg_control_checkpoint()',
     );
     if ((log?.bytes ?? 0) < MAX_LOG_BYTES) return;
-    await this.script('vacuum awaited, runs, outbox');
+    await this.script('vacuum batches, runs, outbox');
     await this.script('checkpoint');
   }
 }

@@ -143,9 +143,12 @@ const COUNTS = {
   quarantined_pairs: pairsIn(Split.QUARANTINED),
 };
 
+/** Of batch `b` and its run `r`: it may be complete by now. */
+export const DUE = 'octet_length(b.waiting_for) > 0 and b.complete_from <= r.answered + r.declined';
+
 /**
  * $1 task, $2 prompts, $3 pairs, $4 outcomes; the last three as JSON. One statement, because a round trip costs as much as a
- * hundred rows. Gives the arrival number of the newest prompt and how many prompts were waited for no longer.
+ * hundred rows. Gives the arrival number of the newest prompt, and whether a closed batch may be complete now.
  */
 export const RECORD = `
 with new_prompts as (
@@ -166,9 +169,7 @@ with new_prompts as (
   set ${Object.keys(COUNTS)
     .map((column) => `${column} = runs.${column} + excluded.${column}`)
     .join(', ')}
-), ended_waits as (
-  delete from awaited using new_outcomes
-  where awaited.run_id = new_outcomes.run_id and awaited.prompt_id = new_outcomes.prompt_id
-  returning 1
+  returning run_id, answered, declined
 )
-select (select max(seq) from new_prompts) as last_seq, (select count(*)::int from ended_waits) as ended_waits`;
+select (select max(seq) from new_prompts) as last_seq,
+  exists (select from batches b join counted r using (run_id) where ${DUE}) as batch_due`;

@@ -39,9 +39,9 @@ export async function record(
     const index = await groups.upToDate(sql, name);
     const rows = rowsToRecord(index, known, answers, declines);
     const parameters = [name, ...rows.map((value) => JSON.stringify(value))];
-    const [done] = await sql.query<{ last_seq: number | null; ended_waits: number }>(RECORD, parameters);
+    const [done] = await sql.query<{ last_seq: number | null; batch_due: boolean }>(RECORD, parameters);
     index.lastSeq = Math.max(index.lastSeq, done?.last_seq ?? 0);
-    return (done?.ended_waits ?? 0) > 0;
+    return done?.batch_due ?? false;
   };
   return groups.oneAtATime(name, () => database.transaction(recordIn));
 }
