@@ -10,6 +10,7 @@ import {
   events,
   type Naming,
   patternOf,
+  peersSubject,
   type ServiceName,
   type StreamName,
   serviceNames,
@@ -57,6 +58,7 @@ const serviceUser = (name: ServiceName, { naming, teacherSubjects }: UserOptions
   const durables = consumerNames.filter((consumer) => consumers[consumer].service === name);
   const heard = (broadcasts as Partial<Record<ServiceName, readonly EventType[]>>)[name] ?? [];
   const heardStreams = [...new Set(heard.map((type) => events[type].stream))];
+  const talk = name === 'teacher-gateway' ? [`${peersSubject(naming, name)}.*`] : [];
   const allow = [
     '$JS.API.INFO',
     ...own.map((type) => patternOf(naming, type)),
@@ -65,9 +67,14 @@ const serviceUser = (name: ServiceName, { naming, teacherSubjects }: UserOptions
     ...bucketNames.flatMap((bucket) => bucketSubjects(name, bucket, naming)),
     ...(name === sweeping ? sweep(naming) : []),
     ...(name === 'teacher-gateway' ? teacherSubjects : []),
+    ...talk,
   ];
   const deny = heardStreams.flatMap((stream) => foreignPulls(stream, name, naming));
-  return { name, publish: { allow: [...new Set(allow)], ...orNothing(deny) }, subscribe: { allow: inbox(name) } };
+  return {
+    name,
+    publish: { allow: [...new Set(allow)], ...orNothing(deny) },
+    subscribe: { allow: [...inbox(name), ...talk] },
+  };
 };
 
 const outsideUser = ({ naming, teacherSubjects }: UserOptions): BusUser => ({

@@ -3,6 +3,7 @@ import {
   consumers,
   type EventType,
   events,
+  type ServiceName,
   type StreamName,
   streams,
   type TeacherKind,
@@ -46,6 +47,9 @@ export const subjectOf = (naming: Naming, type: EventType, task: string, route?:
 /** Subject pattern of all events of a type. */
 export const patternOf = (naming: Naming, type: EventType, route?: Route): string =>
   withPrefix(naming, route ? `${type}.${route}.>` : `${type}.>`);
+
+/** Where the replicas of a service talk among themselves, each below it under an id of its own; nothing there is kept. */
+export const peersSubject = (naming: Naming, service: ServiceName): string => withPrefix(naming, `peers.${service}`);
 
 /** Name of a stream or bucket on the server, which allows no dots. */
 export const storeNameOf = (naming: Naming, name: string): string =>

@@ -15,21 +15,30 @@ import {
 } from './limits.ts';
 import type { Answer, Outcome, Question } from './outcome.ts';
 import type { PairLookup } from './pair-lookup.ts';
+import type { Peers } from './peers.ts';
 import { RunCancelled } from './run-scopes.ts';
 
+/** Waits before another look. Ends early when the run was cancelled, which asking then finds out; rejects when this replica drains. */
+const pause = async (waiting: AbortSignal): Promise<void> => {
+  await delay(LOOKUP_RETRY_MS, undefined, { signal: waiting }).catch(() => {});
+  if (waiting.aborted && !(waiting.reason instanceof RunCancelled)) throw waiting.reason;
+};
+
 /**
- * Finds an answer or gets one from the teacher, never twice for the same question: not while it is sought, not while the
- * pair store has yet to record it, and not once it is there.
+ * Finds an answer or gets one from the teacher, never twice for the same question: not while it is sought here or by another replica,
+ * not while the pair store has yet to record it, and not once it is there.
  */
 export class Answers {
   readonly #context: GatewayContext;
   readonly #lookup: PairLookup;
+  readonly #peers: Peers;
   readonly #seeking = new Map<string, { payer: string; outcome: Promise<Outcome> }>();
   readonly #recent = new Map<string, { payer: string; outcome: Outcome; untilMs: number }>();
 
-  constructor(context: GatewayContext, lookup: PairLookup) {
+  constructor(context: GatewayContext, lookup: PairLookup, peers: Peers) {
     this.#context = context;
     this.#lookup = lookup;
+    this.#peers = peers;
   }
 
   /** Rejects with RetryableError when it is better to try later, here or elsewhere. */
@@ -58,8 +67,22 @@ export class Answers {
   }
 
   async #seek(question: Question): Promise<Outcome> {
-    const found = question.cacheable ? await this.#find(question) : undefined;
-    return found ? { kind: 'answered', answer: found, cached: true } : askTeacher(this.#context, question);
+    if (!question.cacheable) return askTeacher(this.#context, question);
+    const { key, live, waiting } = question;
+    this.#peers.claim(key);
+    try {
+      for (;;) {
+        const found = await this.#find(question);
+        if (found) return { kind: 'answered', answer: found, cached: true };
+        if (live || waiting.aborted || !this.#peers.askElsewhere(key)) return await askTeacher(this.#context, question);
+        // Soon the other's answer is stored, or its claim is over.
+        this.#peers.release(key);
+        await pause(waiting);
+        this.#peers.claim(key);
+      }
+    } finally {
+      this.#peers.release(key);
+    }
   }
 
   async #find(question: Question): Promise<Answer | undefined> {
@@ -83,8 +106,7 @@ export class Answers {
           throw new RetryableError('the pair store is away', { afterMs: LOOKUP_LATER_MS, cause: error });
         }
         this.#context.telemetry.log.debug({ error: messageOf(error) }, 'the pair store is away, looking again');
-        await delay(LOOKUP_RETRY_MS, undefined, { signal: waiting }).catch(() => {});
-        if (waiting.aborted && !(waiting.reason instanceof RunCancelled)) throw waiting.reason;
+        await pause(waiting);
         if (waiting.aborted) return undefined;
       }
     }

@@ -90,6 +90,22 @@ describe('what was paid for once is not paid again', () => {
     expect(new Set(second.map(({ pair }) => pair!.pairId)).size).toBe(30);
   });
 
+  test('by two replicas that have it in hand at the same time', async () => {
+    await stage.stopGateways();
+    // So few at a time that each takes its share.
+    await Promise.all([1, 2].map(() => stage.gateway({ TEACHER_CONCURRENCY: '16' })));
+    const task = await stage.apply({ name: 'at-once', teacher: { ...teachers.nats(), timeoutMs: 5_000 } });
+    await stage.submit(task, 'at-once', texts(5, 'first'));
+    await stage.outcomes('at-once', 5);
+    await stage.fake.reset();
+    await stage.fake.behave({ latencyMs: 400 });
+    await Promise.all(['', 'x'].map((again) => stage.submit(task, 'at-once', texts(200), { again })));
+    await stage.outcomes('at-once', 205);
+    await stage.allHandled('nats');
+    const { calls, distinct } = await stage.fake.stats();
+    expect([calls, distinct]).toEqual([200, 200]);
+  });
+
   test('by a replica that starts later and knows only what the pair store knows', async () => {
     const task = await stage.apply({ name: 'later', teacher: teachers.nats() });
     await stage.submit(task, 'later-1', texts(50, 'login'));

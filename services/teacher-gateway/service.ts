@@ -15,6 +15,7 @@ import { Ledger } from './ledger/ledger.ts';
 import { MIN_PREPARED, PREPARE_SHARE } from './limits.ts';
 import { onPromptSubmitted } from './on-prompt-submitted.ts';
 import { PairLookup } from './pair-lookup.ts';
+import { Peers } from './peers.ts';
 import { ask } from './routes/ask.ts';
 import { getLedger } from './routes/get-ledger.ts';
 import { RunScopes } from './run-scopes.ts';
@@ -35,7 +36,8 @@ async function create(base: ServiceContext<Config>): Promise<ServiceParts> {
     tasks: new KnownTasks(blobs, bucket, { env: keysOf(process.env), bus: teacherBus }, telemetry.log),
     scopes: new RunScopes(),
   };
-  const answers = new Answers(calling, new PairLookup(pairStore));
+  const peers = new Peers(bus);
+  const answers = new Answers(calling, new PairLookup(pairStore), peers);
   const context: AnsweringContext = { ...calling, answers, live: { requests: 0 } };
   return {
     rpc: [routesOf(context)],
@@ -49,6 +51,7 @@ async function create(base: ServiceContext<Config>): Promise<ServiceParts> {
     stop: async () => {
       backpressure.stop();
       await context.scopes.stop();
+      await peers[Symbol.asyncDispose]();
       await context.ledger.close();
       await context.tasks.close();
       pairStore.close();

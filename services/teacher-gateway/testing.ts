@@ -6,7 +6,14 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { pathToFileURL } from 'node:url';
-import { type Pair, Purpose, Source, type TeacherAnswered, type TeacherDeclined } from '@understudy/contract';
+import {
+  type Pair,
+  Purpose,
+  Source,
+  type TeacherAnswered,
+  type TeacherDeclined,
+  type TeacherKind,
+} from '@understudy/contract';
 import { PairStoreService } from '@understudy/contract/pair-store';
 import { TeacherGatewayService } from '@understudy/contract/teacher-gateway';
 import type { BlobStore } from '@understudy/service/blobs/blob-store';
@@ -328,6 +335,14 @@ export class Stage implements AsyncDisposable {
   /** Resolves when so many prompts of a run have an outcome. */
   outcomes(runId: string, count: number): Promise<void> {
     return until(() => this.answeredIn(runId).length + this.declinedIn(runId).length >= count);
+  }
+
+  /** Resolves when every prompt on the bus has been given its ending. */
+  allHandled(kind: TeacherKind): Promise<void> {
+    return until(async () => {
+      const consumer = await this.bus.bus.jsm.consumers.info('PROMPTS', `teacher-gateway-${kind}`);
+      return consumer.num_pending + consumer.num_ack_pending === 0;
+    });
   }
 
   async stopGateways(): Promise<void> {

@@ -13,6 +13,9 @@ const callsInFlight = 16;
 /** Long enough that the first and last tenth of a second do not matter. */
 const secondsPerCount = 8;
 
+/** Calls of each replica before anything is measured: code that has just been loaded runs several times slower. */
+const warmUpCalls = 500;
+
 interface Measured {
   callsPerSecond: number;
   maxInFlight: number;
@@ -33,7 +36,7 @@ const measure = async (replicas: number): Promise<Measured> => {
   });
   const prompts = Math.round((replicas * callsInFlight * 1_000 * secondsPerCount) / latencyMs);
   const warmUp = await platform.startRun(
-    routingTask({ name: 'warm-up', folder: platform.dataDir, prompts: 500, teacher: natsTeacher }),
+    routingTask({ name: 'warm-up', folder: platform.dataDir, prompts: replicas * warmUpCalls, teacher: natsTeacher }),
   );
   await platform.runUntil(warmUp, (run) => run.snapshot !== undefined);
   await platform.prompt.cancelRun({ runId: warmUp, reason: 'the benchmark needs no student' });

@@ -10,8 +10,7 @@ const prompts = 1_200;
 test('every event delivered twice: one outcome per prompt, one student, one promotion', {
   timeout: 180_000,
 }, async () => {
-  // One gateway, so that no prompt is asked again while its first answer is still on the way from another's hands to the store.
-  await using platform = await TestPlatform.start({ env: { UNDERSTUDY_TEACHER_GATEWAYS: '1' } });
+  await using platform = await TestPlatform.start({ env: { UNDERSTUDY_TEACHER_GATEWAYS: '3' } });
   await using teacher = await FakeTeacher.start({ natsUrl: platform.run.natsUrl, natsSeed: platform.operatorSeed });
   using doubler = doubleEverything(await platform.bus(), 300);
   const task = routingTask({ name: 'twice', folder: platform.dataDir, prompts, teacher: natsTeacher });
