@@ -1,5 +1,6 @@
 import { DEVICES } from '@understudy/graph';
 import { z } from 'zod';
+import { FAMILIES } from './family.ts';
 import { MAX_LABELS } from './limits.ts';
 
 const Digest = z.string().regex(/^[0-9a-f]{64}$/, 'expected a SHA-256 in lower-case hex');
@@ -28,7 +29,7 @@ export type Lineage = z.infer<typeof LineageSchema>;
 /** `understudy.json`: what a student is, what it was trained on, and how. */
 export const DescriptionSchema = z.strictObject({
   version: z.literal(1),
-  family: z.enum(['bag']),
+  family: z.enum(FAMILIES),
   heads: z.array(HeadSchema).length(1),
   lineage: LineageSchema,
   training: z.strictObject({

@@ -21,7 +21,7 @@ export class BundleError extends Error {
 }
 
 /** Why no student can be trained from the examples that were given. */
-export type TrainingErrorCode = 'no-examples' | 'one-label' | 'bad-example' | 'too-large' | 'diverged';
+export type TrainingErrorCode = 'no-examples' | 'one-label' | 'bad-example' | 'too-large' | 'diverged' | 'unsupported';
 
 /** A training that would end the same way if it were tried again. */
 export class TrainingError extends Error {

@@ -1,9 +1,10 @@
 /** What several tests of students share: a small task whose answer shows in the text, and a student of it. */
-import { type ExportedStudent, exportBag } from './bag/export.ts';
+import { exportBag } from './bag/export.ts';
 import type { BagHyperparameters } from './bag/hyperparameters.ts';
 import { type TrainOptions, trainBag } from './bag/train.ts';
 import type { Lineage } from './description.ts';
 import type { Example } from './examples.ts';
+import type { ExportedStudent } from './family.ts';
 
 export const LABELS = ['bill', 'parcel', 'password'] as const;
 const OPENINGS = ['Hello,', 'Good morning!', 'Dear team,', 'Hi there', 'Question:', 'URGENT'];

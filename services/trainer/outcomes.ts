@@ -1,10 +1,11 @@
 import type { BlobStore } from '@understudy/service/blobs/blob-store';
+import { FAMILIES } from '@understudy/student/family';
 import { z } from 'zod';
 import { type Order, studentKey } from './order.ts';
 import type { Trained } from './training/protocol.ts';
 
 const OutcomeSchema = z.strictObject({
-  family: z.literal('bag'),
+  family: z.enum(FAMILIES),
   studentDigest: z.string().regex(/^[0-9a-f]{64}$/),
   sizeBytes: z.int().positive(),
   devAgreement: z.number().min(0).max(1),

@@ -2,6 +2,7 @@ import { RUNTIME_VERSION } from '@understudy/graph';
 import { bundleFiles, writeBundle } from '../bundle.ts';
 import type { Description, Lineage } from '../description.ts';
 import type { Example } from '../examples.ts';
+import type { ExportedStudent } from '../family.ts';
 import { openPredictor } from '../predictor.ts';
 import { compare, type DevResult } from './evaluate.ts';
 import { bagInferenceModel, type Precision } from './inference.ts';
@@ -17,12 +18,6 @@ export type ExportOptions = {
   readonly train: readonly Example[];
   readonly dev: readonly Example[];
   readonly lineage: Lineage;
-};
-
-export type ExportedStudent = {
-  readonly digest: string;
-  readonly archive: Uint8Array;
-  readonly description: Description;
 };
 
 type Candidate = DevResult & { readonly precision: Precision; readonly model: Uint8Array };

@@ -2,8 +2,9 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import type { CheckpointError } from '../errors.ts';
 import { TrainingError } from '../errors.ts';
 import type { Example } from '../examples.ts';
+import type { TrainingReport } from '../family.ts';
 import { LABELS, SMALL, smallOptions, smallStudent, smallTask } from '../testing.ts';
-import { type TrainingReport, type TrainOptions, trainBag } from './train.ts';
+import { type TrainOptions, trainBag } from './train.ts';
 
 /** Keeps every checkpoint that was saved; `load` gives the newest. */
 function memoryStore() {

@@ -8,6 +8,7 @@ import {
 } from '../checkpoint.ts';
 import { CheckpointError, TrainingError } from '../errors.ts';
 import { checkExamples, type Example } from '../examples.ts';
+import type { TrainingReport } from '../family.ts';
 import { seededOrder } from '../random.ts';
 import { Batch, batchShapeFor } from './batches.ts';
 import { type DevEvaluator, openDevEvaluator } from './evaluate.ts';
@@ -17,18 +18,6 @@ import { type BagParameters, bagTrainingStep, initialParameters, tableRowsOf } f
 import { hashTexts, type RowCache } from './rows.ts';
 import { bestOf, isBetter, isStale } from './stopping.ts';
 import { renumbered, usedRows, wholeTable } from './used-rows.ts';
-
-/** How a training goes on; for displays. */
-export type TrainingReport = {
-  readonly epoch: number;
-  readonly epochs: number;
-  readonly step: number;
-  readonly steps: number;
-  /** Mean loss of the epoch so far, in nats. */
-  readonly loss: number;
-  /** Of the last epoch that ended. */
-  readonly devAgreement: number | undefined;
-};
 
 export type TrainOptions = {
   readonly labels: readonly string[];

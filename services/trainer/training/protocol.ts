@@ -1,7 +1,7 @@
 /** What the service and its training process say to each other: JSON over the process's IPC channel. */
 import type { Device } from '@understudy/graph';
 import type { BlobConfig } from '@understudy/service/blobs/open-blob-store';
-import type { TrainingReport } from '@understudy/student';
+import type { Family, TrainingReport } from '@understudy/student';
 import type { Order } from '../order.ts';
 
 /** The one message to the process. It carries credentials, so it is never in arguments or files. */
@@ -17,7 +17,7 @@ export type Job = {
 
 /** A student that was put into the blob store. */
 export type Trained = {
-  readonly family: 'bag';
+  readonly family: Family;
   readonly studentDigest: string;
   readonly sizeBytes: number;
   /** On dev, of the finished model, 0..1. */
