@@ -1,6 +1,7 @@
 export { differentiate } from './differentiate.ts';
 export { dropoutMask } from './dropout.ts';
 export { cast, ints, reduceSum, reshape, slice, zerosOf } from './emit.ts';
+export { ENGINES, type Engine, type EngineOptions, openTraining, type Training } from './engines/engine.ts';
 export { GraphError, NoGradientError } from './errors.ts';
 export { type Attributes, Graph, type GraphNode, type Value } from './graph.ts';
 export { type ModelRequirements, requirementsOf } from './inspect.ts';
@@ -24,6 +25,7 @@ export {
   type ParameterSpec,
   STATE_PARTS,
   stateInput,
+  type TrainingDefinition,
   type TrainingStep,
   trainingStep,
 } from './training-step.ts';

@@ -68,7 +68,7 @@ async function run(state: TrainingState, steps: number, threads: number) {
   const session = await TrainingSession.open(build(), state, { threads });
   const losses: number[] = [];
   for (let i = 0; i < steps; i++) losses.push(await session.run(batch(session.step), SEED, 0.02));
-  const end = session.state();
+  const end = await session.state();
   await session.release();
   return { losses, end };
 }
@@ -148,7 +148,7 @@ describe('AdamW', () => {
         const update = (m[i] as number) / (1 - 0.9 ** t) / (Math.sqrt((v[i] as number) / (1 - 0.999 ** t)) + 1e-8);
         x[i] = g * (i < 2 ? 1 - rate * 0.1 : 1) - rate * update;
       }
-      const values = [...session.view('decayed'), ...session.view('kept')];
+      const values = [...(await session.read('decayed')), ...(await session.read('kept'))];
       for (const [i, expected] of x.entries()) expect(values[i]).toBeCloseTo(expected, 4);
     }
     await session.release();

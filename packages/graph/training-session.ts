@@ -1,4 +1,5 @@
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
+import type { Training } from './engines/engine.ts';
 import { openSession, type SessionOptions, toRuntime } from './session.ts';
 import { elementCount, scalar, type TensorValue, tensor, zeros } from './tensor.ts';
 import { STATE_PARTS, type StatePart, stateInput, stateOutput, type TrainingStep } from './training-step.ts';
@@ -37,7 +38,7 @@ function stateSet(step: TrainingStep, fill: (name: string, dims: readonly number
  * Runs training steps on the CPU. State lives in two preallocated sets of buffers: a step reads one and writes the
  * other, and nothing is copied or allocated. `run` occupies its thread for the length of a step.
  */
-export class TrainingSession {
+export class TrainingSession implements Training {
   readonly #session: InferenceSession;
   readonly #lossFetch: Tensor = toRuntime(zeros('float32', []));
   #current: StateSet;
@@ -66,12 +67,10 @@ export class TrainingSession {
     return new TrainingSession(await openSession(step.model, options), current, next, state.step);
   }
 
-  /** Steps taken so far. */
   get step(): number {
     return this.#step;
   }
 
-  /** Takes one step on a batch and gives its loss, which is not finite when the training has diverged. */
   async run(batch: Readonly<Record<string, TensorValue>>, seed: number, learningRate: number): Promise<number> {
     const feeds: Buffers = {
       ...this.#current.feeds,
@@ -86,15 +85,13 @@ export class TrainingSession {
     return (this.#lossFetch.data as Float32Array)[0] as number;
   }
 
-  /** The current values of a parameter's state: a view that the next step but one overwrites. */
-  view(parameter: string, part: StatePart = 'value'): Float32Array {
+  async read(parameter: string, part: StatePart = 'value'): Promise<Float32Array> {
     const buffer = this.#current.feeds[stateInput(parameter, part)];
     if (!buffer) throw new RangeError(`no parameter "${parameter}" in this training`);
-    return buffer.data as Float32Array;
+    return Float32Array.from(buffer.data as Float32Array);
   }
 
-  /** A copy of the whole state, from which a training continues as if it had not stopped. */
-  state(): TrainingState {
+  async state(): Promise<TrainingState> {
     const tensors = Object.entries(this.#current.feeds).map(
       ([name, buffer]) => [name, Float32Array.from(buffer.data as Float32Array)] as const,
     );

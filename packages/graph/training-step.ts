@@ -9,7 +9,8 @@ export type ParameterSpec = { readonly name: string; readonly dims: readonly num
 /** What a step knows of its place in the training: int64 scalars, the number of the step counting from 1. */
 export type Clock = { readonly seed: Value; readonly step: Value };
 
-export type TrainingStepOptions = {
+/** What is trained, apart from the engine that does it: its parameters, its optimizer, its forward pass with the loss. */
+export type TrainingDefinition = {
   readonly name: string;
   readonly parameters: readonly ParameterSpec[];
   readonly adamW: AdamWOptions;
@@ -33,7 +34,7 @@ export const stateOutput = (parameter: string, part: StatePart): string => `${pa
  * and `step` (int64 scalars), `learning_rate` (float32 scalar), and those that `loss` declares. The output `loss` is
  * the loss before the update. Same options, same bytes.
  */
-export function trainingStep(options: TrainingStepOptions): TrainingStep {
+export function trainingStep(options: TrainingDefinition): TrainingStep {
   const graph = new Graph(options.name);
   const clock = { seed: graph.input('seed', 'int64', []), step: graph.input('step', 'int64', []) };
   const learningRate = graph.input('learning_rate', 'float32', []);

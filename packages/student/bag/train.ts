@@ -167,12 +167,11 @@ class Training {
 
   async #finishEpoch(epoch: number): Promise<void> {
     const loss = this.#epochLossSum / this.#stepsPerEpoch;
-    const result = { epoch, loss, ...(await this.#evaluator.evaluate((name) => this.#session.view(name))) };
-    if (isBetter(result, bestOf(this.#history))) {
-      this.#best = Object.fromEntries(
-        ['table', 'head', 'bias'].map((name) => [name, Float32Array.from(this.#session.view(name))]),
-      );
-    }
+    const parameters: Record<string, Float32Array> = {};
+    for (const name of ['table', 'head', 'bias']) parameters[name] = await this.#session.read(name);
+    const dev = await this.#evaluator.evaluate((name) => parameters[name] as Float32Array);
+    const result = { epoch, loss, ...dev };
+    if (isBetter(result, bestOf(this.#history))) this.#best = parameters;
     this.#history = [...this.#history, result];
     this.#epochLossSum = 0;
     this.#options.onProgress?.(this.#report(epoch, loss));
@@ -193,7 +192,7 @@ class Training {
     const { checkpoints } = this.#options;
     if (!checkpoints) return;
     const progress = {
-      state: this.#session.state(),
+      state: await this.#session.state(),
       epochLossSum: this.#epochLossSum,
       history: this.#history,
       best: this.#best,
