@@ -1,6 +1,11 @@
 import { cpus } from 'node:os';
 import type { BlobStore } from '@understudy/service/blobs/blob-store';
 import { type Policy, policyJson, type StudentModel } from '@understudy/student';
+import { fitTemperature, negativeLogLikelihood, reliability } from '@understudy/student/statistics/calibration';
+import { furtherPairs } from '@understudy/student/statistics/estimate';
+import { levelOfLook } from '@understudy/student/statistics/level';
+import { type Ranking, rankByConfidence } from '@understudy/student/statistics/ranking';
+import { chooseThreshold } from '@understudy/student/statistics/threshold';
 import type { CompiledTask } from '@understudy/task';
 import { answersOf, logitsOf, singleLatencies } from './answers.ts';
 import { gatesOf, hopelessVerdict, verdictOf } from './gate.ts';
@@ -8,11 +13,6 @@ import type { Looks } from './looks.ts';
 import { measureCosts, measureTest } from './measure.ts';
 import type { JudgedPair } from './pairs.ts';
 import type { DevReport, Report } from './report.ts';
-import { fitTemperature, negativeLogLikelihood, reliability } from './statistics/calibration.ts';
-import { furtherPairs } from './statistics/estimate.ts';
-import { levelOfLook } from './statistics/level.ts';
-import { type Ranking, rankByConfidence } from './statistics/ranking.ts';
-import { chooseThreshold } from './statistics/threshold.ts';
 import type { Turn } from './turn.ts';
 
 export interface Judged {

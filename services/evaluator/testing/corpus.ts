@@ -11,8 +11,8 @@ import { RpcServer, rpcService } from '@understudy/service/rpc/server';
 import { notFound } from '@understudy/service/rpc/status';
 import type { Telemetry } from '@understudy/service/telemetry';
 import { type Example, exportBag, type Lineage, type TrainedBag, trainBag } from '@understudy/student';
+import { randomSource } from '@understudy/student/statistics/random-source';
 import { type CompiledTask, compileTask, parseTask, sha256Hex, taskJson } from '@understudy/task';
-import { randomSource } from './random.ts';
 
 export const LABELS = ['ham', 'spam'];
 const WORDS = [

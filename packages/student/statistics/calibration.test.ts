@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { randomSource } from '../testing/random.ts';
 import { fitTemperature, MAX_TEMPERATURE, MIN_TEMPERATURE, negativeLogLikelihood, reliability } from './calibration.ts';
+import { randomSource } from './random-source.ts';
 
 const logits = [
   [2, -1, 0.5],

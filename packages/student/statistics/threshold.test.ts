@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
-import { randomSource } from '../testing/random.ts';
 import { lowerBound } from './clopper-pearson.ts';
 import { furtherPairs } from './estimate.ts';
 import { levelOfLook } from './level.ts';
+import { randomSource } from './random-source.ts';
 import { rankByConfidence } from './ranking.ts';
 import { chooseThreshold, MARGIN_STANDARD_ERRORS } from './threshold.ts';
 

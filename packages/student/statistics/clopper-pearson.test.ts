@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { randomSource } from '../testing/random.ts';
 import { lowerBound, successesNeeded, upperBound } from './clopper-pearson.ts';
 import { levelOfLook } from './level.ts';
+import { randomSource } from './random-source.ts';
 
 const level = fc.constantFrom(0.5, 0.1, 0.05, levelOfLook(0.05, 1), 0.01, levelOfLook(0.05, 7), 1e-6);
 const counts = fc
