@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { differentiate } from './differentiate.ts';
 import { ints, reduceSum, staticShape } from './emit.ts';
-import { GRADIENT_RULES } from './gradients.ts';
+import { GRADIENT_RULES, GRADIENT_RULES_OF_SEVERAL } from './gradients.ts';
 import { type Attributes, Graph, type Value } from './graph.ts';
 import { softCrossEntropy } from './loss.ts';
 import { serialize } from './serialize.ts';
@@ -136,6 +136,21 @@ const CASES: readonly Case[] = [
     inputs: [wave([2, 3], 1)],
     build: (graph, [x]) => graph.node('Unsqueeze', [x as Value, ints(graph, [0, -1])]),
   },
+  ...['of sizes', 'of equal parts', 'with a part that nothing uses'].map(
+    (variant): Case => ({
+      operator: 'Split',
+      variant,
+      inputs: [wave([2, 6], 1)],
+      build: (graph, [x]) => {
+        const [a, b, c] = (
+          variant === 'of sizes'
+            ? graph.nodeOutputs('Split', [x as Value, ints(graph, [1, 2, 3])], 3, { axis: 1 })
+            : graph.nodeOutputs('Split', [x as Value], 3, { axis: 1, num_outputs: 3 })
+        ) as [Value, Value, Value];
+        return graph.node('Concat', variant.startsWith('with') ? [c, a] : [c, a, b], { axis: 1 });
+      },
+    }),
+  ),
   {
     operator: 'Expand',
     inputs: [wave([2, 1], 1)],
@@ -212,6 +227,8 @@ describe('gradients agree with central differences', () => {
     }));
 
   it('every rule has a case', () => {
-    expect([...new Set(CASES.map(({ operator }) => operator))].sort()).toEqual(Object.keys(GRADIENT_RULES).sort());
+    expect([...new Set(CASES.map(({ operator }) => operator))].sort()).toEqual(
+      Object.keys({ ...GRADIENT_RULES, ...GRADIENT_RULES_OF_SEVERAL }).sort(),
+    );
   });
 });

@@ -10,15 +10,18 @@ export type InputGradient = (() => Value) | null;
 /** The gradients of a node's inputs, given `upstream`: the gradient of the loss for the node's output. */
 export type GradientRule = (graph: Graph, node: GraphNode, upstream: Value) => readonly InputGradient[];
 
+/** Of a node whose operator has one output, or whose further ones carry no gradient. */
+const firstOutput = (node: GraphNode): Value => node.outputs[0] as Value;
+
 const axesOf = (graph: Graph, node: GraphNode, index: number): number[] =>
   constantInts({ ...node, constantOf: (value) => graph.constantOf(value) }, index);
 const lastAxis = (node: GraphNode): number =>
-  normalizeAxis(Number(node.attributes.axis ?? -1), node.output.shape.length);
+  normalizeAxis(Number(node.attributes.axis ?? -1), firstOutput(node).shape.length);
 
 /** A rule for y = f(x) from its derivative, which may be written in x and y. */
 const unary =
   (derivative: (graph: Graph, x: Value, y: Value, upstream: Value) => Value): GradientRule =>
-  (graph, node, upstream) => [() => derivative(graph, inputOf(node, 0), node.output, upstream)];
+  (graph, node, upstream) => [() => derivative(graph, inputOf(node, 0), firstOutput(node), upstream)];
 
 const add: GradientRule = (graph, node, upstream) => [
   () => sumTo(graph, upstream, inputOf(node, 0).shape),
@@ -44,7 +47,7 @@ const div: GradientRule = (graph, node, upstream) => {
   return [
     () => sumTo(graph, graph.node('Div', [upstream, b]), a.shape),
     () => {
-      const ratio = graph.node('Div', [graph.node('Mul', [upstream, node.output]), b]);
+      const ratio = graph.node('Div', [graph.node('Mul', [upstream, firstOutput(node)]), b]);
       return graph.node('Neg', [sumTo(graph, ratio, b.shape)]);
     },
   ];
@@ -53,8 +56,8 @@ const div: GradientRule = (graph, node, upstream) => {
 /** y·(u − Σ u·y) */
 const softmax: GradientRule = (graph, node, upstream) => [
   () => {
-    const sum = reduceSum(graph, graph.node('Mul', [upstream, node.output]), [lastAxis(node)], 1);
-    return graph.node('Mul', [node.output, graph.node('Sub', [upstream, sum])]);
+    const sum = reduceSum(graph, graph.node('Mul', [upstream, firstOutput(node)]), [lastAxis(node)], 1);
+    return graph.node('Mul', [firstOutput(node), graph.node('Sub', [upstream, sum])]);
   },
 ];
 
@@ -62,7 +65,7 @@ const softmax: GradientRule = (graph, node, upstream) => [
 const logSoftmax: GradientRule = (graph, node, upstream) => [
   () => {
     const sum = reduceSum(graph, upstream, [lastAxis(node)], 1);
-    const probabilities = graph.node('Exp', [node.output]);
+    const probabilities = graph.node('Exp', [firstOutput(node)]);
     return graph.node('Sub', [upstream, graph.node('Mul', [probabilities, sum])]);
   },
 ];
@@ -141,11 +144,11 @@ const gather: GradientRule = (graph, node, upstream) => [
 ];
 
 const concat: GradientRule = (graph, node, upstream) => {
-  const axis = normalizeAxis(intAttribute(node, 'axis', 0), node.output.shape.length);
+  const axis = normalizeAxis(intAttribute(node, 'axis', 0), firstOutput(node).shape.length);
   let end = 0;
-  return node.inputs.map((part) => {
+  return node.inputs.map((_, index) => {
     const start = end;
-    end += staticShape(part)[axis] as number;
+    end += staticShape(inputOf(node, index))[axis] as number;
     const stop = end;
     return () => slice(graph, upstream, axis, start, stop);
   });
@@ -161,7 +164,7 @@ const sliceRule: GradientRule = (graph, node, upstream) => [
       const [dim, start] = [shape[axis] as number, starts[index] as number];
       before[axis] = Math.min(Math.max(start < 0 ? start + dim : start, 0), dim);
     }
-    const kept = staticShape(node.output);
+    const kept = staticShape(firstOutput(node));
     const after = shape.map((dim, axis) => dim - (before[axis] as number) - (kept[axis] as number));
     return graph.node('Pad', [upstream, ints(graph, [...before, ...after])]);
   },
@@ -192,6 +195,24 @@ const where: GradientRule = (graph, node, upstream) => {
     () => sumTo(graph, graph.node('Where', [condition, zero(), upstream]), no.shape),
   ];
 };
+
+/**
+ * The gradients of a node's inputs from those of all of its outputs, some of which the loss may not depend on.
+ */
+export type GradientRuleOfSeveral = (
+  graph: Graph,
+  node: GraphNode,
+  upstream: readonly (Value | undefined)[],
+) => readonly InputGradient[];
+
+const split: GradientRuleOfSeveral = (graph, node, upstream) => {
+  const axis = normalizeAxis(intAttribute(node, 'axis', 0), firstOutput(node).shape.length);
+  const parts = node.outputs.map((output, i) => upstream[i] ?? zerosOf(graph, output.type, staticShape(output)));
+  return [() => graph.node('Concat', parts, { axis }), null];
+};
+
+/** Rules of operators with several differentiable outputs. */
+export const GRADIENT_RULES_OF_SEVERAL: Readonly<Record<string, GradientRuleOfSeveral>> = { Split: split };
 
 /** Gradient rules by operator. Every one is checked against central differences in gradients.test.ts. */
 export const GRADIENT_RULES: Readonly<Record<string, GradientRule>> = {

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { differentiate } from './differentiate.ts';
 import { ints, reduceSum } from './emit.ts';
 import { GraphError, NoGradientError } from './errors.ts';
-import { Graph, type Value } from './graph.ts';
+import { Graph, type GraphNode, type Value } from './graph.ts';
 import { scalar } from './tensor.ts';
 
 const x = (graph: Graph, shape: readonly (number | string)[] = [2, 3], name = 'x'): Value =>
@@ -40,6 +40,19 @@ describe('shapes with named dimensions', () => {
     expect(graph.node('Pad', [tokens, ints(graph, [0, 1, 0, 0])]).shape).toEqual(['batch', '?']);
     expect(graph.node('Reshape', [embedded, ints(graph, [0, -1])]).shape).toEqual(['batch', '?']);
     expect(graph.node('Add', [tokens, graph.constant(scalar('int64', 1))]).shape).toEqual(['batch', 'sequence']);
+  });
+});
+
+describe('a node with several outputs', () => {
+  it('gives as many as are asked for, and further ones later', () => {
+    const graph = new Graph('m');
+    const parts = graph.nodeOutputs('Split', [x(graph, [2, 5]), ints(graph, [1, 4])], 2, { axis: -1 });
+    expect(parts.map(({ shape }) => shape)).toEqual([
+      [2, 1],
+      [2, 4],
+    ]);
+    expect(graph.outputsOf(graph.nodes[0] as GraphNode, 1)).toEqual(parts);
+    expect(() => graph.nodeOutputs('Relu', [x(graph, [2], 'y')], 2)).toThrow('cannot give 2 outputs');
   });
 });
 

@@ -1,24 +1,37 @@
 import { GraphError } from './errors.ts';
-import { infer } from './operators.ts';
+import { type Inferred, infer } from './operators.ts';
 import type { Shape } from './shape.ts';
 import type { ElementType, TensorValue } from './tensor.ts';
 
 /** An edge of a graph: what a node, an input or a constant gives, with its element type and shape. */
 export type Value = { readonly name: string; readonly type: ElementType; readonly shape: Shape };
 
-/** A node's attribute. A plain number is an int; a float is wrapped, because JavaScript cannot tell 1.0 from 1. */
-export type Attribute = number | readonly number[] | string | { readonly float: number };
+/**
+ * A node's attribute. A plain number is an int, and a plain list ints; floats are wrapped, because JavaScript cannot
+ * tell 1.0 from 1.
+ */
+export type Attribute =
+  | number
+  | readonly number[]
+  | string
+  | readonly string[]
+  | { readonly float: number }
+  | { readonly floats: readonly number[] }
+  | { readonly tensor: TensorValue };
 export type Attributes = Readonly<Record<string, Attribute>>;
 
+/** An optional input that a node does without is undefined. Outputs that nothing asked for are not there. */
 export type GraphNode = {
   readonly name: string;
   readonly operator: string;
-  readonly inputs: readonly Value[];
-  readonly output: Value;
+  readonly inputs: readonly (Value | undefined)[];
+  readonly outputs: readonly Value[];
   readonly attributes: Attributes;
 };
 
 export type Constant = { readonly value: Value; readonly tensor: TensorValue };
+
+const outputName = (node: string, index: number): string => `${node}_out${index === 0 ? '' : index + 1}`;
 
 /**
  * An ONNX graph under construction. Nodes are kept in the order in which they were added, which is a topological one,
@@ -61,22 +74,37 @@ export class Graph {
   }
 
   /**
-   * Adds a node and gives its output, whose type and shape are inferred.
+   * Adds a node and gives its first output, whose type and shape are inferred.
    * @throws GraphError for an operator that this library does not know, or inputs that it cannot take.
    */
-  node(operator: string, inputs: readonly Value[], attributes: Attributes = {}): Value {
+  node(operator: string, inputs: readonly (Value | undefined)[], attributes: Attributes = {}): Value {
+    return this.nodeOutputs(operator, inputs, 1, attributes)[0] as Value;
+  }
+
+  /** Adds a node and gives its first `count` outputs: the parts of a Split, or LayerNormalization's statistics. */
+  nodeOutputs(
+    operator: string,
+    inputs: readonly (Value | undefined)[],
+    count: number,
+    attributes: Attributes = {},
+  ): readonly Value[] {
     const name = this.#fresh(operator);
-    let inferred: { type: ElementType; shape: Shape };
-    try {
-      inferred = infer(operator, { inputs, attributes, constantOf: (value) => this.constantOf(value) });
-    } catch (cause) {
-      throw new GraphError(`${operator} node "${name}" of model "${this.name}": ${(cause as Error).message}`, {
-        cause,
-      });
-    }
-    const output = this.#value(`${name}_out`, inferred.type, inferred.shape);
-    this.nodes.push({ name, operator, inputs, output, attributes });
-    return output;
+    const inferred = this.#infer(name, { operator, inputs, attributes }, count);
+    const outputs = inferred.map(({ type, shape }, index) => this.#value(outputName(name, index), type, shape));
+    this.nodes.push({ name, operator, inputs, outputs, attributes });
+    return outputs;
+  }
+
+  /** The first `count` outputs of a node of this graph, which is made to give those that nothing asked for so far. */
+  outputsOf(node: GraphNode, count: number): readonly Value[] {
+    if (node.outputs.length >= count) return node.outputs;
+    const added = this.#infer(node.name, node, count).slice(node.outputs.length);
+    const outputs = [
+      ...node.outputs,
+      ...added.map(({ type, shape }, i) => this.#value(outputName(node.name, node.outputs.length + i), type, shape)),
+    ];
+    this.nodes[this.nodes.indexOf(node)] = { ...node, outputs };
+    return outputs;
   }
 
   /** Makes a value a model output under a name of its own. */
@@ -84,6 +112,20 @@ export class Graph {
     if (this.#names.has(name)) throw new GraphError(`model "${this.name}" already has a value "${name}"`);
     this.#names.add(name);
     this.outputs.push({ name, value });
+  }
+
+  #infer(
+    name: string,
+    { operator, inputs, attributes }: Pick<GraphNode, 'operator' | 'inputs' | 'attributes'>,
+    count: number,
+  ): readonly Inferred[] {
+    try {
+      return infer(operator, { inputs, attributes, constantOf: (value) => this.constantOf(value) }, count);
+    } catch (cause) {
+      throw new GraphError(`${operator} node "${name}" of model "${this.name}": ${(cause as Error).message}`, {
+        cause,
+      });
+    }
   }
 
   #value(name: string, type: ElementType, shape: Shape): Value {

@@ -4,19 +4,22 @@ import { type ElementType, elementCount, elementTypeOf, type TensorValue } from 
 
 /** What a rule sees of a node: its inputs, its attributes, and the constants among its inputs. */
 export type NodeContext = {
-  readonly inputs: readonly Value[];
+  readonly inputs: readonly (Value | undefined)[];
   readonly attributes: Attributes;
   readonly constantOf: (value: Value) => TensorValue | undefined;
 };
 
-type Inferred = { type: ElementType; shape: Shape };
+export type Inferred = { readonly type: ElementType; readonly shape: Shape };
 type Rule = (node: NodeContext) => Inferred;
 
 export function inputOf(node: Pick<NodeContext, 'inputs'>, index: number): Value {
   const value = node.inputs[index];
-  if (!value) throw new RangeError(`expected at least ${index + 1} inputs, got ${node.inputs.length}`);
+  if (!value) throw new RangeError(`expected input ${index}, got ${node.inputs.length} inputs without it`);
   return value;
 }
+
+const presentInputs = (node: Pick<NodeContext, 'inputs'>): Value[] =>
+  node.inputs.filter((input) => input !== undefined);
 
 export function intAttribute(node: Pick<NodeContext, 'attributes'>, name: string, fallback: number): number {
   const value = node.attributes[name] ?? fallback;
@@ -39,13 +42,15 @@ export function constantInts(node: NodeContext, index: number): number[] {
 
 function sameType(node: NodeContext): ElementType {
   const { type } = inputOf(node, 0);
-  const other = node.inputs.find((input) => input.type !== type);
+  const other = presentInputs(node).find((input) => input.type !== type);
   if (other) throw new TypeError(`inputs of types ${type} and ${other.type} ("${other.name}") cannot be mixed`);
   return type;
 }
 
 const broadcastShape = (node: NodeContext): Shape =>
-  node.inputs.map((input) => input.shape).reduce((a, b) => broadcast(a, b));
+  presentInputs(node)
+    .map((input) => input.shape)
+    .reduce((a, b) => broadcast(a, b));
 
 const elementwise: Rule = (node) => ({ type: sameType(node), shape: broadcastShape(node) });
 const comparison: Rule = (node) => ({ ...elementwise(node), type: 'bool' });
@@ -112,7 +117,7 @@ const scatterElements: Rule = (node) => {
 const concat: Rule = (node) => {
   const first = inputOf(node, 0);
   const axis = normalizeAxis(intAttribute(node, 'axis', 0), first.shape.length);
-  const dims = node.inputs.map((input) => input.shape[axis] as Dim);
+  const dims = presentInputs(node).map((input) => input.shape[axis] as Dim);
   const length = staticDims(dims)?.reduce((sum, dim) => sum + dim, 0) ?? UNKNOWN;
   return { type: sameType(node), shape: first.shape.with(axis, length) };
 };
@@ -201,6 +206,25 @@ const cast: Rule = (node) => {
   return { type, shape: inputOf(node, 0).shape };
 };
 
+/** Parts of equal size, or of the sizes that a constant gives. */
+const split = (node: NodeContext, count: number): Inferred[] => {
+  const { type, shape } = inputOf(node, 0);
+  const axis = normalizeAxis(intAttribute(node, 'axis', 0), shape.length);
+  const dim = shape[axis] as Dim;
+  const even = typeof dim === 'number' ? Math.ceil(dim / count) : UNKNOWN;
+  const sizes = node.inputs[1]
+    ? constantInts(node, 1)
+    : Array.from({ length: count }, (_, i) =>
+        typeof even === 'number' ? Math.max(Math.min(even, Number(dim) - i * even), 0) : even,
+      );
+  return sizes.map((size) => ({ type, shape: shape.with(axis, size) }));
+};
+
+/** Rules of operators that may be asked for more than their first output. */
+const RULES_OF_SEVERAL: Readonly<Record<string, (node: NodeContext, count: number) => readonly Inferred[]>> = {
+  Split: split,
+};
+
 const RULES: Readonly<Record<string, Rule>> = {
   Add: elementwise,
   Sub: elementwise,
@@ -246,11 +270,15 @@ const RULES: Readonly<Record<string, Rule>> = {
 };
 
 /**
- * The element type and shape of a node's output.
+ * The element types and shapes of a node's first `count` outputs.
  * @throws Error for an operator outside the table, or inputs and attributes that the operator cannot take.
  */
-export function infer(operator: string, node: NodeContext): Inferred {
+export function infer(operator: string, node: NodeContext, count: number): readonly Inferred[] {
   const rule = RULES[operator];
-  if (!rule) throw new TypeError(`unknown operator; known are ${Object.keys(RULES).join(', ')}`);
-  return rule(node);
+  if (rule && count === 1) return [rule(node)];
+  const rules = RULES_OF_SEVERAL[operator];
+  if (!rule && !rules) throw new TypeError(`unknown operator; known are ${Object.keys(RULES).join(', ')}`);
+  const outputs = rules?.(node, count) ?? [];
+  if (outputs.length !== count) throw new RangeError(`cannot give ${count} outputs`);
+  return outputs;
 }
