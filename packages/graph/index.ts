@@ -1,10 +1,31 @@
 export { differentiate } from './differentiate.ts';
-export { dropoutMask } from './dropout.ts';
+export { dropoutMask, hostMask, type MaskSpec } from './dropout.ts';
 export { cast, ints, reduceSum, reshape, slice, zerosOf } from './emit.ts';
 export { ENGINES, type Engine, type EngineOptions, openTraining, type Training } from './engines/engine.ts';
 export { GraphError, NoGradientError } from './errors.ts';
 export { type Attributes, Graph, type GraphNode, type Value } from './graph.ts';
 export { type ModelRequirements, requirementsOf } from './inspect.ts';
+export {
+  attention,
+  attentionParameters,
+  type Dropout,
+  dropout,
+  type EncoderShape,
+  embeddingParameters,
+  embedTokens,
+  encoderLayer,
+  encoderLayerParameters,
+  gelu,
+  keyMask,
+  type LayerParameter,
+  layerNorm,
+  layerNormParameters,
+  linear,
+  linearParameters,
+  meanPool,
+  type Parameters,
+  type Start,
+} from './layers.ts';
 export { softCrossEntropy } from './loss.ts';
 export { type AdamWOptions, type LinearSchedule, learningRateAt } from './optimizer.ts';
 export { OPSET_VERSION, serialize } from './serialize.ts';
@@ -22,6 +43,7 @@ export { type ElementType, elementCount, scalar, type TensorValue, tensor, vecto
 export { initialState, TrainingSession, type TrainingState } from './training-session.ts';
 export {
   type Clock,
+  type MaskSource,
   type ParameterSpec,
   STATE_PARTS,
   stateInput,

@@ -1,28 +1,20 @@
 import { describe, expect, it } from 'vitest';
-import { dropoutMask } from './dropout.ts';
 import type { Graph, Value } from './graph.ts';
 import { softCrossEntropy } from './loss.ts';
 import { learningRateAt } from './optimizer.ts';
 import { tensor } from './tensor.ts';
 import { initialState, TrainingSession, type TrainingState } from './training-session.ts';
-import { trainingStep } from './training-step.ts';
+import { type Clock, trainingStep } from './training-step.ts';
 
 const ADAM_W = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01 };
 const [ROWS, WIDTH, BATCH, LENGTH, CLASSES] = [50, 8, 16, 12, 3];
 const SEED = 5;
 
 /** Mean of embedded tokens, dropout, linear head: duplicates in a batch make the embedding's gradient add up. */
-function loss(
-  graph: Graph,
-  { table, head, bias }: Readonly<Record<string, Value>>,
-  clock: { seed: Value; step: Value },
-) {
+function loss(graph: Graph, { table, head, bias }: Readonly<Record<string, Value>>, { mask }: Clock) {
   const tokens = graph.input('tokens', 'int64', [BATCH, LENGTH]);
   const embedded = graph.node('Gather', [table as Value, tokens]);
-  const weights = graph.node('Reshape', [
-    dropoutMask(graph, clock.seed, clock.step, BATCH * LENGTH, 0.1),
-    graph.constant(tensor('int64', [3], BigInt64Array.of(BigInt(BATCH), 1n, BigInt(LENGTH)))),
-  ]);
+  const weights = mask('tokens', [BATCH, 1, LENGTH], 0.1);
   const bag = graph.node('Reshape', [
     graph.node('MatMul', [weights, embedded]),
     graph.constant(tensor('int64', [2], BigInt64Array.of(-1n, BigInt(WIDTH)))),

@@ -1,4 +1,5 @@
 import { differentiate } from './differentiate.ts';
+import { dropoutMask } from './dropout.ts';
 import { Graph, type Value } from './graph.ts';
 import { type AdamWOptions, adamW, adamWScale } from './optimizer.ts';
 import { serialize } from './serialize.ts';
@@ -6,8 +7,14 @@ import { serialize } from './serialize.ts';
 /** A trained tensor of the model. `decay` says whether weight decay applies to it (weights yes, biases no). */
 export type ParameterSpec = { readonly name: string; readonly dims: readonly number[]; readonly decay: boolean };
 
-/** What a step knows of its place in the training: int64 scalars, the number of the step counting from 1. */
-export type Clock = { readonly seed: Value; readonly step: Value };
+/**
+ * Gives the dropout mask of a name, float32 of these dims: see `dropoutMask`. Names differ within a step. A forward pass
+ * asks for its masks only here, so that an engine without integer arithmetic can feed them from `hostMask`.
+ */
+export type MaskSource = (name: string, dims: readonly number[], rate: number) => Value;
+
+/** What a step knows of its place in the training. */
+export type Clock = { readonly mask: MaskSource };
 
 /** What is trained, apart from the engine that does it: its parameters, its optimizer, its forward pass with the loss. */
 export type TrainingDefinition = {
@@ -36,7 +43,8 @@ export const stateOutput = (parameter: string, part: StatePart): string => `${pa
  */
 export function trainingStep(options: TrainingDefinition): TrainingStep {
   const graph = new Graph(options.name);
-  const clock = { seed: graph.input('seed', 'int64', []), step: graph.input('step', 'int64', []) };
+  const [seed, time] = [graph.input('seed', 'int64', []), graph.input('step', 'int64', [])];
+  const mask: MaskSource = (name, dims, rate) => dropoutMask(graph, seed, time, { name, dims, rate });
   const learningRate = graph.input('learning_rate', 'float32', []);
   const states = options.parameters.map(({ name, dims }) => {
     const [parameter, first, second] = STATE_PARTS.map((part) =>
@@ -45,13 +53,13 @@ export function trainingStep(options: TrainingDefinition): TrainingStep {
     return { parameter, first, second };
   });
   const values = Object.fromEntries(options.parameters.map(({ name }, i) => [name, states[i]?.parameter as Value]));
-  const loss = options.loss(graph, values, clock);
+  const loss = options.loss(graph, values, { mask });
   const gradients = differentiate(
     graph,
     loss,
     states.map((state) => state.parameter),
   );
-  const scale = adamWScale(graph, learningRate, clock.step, options.adamW);
+  const scale = adamWScale(graph, learningRate, time, options.adamW);
   for (const [i, { name, decay }] of options.parameters.entries()) {
     const [state, gradient] = [states[i], gradients[i]] as [(typeof states)[number], Value];
     const next = adamW(graph, state, gradient, scale, options.adamW, decay);

@@ -4,7 +4,7 @@ import type { BagHyperparameters } from './hyperparameters.ts';
 import type { TrainOptions } from './train.ts';
 
 /** Raised whenever the same examples and hyperparameters would train to other weights than before. */
-export const BAG_VERSION = 1;
+export const BAG_VERSION = 2;
 
 /**
  * Identifies a training: SHA-256 (hex) of everything that decides its weights. Two trainings with the same key on the

@@ -1,5 +1,4 @@
 import {
-  dropoutMask,
   Graph,
   type ParameterSpec,
   reshape,
@@ -70,7 +69,7 @@ export function bagTrainingStep(hyper: BagHyperparameters, trained: TrainedShape
     adamW: { ...ADAM_W, weightDecay: hyper.weightDecay },
     loss: (graph, parameters, clock) => {
       const { cells, weights } = ngramInputs(graph, shape);
-      const mask = dropoutMask(graph, clock.seed, clock.step, shape.ngrams, hyper.dropout);
+      const mask = clock.mask('ngrams', [shape.ngrams], hyper.dropout);
       const kept = graph.node('Mul', [weights, mask]);
       return softCrossEntropy(
         graph,
