@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { differentiate } from './differentiate.ts';
+import { GRADIENT_CASES, wave, weightedSum } from './gradient-cases.ts';
 import { GRADIENT_RULES, GRADIENT_RULES_OF_SEVERAL } from './gradients.ts';
 import { Graph, type Value } from './graph.ts';
 import { softCrossEntropy } from './loss.ts';
