@@ -81,12 +81,12 @@ function consider(
 }
 
 /** The share that proves the goal on so many pairs; all of them where not even that would. */
-function shareNeeded(pairs: number, goal: number, level: number): number {
+export function shareNeeded(pairs: number, goal: number, level: number): number {
   return pairs === 0 ? 1 : (successesNeeded(pairs, goal, level) ?? pairs) / pairs;
 }
 
-/** How far a share seen on `devTrials` is above what `testTrials` need, in standard errors. */
-function margin(share: number, needed: number, devTrials: number, testTrials: number): number {
+/** How far a share seen on `devTrials` is above what `testTrials` need, in standard errors of both together. */
+export function margin(share: number, needed: number, devTrials: number, testTrials: number): number {
   const spread = Math.sqrt(share * (1 - share) * (1 / devTrials + 1 / Math.max(1, testTrials)));
   return (share - needed) / spread;
 }
