@@ -1,4 +1,4 @@
-import type { Device } from '@understudy/graph';
+import type { Device, Engine } from '@understudy/graph';
 import type { CheckpointStore, EpochResult } from './checkpoint.ts';
 import type { Description, Lineage } from './description.ts';
 import type { CheckpointError } from './errors.ts';
@@ -8,8 +8,11 @@ import type { Example } from './examples.ts';
 export const FAMILIES = ['bag', 'conv', 'transformer', 'encoder'] as const;
 export type Family = (typeof FAMILIES)[number];
 
+/** How much of a published encoder is trained, besides the heads. */
+export const TRAINED_PARTS = ['heads', 'last-layers', 'all'] as const;
+
 /** A published encoder: a folder in Hugging Face layout, and how much of it is trained. */
-export type EncoderSource = { readonly folder: string; readonly train: 'heads' | 'last-layers' | 'all' };
+export type EncoderSource = { readonly folder: string; readonly train: (typeof TRAINED_PARTS)[number] };
 
 /** One rung: a family with its hyperparameters; `encoder` also names the pretrained model. */
 export type Candidate = {
@@ -42,6 +45,8 @@ export type StudentTraining = {
   readonly seed: number;
   /** Threads of one operator. Another number gives a student that differs in the last bits. */
   readonly threads: number;
+  /** What runs the steps; `ort` where absent. */
+  readonly engine?: Engine;
   /** Where steps run; `cpu` where absent. Another device gives a student that differs in the last bits. */
   readonly device?: Device;
   /** The output field that the head answers. */

@@ -6,6 +6,9 @@
  */
 export const MAX_TEXT_BYTES = 8_192;
 
+/** Tokens of a text that a student with a vocabulary reads, where its tokenizer sets no lower limit: positions are learnt up to here. */
+export const MAX_TOKENS = 512;
+
 /** N-grams of all training and dev texts together: they are cached with 2 bytes each, so this is 1 GB. */
 export const MAX_CACHED_NGRAMS = 500_000_000;
 

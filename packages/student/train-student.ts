@@ -1,21 +1,38 @@
-import { exportBag } from './bag/export.ts';
 import { bagDefaults } from './bag/hyperparameters.ts';
-import { trainBag } from './bag/train.ts';
+import { openBag } from './bag/learner.ts';
 import { TrainingError } from './errors.ts';
+import { checkExamples } from './examples.ts';
+import { exportStudent } from './export-student.ts';
 import type { Candidate, ExportedStudent, StudentTraining } from './family.ts';
+import { trainingKey } from './key.ts';
+import { type Learner, settingsOf } from './learner.ts';
+import { runTraining } from './training.ts';
 
-/** Trains and exports one candidate: the bundle's archive, its digest and its description. */
-export async function trainStudent(options: StudentTraining): Promise<ExportedStudent> {
-  const { candidate, field, lineage, train, dev } = options;
-  if (candidate.family !== 'bag') {
-    throw new TrainingError('unsupported', `this version trains no "${candidate.family}" students`);
+function openLearner(options: StudentTraining): Promise<Learner> {
+  const { candidate, labels, train } = options;
+  switch (candidate.family) {
+    case 'bag':
+      return openBag(options, settingsOf(bagDefaults(labels.length, train.length), candidate.hyperparameters));
+    default:
+      throw new TrainingError('unsupported', `this version trains no "${candidate.family}" students`);
   }
-  const trained = await trainBag({ ...options, hyperparameters: candidate.hyperparameters });
-  return exportBag({ trained, field, train, dev, lineage });
+}
+
+/**
+ * Trains and exports one candidate: the epoch that agrees best with the teacher on dev. The same examples, candidate,
+ * seed, threads, runtime build and machine give the same bundle byte for byte, also when the training was killed and
+ * went on from a checkpoint. Occupies its thread for the length of each step: run it in a process of its own.
+ * @throws TrainingError when these examples or this candidate cannot give a student; the signal's reason when it aborts.
+ */
+export async function trainStudent(options: StudentTraining): Promise<ExportedStudent> {
+  checkExamples(options.train, options.dev, options.labels);
+  const learner = await openLearner(options);
+  const trained = await runTraining(options, learner, trainingKey(options, learner));
+  return exportStudent(options, learner.settings, trained, learner.finish(trained.parameters));
 }
 
 /** What a candidate is likely to cost before it is trained: megabytes of its bundle with int8 weights. */
 export function estimate(candidate: Candidate, labels: number): { readonly megabytes: number } {
-  const { rows, width } = { ...bagDefaults(labels, 1), ...candidate.hyperparameters };
+  const { rows, width } = settingsOf(bagDefaults(labels, 1), candidate.hyperparameters);
   return { megabytes: (rows * width + 4 * labels * width) / 1e6 };
 }

@@ -13,7 +13,7 @@ import { MIN_DEV_PAIRS } from './limits.ts';
 import { ReportSchema } from './report.ts';
 import { definition } from './service.ts';
 import { Bench, type StudentTrainedInit } from './testing/bench.ts';
-import { corpus, keepTask, trainSmall } from './testing/corpus.ts';
+import { corpus, keepTask, smallTraining } from './testing/corpus.ts';
 
 let bench: Bench;
 let evaluator: RunningService;
@@ -143,7 +143,7 @@ describe('a student that agrees', () => {
 describe('a student that cannot pass', () => {
   test('fails with what would help, and the estimate grows with the goal', async () => {
     const noisy = corpus({ seed: 2, train: 600, dev: 200, test: 400, noise: 0.24 });
-    const trained = await trainSmall(noisy);
+    const trained = smallTraining(noisy);
     const near = await keepTask(bench.blobs, {
       name: 'near',
       goal: { agreement: 0.87, coverage: 0.7, latencyMs: 500 },

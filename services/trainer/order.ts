@@ -1,6 +1,6 @@
 import type { PairsSealed } from '@understudy/contract';
 import { TerminalError } from '@understudy/service/errors';
-import { BAG_VERSION } from '@understudy/student';
+import { STUDENT_VERSION } from '@understudy/student';
 import { sha256Hex } from '@understudy/task';
 import { z } from 'zod';
 
@@ -41,7 +41,7 @@ export function orderOf({ runId, task, taskDigest, seal, snapshot }: PairsSealed
  * asks for it.
  */
 export const studentKey = ({ taskDigest, snapshot }: Order): string =>
-  sha256Hex(['bag', BAG_VERSION, taskDigest, snapshot.digest].join('\n'));
+  sha256Hex(['bag', STUDENT_VERSION, taskDigest, snapshot.digest].join('\n'));
 
 /** The seed of an order: the same for the same snapshot. 12 hex digits are a safe integer. */
 export const seedOf = ({ snapshot }: Order): number => Number.parseInt(snapshot.digest.slice(0, 12), 16);

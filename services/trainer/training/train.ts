@@ -3,7 +3,7 @@ import { PairStoreService } from '@understudy/contract/pair-store';
 import { BlobError, type BlobStore } from '@understudy/service/blobs/blob-store';
 import { TerminalError } from '@understudy/service/errors';
 import { createClient } from '@understudy/service/rpc/client';
-import { type Example, exportBag, TrainingError, type TrainingReport, trainBag } from '@understudy/student';
+import { type Example, TrainingError, type TrainingReport, trainStudent } from '@understudy/student';
 import { type CompiledTask, compileTask, parseTask, TaskError } from '@understudy/task';
 import { type Order, seedOf } from '../order.ts';
 import { checkpointName } from '../outcomes.ts';
@@ -27,18 +27,15 @@ export async function train(job: Job, blobs: BlobStore, hooks: TrainHooks): Prom
   const examples = await loadExamples(job, task);
   const name = checkpointName(job.order);
   try {
-    const trained = await trainBag({
+    const { archive, description } = await trainStudent({
       ...examples,
       ...hooks,
+      candidate: { family: 'bag' },
       labels: task.output.labels,
       seed: seedOf(job.order),
       threads: job.threads,
       device: job.device,
       checkpoints: { load: () => blobs.getNamed(name), save: (bytes) => blobs.putNamed(name, bytes) },
-    });
-    const { archive, description } = await exportBag({
-      ...examples,
-      trained,
       field: task.output.field,
       lineage: {
         task: { name: task.task.name, digest: task.digest },

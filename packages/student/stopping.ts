@@ -1,4 +1,4 @@
-import type { EpochResult } from '../checkpoint.ts';
+import type { EpochResult } from './checkpoint.ts';
 
 /** The better of two epochs agrees with the teacher more often on dev, or as often with a lower loss. */
 export function isBetter(a: EpochResult, b: EpochResult | undefined): boolean {

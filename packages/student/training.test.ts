@@ -1,10 +1,17 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import type { CheckpointError } from '../errors.ts';
-import { TrainingError } from '../errors.ts';
-import type { Example } from '../examples.ts';
-import type { TrainingReport } from '../family.ts';
-import { LABELS, SMALL, smallOptions, smallStudent, smallTask } from '../testing.ts';
-import { type TrainOptions, trainBag } from './train.ts';
+import type { CheckpointError } from './errors.ts';
+import { TrainingError } from './errors.ts';
+import type { Example } from './examples.ts';
+import type { Candidate, StudentTraining, TrainingReport } from './family.ts';
+import { bestOf } from './stopping.ts';
+import { SMALL, smallOptions, smallStudent, smallTask } from './testing.ts';
+import { trainStudent } from './train-student.ts';
+
+/** A small bag with other settings. */
+const bag = (settings: Record<string, number>): Candidate => ({
+  family: 'bag',
+  hyperparameters: { ...SMALL, ...settings },
+});
 
 /** Keeps every checkpoint that was saved; `load` gives the newest. */
 function memoryStore() {
@@ -15,7 +22,7 @@ function memoryStore() {
 /** Runs a training until it has saved `count` checkpoints, then stops it as a kill would: nothing more is saved. */
 async function killedAfter(
   count: number,
-  options: Partial<TrainOptions> = {},
+  options: Partial<StudentTraining> = {},
 ): Promise<ReturnType<typeof memoryStore>> {
   const store = memoryStore();
   const killer = new AbortController();
@@ -24,7 +31,7 @@ async function killedAfter(
     if (store.saved.length === count) killer.abort(new Error('killed'));
   };
   const checkpoints = { ...store, save };
-  const training = trainBag(smallOptions({ ...options, checkpoints, signal: killer.signal }));
+  const training = trainStudent(smallOptions({ ...options, checkpoints, signal: killer.signal }));
   await expect(training).rejects.toThrow('killed');
   return store;
 }
@@ -32,8 +39,9 @@ async function killedAfter(
 describe('a trained student', () => {
   it('learns the task, and reports how', async () => {
     const reports: TrainingReport[] = [];
-    const { best, history } = await trainBag(smallOptions({ onProgress: (report) => reports.push(report) }));
-    expect(best.devAgreement).toBeGreaterThan(0.95);
+    const { description } = await smallStudent({ onProgress: (report) => reports.push(report) });
+    const history = description.training.epochs;
+    expect(description.devAgreement).toBeGreaterThan(0.95);
     expect(history.map(({ epoch }) => epoch)).toEqual([1, 2, 3]);
     expect(history[2]?.loss).toBeLessThan(history[0]?.loss ?? 0);
     expect(reports.at(-1)).toMatchObject({ epoch: 3, epochs: 3, step: 288, steps: 288 });
@@ -47,10 +55,10 @@ describe('a trained student', () => {
   });
 
   it('stops when dev has not improved for the patience given', async () => {
-    const hyperparameters = { ...SMALL, epochs: 40, patienceEpochs: 2 };
-    const { history, best } = await trainBag(smallOptions({ hyperparameters }));
+    const { description } = await smallStudent({ candidate: bag({ epochs: 40, patienceEpochs: 2 }) });
+    const history = description.training.epochs;
     expect(history.length).toBeLessThan(40);
-    expect(best.epoch).toBeLessThan(history.length);
+    expect(bestOf(history)?.epoch).toBeLessThan(history.length);
   });
 });
 
@@ -73,7 +81,7 @@ describe('a training that was killed', () => {
   });
 
   it('goes on from the last step of an epoch', async () => {
-    const options = { train: smallTask().train.slice(0, 100), hyperparameters: { ...SMALL, batchTexts: 1, epochs: 2 } };
+    const options = { train: smallTask().train.slice(0, 100), candidate: bag({ batchTexts: 1, epochs: 2 }) };
     const undisturbed = await smallStudent(options);
     const store = await killedAfter(1, options);
     const steps: number[] = [];
@@ -101,7 +109,9 @@ describe('a training that was killed', () => {
   it('does not take the checkpoint of another training', async () => {
     const store = await killedAfter(1);
     const refusals: CheckpointError[] = [];
-    await trainBag(smallOptions({ seed: 8, checkpoints: store, onCheckpointRefused: (error) => refusals.push(error) }));
+    await trainStudent(
+      smallOptions({ seed: 8, checkpoints: store, onCheckpointRefused: (error) => refusals.push(error) }),
+    );
     expect(refusals[0]?.message).toContain('belongs to training');
   });
 });
@@ -123,25 +133,19 @@ describe('a training is refused', () => {
     ['bad-example', { train: [{ ...one, weight: 0 }] }, 'expected a weight above 0'],
   ];
   it.each(cases)('as %s: %o', async (code, change, message) => {
-    const training = trainBag(smallOptions({ train, dev, ...change }));
+    const training = trainStudent(smallOptions({ train, dev, ...change }));
     await expect(training).rejects.toMatchObject({ name: 'TrainingError', code });
     await expect(training).rejects.toThrow(message);
   });
 
   it('when the loss is no longer a number', async () => {
-    const training = trainBag(smallOptions({ hyperparameters: { ...SMALL, learningRate: 1e38 } }));
+    const training = smallStudent({ candidate: bag({ learningRate: 1e38 }) });
     await expect(training).rejects.toThrow(TrainingError);
     await expect(training).rejects.toMatchObject({ code: 'diverged' });
   });
 
   it('between two steps when it is aborted', async () => {
     const signal = AbortSignal.abort(new Error('the run was cancelled'));
-    await expect(trainBag(smallOptions({ signal }))).rejects.toThrow('the run was cancelled');
+    await expect(trainStudent(smallOptions({ signal }))).rejects.toThrow('the run was cancelled');
   });
-});
-
-it('gives labels the columns that their order says', async () => {
-  const { parameters, labels } = await trainBag(smallOptions());
-  expect(labels).toEqual(LABELS);
-  expect(parameters.bias).toHaveLength(LABELS.length);
 });
