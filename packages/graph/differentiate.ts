@@ -1,5 +1,6 @@
 import { GraphError, NoGradientError } from './errors.ts';
-import { GRADIENT_RULES, GRADIENT_RULES_OF_SEVERAL, type InputGradient } from './gradients.ts';
+import type { InputGradient } from './gradients/rule.ts';
+import { FLAT_OPERATORS, GRADIENT_RULES, GRADIENT_RULES_OF_SEVERAL } from './gradients.ts';
 import type { Graph, GraphNode, Value } from './graph.ts';
 import { scalar } from './tensor.ts';
 
@@ -9,7 +10,7 @@ const isFloat = (value: Value): boolean => value.type === 'float32' || value.typ
 function dependents(graph: Graph, sources: readonly Value[]): { nodes: GraphNode[]; names: Set<string> } {
   const names = new Set(sources.map((source) => source.name));
   const nodes = graph.nodes.filter((node) => {
-    const carriers = node.outputs.filter(isFloat);
+    const carriers = FLAT_OPERATORS.has(node.operator) ? [] : node.outputs.filter(isFloat);
     const depends = carriers.length > 0 && node.inputs.some((input) => input && names.has(input.name));
     if (depends) for (const output of carriers) names.add(output.name);
     return depends;

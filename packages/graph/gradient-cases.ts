@@ -1,6 +1,6 @@
 import { ints, reduceSum, staticShape } from './emit.ts';
 import type { Attributes, Graph, Value } from './graph.ts';
-import { elementCount, type TensorValue, tensor, vectorOf } from './tensor.ts';
+import { elementCount, scalar, type TensorValue, tensor, vectorOf } from './tensor.ts';
 
 /** Values in (-1, 1) without any near zero, where Relu, Sqrt and Div have corners. */
 export const wave = (dims: readonly number[], phase: number): TensorValue => {
@@ -20,7 +20,11 @@ const positive = (dims: readonly number[], phase: number): TensorValue => {
   );
 };
 
-/** One use of an operator whose float64 inputs are all differentiated. */
+/** The same numbers in float32, for operators that onnxruntime's CPU provider has in no other type. */
+const single = ({ dims, data }: TensorValue): TensorValue =>
+  tensor('float32', dims, Float32Array.from(data as Float64Array));
+
+/** One use of an operator whose inputs, float64 or else float32, are all differentiated. */
 export type GradientCase = {
   readonly operator: string;
   readonly variant?: string;
@@ -34,6 +38,37 @@ const plain = (operator: string, inputs: readonly TensorValue[], attributes: Att
   variant: JSON.stringify({ dims: inputs.map(({ dims }) => dims), ...attributes }),
   inputs,
   build: (graph, values) => graph.node(operator, values, attributes),
+});
+
+/** A case for an operator that takes, after the inputs that are differentiated, integer vectors. */
+const withInts = (
+  operator: string,
+  input: TensorValue,
+  integers: readonly (readonly number[])[],
+  attributes: Attributes = {},
+): GradientCase => ({
+  operator,
+  variant: JSON.stringify({ dims: input.dims, integers, ...attributes }),
+  inputs: [input],
+  build: (graph, [x]) => graph.node(operator, [x as Value, ...integers.map((list) => ints(graph, list))], attributes),
+});
+
+const indicesOf =
+  (dims: readonly number[], values: readonly number[]) =>
+  (graph: Graph): Value =>
+    graph.constant(vectorOf('int64', values, dims));
+
+/** A case for an operator that reads or writes places of its first input; further inputs follow the indices. */
+const indexed = (
+  operator: string,
+  inputs: readonly TensorValue[],
+  indices: (graph: Graph) => Value,
+  attributes: Attributes,
+): GradientCase => ({
+  operator,
+  variant: JSON.stringify({ dims: inputs.map(({ dims }) => dims), ...attributes }),
+  inputs,
+  build: (graph, [data, ...rest]) => graph.node(operator, [data as Value, indices(graph), ...rest], attributes),
 });
 
 /** The cases of every gradient rule, which are checked against central differences and against tfjs. */
@@ -65,7 +100,84 @@ export const GRADIENT_CASES: readonly GradientCase[] = [
   plain('Gemm', [wave([3, 2], 1), wave([3, 4], 2), wave([2, 4], 3)], { transA: 1 }),
   plain('Gemm', [wave([2, 3], 1), wave([4, 3], 2), wave([1, 4], 3)], { transB: 1 }),
   plain('Gemm', [wave([3, 2], 1), wave([4, 3], 2), wave([1], 3)], { transA: 1, transB: 1 }),
+  plain('Gemm', [wave([2, 3], 1), wave([3, 4], 2), wave([4], 3)], { alpha: { float: 0.5 }, beta: { float: 2 } }),
+  plain('Pow', [positive([2, 3], 1), wave([3], 2)]),
+  {
+    operator: 'Pow',
+    variant: 'a constant square',
+    inputs: [wave([2, 3], 1)],
+    build: (graph, [x]) => graph.node('Pow', [x as Value, graph.constant(scalar('float64', 2))]),
+  },
+  {
+    operator: 'Pow',
+    variant: 'a constant cube of another type',
+    inputs: [wave([2, 3], 1)],
+    build: (graph, [x]) => graph.node('Pow', [x as Value, graph.constant(scalar('int64', 3))]),
+  },
+  plain('Max', [wave([2, 3], 1), wave([3], 2), wave([2, 1], 3)]),
+  plain('Min', [wave([2, 3], 1), wave([3], 2)]),
+  ...[
+    [-0.5, 0.5],
+    [undefined, 0.4],
+    [-0.4, undefined],
+    [undefined, undefined],
+  ].map(
+    (bounds): GradientCase => ({
+      operator: 'Clip',
+      variant: `[${bounds}]`,
+      inputs: [wave([9], 1)],
+      build: (graph, [x]) =>
+        graph.node('Clip', [
+          x as Value,
+          ...bounds.map((bound) => (bound === undefined ? bound : graph.constant(scalar('float64', bound)))),
+        ]),
+    }),
+  ),
+  plain('Abs', [wave([7], 1)]),
+  plain('Reciprocal', [positive([3], 1)]),
+  plain('Sin', [wave([3], 1)]),
+  plain('Cos', [wave([3], 1)]),
+  plain('Softplus', [single(wave([5], 1))]),
+  plain('Erf', [single(wave([5], 1))]),
+  plain('Gelu', [single(wave([7], 1))]),
+  plain('Gelu', [single(wave([7], 1))], { approximate: 'tanh' }),
+  plain('Conv', [single(wave([2, 3, 7], 1)), single(wave([4, 3, 3], 2)), single(wave([4], 3))]),
+  plain('Conv', [single(wave([2, 2, 8], 1)), single(wave([3, 2, 3], 2))], {
+    pads: [2, 1],
+    strides: [2],
+    dilations: [2],
+    kernel_shape: [3],
+  }),
+  plain('Conv', [single(wave([1, 2, 6], 1)), single(wave([3, 2, 1], 2))], { strides: [4] }),
+  plain('MaxPool', [wave([2, 3, 6], 1)], { kernel_shape: [2], strides: [2] }),
+  plain('MaxPool', [wave([2, 2, 7], 1)], { kernel_shape: [3], pads: [1, 1] }),
+  plain('LayerNormalization', [single(wave([3, 4], 1)), single(wave([4], 2)), single(wave([4], 3))], { axis: -1 }),
+  plain('LayerNormalization', [single(wave([2, 3, 4], 1)), single(wave([3, 4], 2))], { axis: 1 }),
+  withInts('CumSum', wave([2, 4], 1), [[1]]),
+  withInts('CumSum', wave([4], 1), [[0]], { exclusive: 1, reverse: 1 }),
+  withInts('ReduceMax', wave([2, 3, 2], 1), [[1]], { keepdims: 0 }),
+  withInts('ReduceMax', wave([2, 3, 2], 1), []),
+  withInts('ReduceMin', wave([2, 3], 1), [[-1]]),
+  withInts('ReduceL2', wave([2, 3], 1), [[-1]]),
   plain('Transpose', [wave([2, 3, 4], 1)], { perm: [2, 0, 1] }),
+  plain('Transpose', [wave([2, 3, 4], 1)]),
+  plain('Flatten', [wave([2, 3, 4], 1)], { axis: 2 }),
+  withInts('Squeeze', wave([1, 3, 1], 1), [[0]]),
+  withInts('Squeeze', wave([1, 3, 1], 1), []),
+  withInts('Tile', wave([2, 3], 1), [[2, 3]]),
+  withInts('Tile', wave([2, 1], 1), [[1, 4]]),
+  {
+    operator: 'Trilu',
+    inputs: [wave([3, 4], 1)],
+    build: (graph, [x]) => graph.node('Trilu', [x as Value, graph.constant(scalar('int64', 1))], { upper: 0 }),
+  },
+  withInts('Pad', wave([2, 3], 1), [[1, 0, 0, 2]]),
+  indexed('GatherElements', [wave([3, 4], 1)], indicesOf([2, 4], [0, 2, 2, 1, 0, 2, 2, -1]), { axis: 0 }),
+  indexed('ScatterElements', [wave([3, 4], 1), wave([3, 2], 2)], indicesOf([3, 2], [0, 1, 3, 2, -1, 0]), { axis: 1 }),
+  indexed('ScatterElements', [wave([3, 4], 1), wave([2, 4], 2)], indicesOf([2, 4], [0, 1, 0, 2, 0, 1, 2, 0]), {
+    axis: 0,
+    reduction: 'add',
+  }),
   plain('Concat', [wave([2, 3], 1), wave([2, 1], 2)], { axis: 1 }),
   {
     operator: 'Where',
@@ -100,24 +212,13 @@ export const GRADIENT_CASES: readonly GradientCase[] = [
   ...[
     { starts: [1], ends: [3], axes: [0] },
     { starts: [-3, 0], ends: [9, -1], axes: [1, 0] },
-  ].map(
-    ({ starts, ends, axes }): GradientCase => ({
-      operator: 'Slice',
-      variant: `[${starts}] to [${ends}] of axes [${axes}]`,
-      inputs: [wave([4, 5], 1)],
-      build: (graph, [x]) =>
-        graph.node('Slice', [
-          x as Value,
-          ints(graph, starts),
-          ints(graph, ends),
-          ints(graph, axes),
-          ints(
-            graph,
-            axes.map(() => 1),
-          ),
-        ]),
-    }),
+    { starts: [0, 1], ends: [9, 4], axes: [1, 0], steps: [2, 1] },
+    { starts: [-1, 0], ends: [-9, 3], axes: [0, 1], steps: [-2, 1] },
+    { starts: [0], ends: [0], axes: [0], steps: [1] },
+  ].map(({ starts, ends, axes, steps }) =>
+    withInts('Slice', wave([4, 5], 1), [starts, ends, axes, ...(steps ? [steps] : [])]),
   ),
+  withInts('Slice', wave([4, 5], 1), [[1], [3]]),
   {
     operator: 'Reshape',
     inputs: [wave([2, 6], 1)],
@@ -153,7 +254,8 @@ export const GRADIENT_CASES: readonly GradientCase[] = [
 /** Σ output · weights with weights of no symmetry, so that a gradient put in the wrong place shows. */
 export function weightedSum(graph: Graph, output: Value): Value {
   const dims = staticShape(output);
-  const weighted = graph.node('Mul', [output, graph.constant(wave(dims, 0.5))]);
+  const weights = wave(dims, 0.5);
+  const weighted = graph.node('Mul', [output, graph.constant(output.type === 'float32' ? single(weights) : weights)]);
   return dims.length === 0
     ? weighted
     : reduceSum(

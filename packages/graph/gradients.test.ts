@@ -1,48 +1,21 @@
 import { describe, expect, it } from 'vitest';
-import { differentiate } from './differentiate.ts';
 import { GRADIENT_CASES, wave, weightedSum } from './gradient-cases.ts';
+import { checkedType, compareGradients, TOLERANCE } from './gradient-check.ts';
 import { GRADIENT_RULES, GRADIENT_RULES_OF_SEVERAL } from './gradients.ts';
-import { Graph, type Value } from './graph.ts';
+import type { Graph, Value } from './graph.ts';
 import { softCrossEntropy } from './loss.ts';
-import { serialize } from './serialize.ts';
-import { openSession, toRuntime } from './session.ts';
 import { type TensorValue, tensor } from './tensor.ts';
-
-/** Central differences in float64 with this step leave an error near 1e-9 for functions of order one. */
-const STEP = 1e-5;
-const TOLERANCE = 1e-6;
 
 async function check(
   inputs: readonly TensorValue[],
   loss: (graph: Graph, values: readonly Value[]) => Value,
 ): Promise<void> {
-  const graph = new Graph('gradient-check');
-  const values = inputs.map(({ dims }, i) => graph.input(`x${i}`, 'float64', dims));
-  const scalarLoss = loss(graph, values);
-  graph.output('loss', scalarLoss);
-  for (const [i, gradient] of differentiate(graph, scalarLoss, values).entries()) {
-    expect(gradient.shape).toEqual(inputs[i]?.dims);
-    graph.output(`gradient${i}`, gradient);
+  const tolerance = TOLERANCE[checkedType(inputs)];
+  for (const { input, element, analytic, numeric } of await compareGradients(inputs, loss)) {
+    expect(Math.abs(analytic - numeric), `input ${input}, element ${element}: ${analytic} for ${numeric}`).toBeLessThan(
+      tolerance * (1 + Math.abs(numeric)),
+    );
   }
-  const session = await openSession(serialize(graph), { threads: 1 });
-  const run = (xs: readonly TensorValue[]) =>
-    session.run(Object.fromEntries(xs.map((x, i) => [`x${i}`, toRuntime(x)] as const)));
-  const lossAt = async (i: number, element: number, shift: number): Promise<number> => {
-    const x = inputs[i] as TensorValue;
-    const data = Float64Array.from(x.data as Float64Array);
-    data[element] = (data[element] as number) + shift;
-    return Number((await run(inputs.with(i, { ...x, data }))).loss?.data[0]);
-  };
-  const result = await run(inputs);
-  for (const [i, { dims }] of inputs.entries()) expect(result[`gradient${i}`]?.dims).toEqual(dims);
-  for (const [i, { data }] of inputs.entries()) {
-    for (let element = 0; element < data.length; element++) {
-      const numeric = ((await lossAt(i, element, STEP)) - (await lossAt(i, element, -STEP))) / (2 * STEP);
-      const analytic = Number(result[`gradient${i}`]?.data[element]);
-      expect(analytic, `input ${i}, element ${element}`).toBeCloseTo(numeric, -Math.log10(TOLERANCE));
-    }
-  }
-  await session.release();
 }
 
 describe('gradients agree with central differences', () => {

@@ -12,9 +12,9 @@ import type { Attribute, Graph, GraphNode, Value } from './graph.ts';
 import { UNKNOWN } from './shape.ts';
 import { dataTypeCode, type TensorValue } from './tensor.ts';
 
-/** Operator set 18 is the first with BitwiseAnd and ScatterElements(reduction) for ReduceSum-style axes; IR 8 goes with it. */
-export const OPSET_VERSION = 18;
-const IR_VERSION = 8n;
+/** Operator set 20 is the first with Gelu; IR 9 goes with it. */
+export const OPSET_VERSION = 20;
+const IR_VERSION = 9n;
 
 const isStrings = (list: readonly number[] | readonly string[]): list is readonly string[] =>
   typeof list[0] === 'string';
