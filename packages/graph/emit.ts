@@ -24,9 +24,6 @@ export const reshape = (graph: Graph, value: Value, shape: readonly number[]): V
 export const reduceSum = (graph: Graph, value: Value, axes: readonly number[], keepdims: 0 | 1): Value =>
   graph.node('ReduceSum', [value, ints(graph, axes)], { keepdims });
 
-export const reduceMean = (graph: Graph, value: Value, axes: readonly number[], keepdims: 0 | 1): Value =>
-  graph.node('ReduceMean', [value, ints(graph, axes)], { keepdims });
-
 /** Zeros of a shape, spelled as one repeated scalar, so that a large shape takes no room in the file. */
 export const zerosOf = (graph: Graph, type: ElementType, shape: readonly number[]): Value =>
   graph.node('Expand', [graph.constant(scalar(type, 0)), ints(graph, shape)]);

@@ -1,4 +1,4 @@
-import { cast, ints, reduceMean, reshape, scalarLike } from './emit.ts';
+import { cast, ints, reshape, scalarLike } from './emit.ts';
 import type { Graph, Value } from './graph.ts';
 import { elementCount } from './tensor.ts';
 import type { MaskSource, ParameterSpec } from './training-step.ts';
@@ -58,28 +58,14 @@ export function linear(graph: Graph, x: Value, parameters: Parameters, name: str
 }
 
 /** (x − mean)/√(variance + ε) over the last axis, times `<name>.weight`, plus `<name>.bias` (Ba et al. 2016). */
-export function layerNorm(graph: Graph, x: Value, parameters: Parameters, name: string): Value {
-  const centred = graph.node('Sub', [x, reduceMean(graph, x, [-1], 1)]);
-  const variance = reduceMean(graph, graph.node('Mul', [centred, centred]), [-1], 1);
-  const deviation = graph.node('Sqrt', [graph.node('Add', [variance, scalarLike(graph, x, LAYER_NORM_EPSILON)])]);
-  const scaled = graph.node('Mul', [graph.node('Div', [centred, deviation]), named(parameters, `${name}.weight`)]);
-  return graph.node('Add', [scaled, named(parameters, `${name}.bias`)]);
-}
+export const layerNorm = (graph: Graph, x: Value, parameters: Parameters, name: string): Value =>
+  graph.node('LayerNormalization', [x, named(parameters, `${name}.weight`), named(parameters, `${name}.bias`)], {
+    axis: -1,
+    epsilon: { float: LAYER_NORM_EPSILON },
+  });
 
-/** x·Φ(x), with the tanh approximation of Φ (Hendrycks, Gimpel 2016). */
-export function gelu(graph: Graph, x: Value): Value {
-  const constant = (value: number): Value => scalarLike(graph, x, value);
-  const cubed = graph.node('Mul', [graph.node('Mul', [x, x]), x]);
-  const inner = graph.node('Mul', [
-    graph.node('Add', [x, graph.node('Mul', [cubed, constant(0.044715)])]),
-    constant(Math.sqrt(2 / Math.PI)),
-  ]);
-  const cumulative = graph.node('Add', [
-    graph.node('Mul', [graph.node('Tanh', [inner]), constant(0.5)]),
-    constant(0.5),
-  ]);
-  return graph.node('Mul', [x, cumulative]);
-}
+/** x·Φ(x) (Hendrycks, Gimpel 2016). */
+export const gelu = (graph: Graph, x: Value): Value => graph.node('Gelu', [x]);
 
 /** x times a mask of its own, named `name`; x itself where there is no dropout. x must be static where there is. */
 export function dropout(graph: Graph, x: Value, name: string, options: Dropout | undefined): Value {
