@@ -1,14 +1,16 @@
 import { cpus } from 'node:os';
 import type { BlobStore } from '@understudy/service/blobs/blob-store';
 import { type Policy, policyJson, type StudentModel } from '@understudy/student';
+import { singleLatencies } from '@understudy/student/latencies';
 import { fitTemperature, negativeLogLikelihood, reliability } from '@understudy/student/statistics/calibration';
 import { furtherPairs } from '@understudy/student/statistics/estimate';
 import { levelOfLook } from '@understudy/student/statistics/level';
 import { type Ranking, rankByConfidence } from '@understudy/student/statistics/ranking';
 import { chooseThreshold } from '@understudy/student/statistics/threshold';
 import type { CompiledTask } from '@understudy/task';
-import { answersOf, logitsOf, singleLatencies } from './answers.ts';
+import { answersOf, logitsOf } from './answers.ts';
 import { gatesOf, hopelessVerdict, verdictOf } from './gate.ts';
+import { TIMED_REQUESTS } from './limits.ts';
 import type { Looks } from './looks.ts';
 import { measureCosts, measureTest } from './measure.ts';
 import type { JudgedPair } from './pairs.ts';
@@ -90,7 +92,8 @@ async function look(judged: Judged): Promise<Findings> {
   const policyDigest = await blobs.put('policies', new TextEncoder().encode(policyJson(policy)));
   const answers = answersOf(test, await logitsOf(student, test, policy.field), policy);
   const measured = measureTest(answers, { labels: policy.labels, goalAgreement: goal.agreement, level, ...claimed });
-  const costs = measureCosts(answers, await singleLatencies(student, test));
+  const texts = test.map(({ text }) => text);
+  const costs = measureCosts(answers, await singleLatencies(student, texts, TIMED_REQUESTS));
   const gates = gatesOf(measured, costs, turn.student.sizeBytes, goal);
   const further = () =>
     furtherPairs({
