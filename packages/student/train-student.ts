@@ -6,14 +6,26 @@ import { exportStudent } from './export-student.ts';
 import type { Candidate, ExportedStudent, StudentTraining } from './family.ts';
 import { trainingKey } from './key.ts';
 import { type Learner, settingsOf } from './learner.ts';
+import { convArchitecture, convDefaults } from './sequence/conv.ts';
+import { openSequences } from './sequence/learner.ts';
+import { transformerArchitecture, transformerDefaults } from './sequence/transformer.ts';
 import { runTraining } from './training.ts';
 
-function openLearner(options: StudentTraining): Promise<Learner> {
+async function openLearner(options: StudentTraining): Promise<Learner> {
   const { candidate, labels, train } = options;
+  const given = candidate.hyperparameters;
   switch (candidate.family) {
     case 'bag':
-      return openBag(options, settingsOf(bagDefaults(labels.length, train.length), candidate.hyperparameters));
-    default:
+      return openBag(options, settingsOf(bagDefaults(labels.length, train.length), given));
+    case 'conv': {
+      const settings = settingsOf(convDefaults(train.length), given);
+      return openSequences(options, settings, convArchitecture(settings));
+    }
+    case 'transformer': {
+      const settings = settingsOf(transformerDefaults(train.length), given);
+      return openSequences(options, settings, transformerArchitecture(settings));
+    }
+    case 'encoder':
       throw new TrainingError('unsupported', `this version trains no "${candidate.family}" students`);
   }
 }

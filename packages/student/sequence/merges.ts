@@ -55,13 +55,19 @@ class PairHeap {
   }
 
   #isBefore(i: number, j: number): boolean {
-    const [a, b] = [this.#entries[i], this.#entries[j]] as [{ pair: Pair; count: number }, { pair: Pair; count: number }];
+    const [a, b] = [this.#entries[i], this.#entries[j]] as [
+      { pair: Pair; count: number },
+      { pair: Pair; count: number },
+    ];
     return before(a.pair, b.pair, a.count, b.count);
   }
 
   #swap(i: number, j: number): void {
     const entries = this.#entries as { pair: Pair; count: number }[];
-    [entries[i], entries[j]] = [entries[j] as { pair: Pair; count: number }, entries[i] as { pair: Pair; count: number }];
+    [entries[i], entries[j]] = [
+      entries[j] as { pair: Pair; count: number },
+      entries[i] as { pair: Pair; count: number },
+    ];
   }
 }
 

@@ -1,6 +1,5 @@
 import { Tokenizer } from '@huggingface/tokenizers';
 import { byteCharacters } from '../bytes.ts';
-import { MAX_TOKENS } from '../limits.ts';
 import type { TokenizerFiles } from '../tokenizer.ts';
 import { learnMerges, type Merge } from './merges.ts';
 
@@ -22,15 +21,14 @@ const lowercase = {
 };
 
 /**
- * A tokenizer.json of byte-level byte-pair encoding with these merges: no text has an unknown token. Padding is in the
+ * A tokenizer.json of byte-level byte-pair encoding with these tokens and merges: no text has an unknown token. Padding is in the
  * vocabulary but no added token, or a user's text "<pad>" would become one id; its id is 0.
  */
-function tokenizerJson(merges: readonly Merge[]): unknown {
-  const tokens = [PAD_TOKEN, ...byteCharacters(), ...merges.map(({ left, right }) => left + right)];
+function tokenizerJson(tokens: readonly string[], merges: readonly Merge[], maxTokens: number): unknown {
   const byteLevel = { type: 'ByteLevel', add_prefix_space: true, trim_offsets: false, use_regex: true };
   return {
     version: '1.0',
-    truncation: null,
+    truncation: { direction: 'Right', max_length: maxTokens, strategy: 'LongestFirst', stride: 0 },
     padding: null,
     added_tokens: [],
     normalizer: lowercase,
@@ -52,25 +50,36 @@ function tokenizerJson(merges: readonly Merge[]): unknown {
   };
 }
 
-const config = {
+const tokenizerConfig = (maxTokens: number): object => ({
   tokenizer_class: 'PreTrainedTokenizerFast',
-  model_max_length: MAX_TOKENS,
+  model_max_length: maxTokens,
   model_input_names: ['input_ids', 'attention_mask'],
   pad_token: PAD_TOKEN,
   padding_side: 'right',
   truncation_side: 'right',
   clean_up_tokenization_spaces: false,
-};
+});
 
-/** Tokens of padding and single bytes, which every vocabulary has. */
-const FIXED_TOKENS = 257;
+/** Padding and single bytes: the tokens that every vocabulary has. */
+const FIXED_TOKENS = [PAD_TOKEN, ...byteCharacters()];
 
 export type Vocabulary = { readonly files: TokenizerFiles; readonly size: number };
 
-/** Learns a vocabulary of at most `size` tokens from texts. */
-export function learnVocabulary(texts: readonly string[], size: number): Vocabulary {
+function vocabularyOf(merges: readonly Merge[], maxTokens: number): Vocabulary {
+  // Different merges can lead to the same token.
+  const tokens = [...new Set([...FIXED_TOKENS, ...merges.map(({ left, right }) => left + right)])];
+  const files = { json: tokenizerJson(tokens, merges, maxTokens), config: tokenizerConfig(maxTokens) };
+  return { files, size: tokens.length };
+}
+
+/**
+ * Learns a vocabulary of at most `size` tokens from texts.
+ * @param maxTokens of a text that are read; the rest is cut.
+ */
+export function learnVocabulary(texts: readonly string[], size: number, maxTokens: number): Vocabulary {
   // A tokenizer without merges gives the bytes of the normalised text; its pre-tokenizer, the words that merges stay within.
-  const { normalizer, pre_tokenizer: preTokenizer } = new Tokenizer(tokenizerJson([]) as object, config);
+  const { json, config } = vocabularyOf([], maxTokens).files;
+  const { normalizer, pre_tokenizer: preTokenizer } = new Tokenizer(json as object, config as object);
   if (!normalizer || !preTokenizer) throw new TypeError('the tokenizer has lost its normalizer or its pre-tokenizer');
   const counts = new Map<string, number>();
   for (const text of texts.slice(0, MAX_TEXTS)) {
@@ -78,6 +87,5 @@ export function learnVocabulary(texts: readonly string[], size: number): Vocabul
       counts.set(word, (counts.get(word) ?? 0) + 1);
     }
   }
-  const merges = learnMerges(counts, size - FIXED_TOKENS);
-  return { files: { json: tokenizerJson(merges), config }, size: FIXED_TOKENS + merges.length };
+  return vocabularyOf(learnMerges(counts, size - FIXED_TOKENS.length), maxTokens);
 }
