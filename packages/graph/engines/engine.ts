@@ -1,8 +1,8 @@
-import { GraphError } from '../errors.ts';
 import type { SessionOptions } from '../session.ts';
 import type { TensorValue } from '../tensor.ts';
 import { TrainingSession, type TrainingState } from '../training-session.ts';
 import { type StatePart, type TrainingDefinition, trainingStep } from '../training-step.ts';
+import type { TfjsBackend } from './tfjs/backends.ts';
 
 /**
  * What can train: `ort` runs a step as one ONNX model in ONNX Runtime; `tfjs` walks the same forward graph with
@@ -28,7 +28,11 @@ export interface Training {
   release(): Promise<void>;
 }
 
-export type EngineOptions = SessionOptions & { readonly engine: Engine };
+export type EngineOptions = SessionOptions & {
+  readonly engine: Engine;
+  /** What tfjs computes with; the best that is installed where absent. */
+  readonly backend?: TfjsBackend;
+};
 
 /**
  * Opens a training of `definition` that goes on from `state`.
@@ -39,6 +43,8 @@ export async function openTraining(
   state: TrainingState,
   { engine, ...options }: EngineOptions,
 ): Promise<Training> {
-  if (engine === 'tfjs') throw new GraphError('the tfjs engine cannot train yet: use ort');
-  return TrainingSession.open(trainingStep(definition), state, options);
+  if (engine === 'ort') return await TrainingSession.open(trainingStep(definition), state, options);
+  // Loaded only where it trains: tfjs takes a good part of a second to load.
+  const { TfjsTraining } = await import('./tfjs/training.ts');
+  return await TfjsTraining.open(definition, state, options);
 }
