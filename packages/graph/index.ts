@@ -2,7 +2,7 @@ export { differentiate } from './differentiate.ts';
 export { dropoutMask, hostMask, type MaskSpec } from './dropout.ts';
 export { cast, ints, reduceSum, reshape, slice, zerosOf } from './emit.ts';
 export { ENGINES, type Engine, type EngineOptions, openTraining, type Training } from './engines/engine.ts';
-export { GraphError, NoGradientError } from './errors.ts';
+export { DivergedError, GraphError, NoGradientError } from './errors.ts';
 export { type Attributes, Graph, type GraphNode, type Value } from './graph.ts';
 export { type ModelRequirements, requirementsOf } from './inspect.ts';
 export {
@@ -27,7 +27,8 @@ export {
   type Start,
 } from './layers.ts';
 export { softCrossEntropy } from './loss.ts';
-export { type AdamWOptions, type LinearSchedule, learningRateAt } from './optimizer.ts';
+export type { AdamWOptions } from './optimizer.ts';
+export { learningRateAt, type Schedule } from './schedule.ts';
 export { OPSET_VERSION, serialize } from './serialize.ts';
 export {
   checkDevice,
@@ -48,6 +49,6 @@ export {
   STATE_PARTS,
   stateInput,
   type TrainingDefinition,
-  type TrainingStep,
   trainingStep,
+  type UsedRows,
 } from './training-step.ts';

@@ -17,7 +17,7 @@ import { openSession, toRuntime } from './session.ts';
 import type { Dim } from './shape.ts';
 import { elementCount, tensor, vectorOf } from './tensor.ts';
 import { initialState, TrainingSession } from './training-session.ts';
-import { type Clock, trainingStep } from './training-step.ts';
+import type { Clock, TrainingDefinition } from './training-step.ts';
 
 const SHAPE = { width: 8, heads: 2, feedForward: 16 };
 const [BATCH, LENGTH, VOCABULARY, CLASSES] = [4, 6, 20, 3];
@@ -106,7 +106,7 @@ describe('an encoder of layers', () => {
   });
 
   it('learns which token comes first, through its dropout', async () => {
-    const step = trainingStep({
+    const definition: TrainingDefinition = {
       name: 'layers',
       parameters: PARAMETERS,
       adamW: { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01 },
@@ -118,8 +118,8 @@ describe('an encoder of layers', () => {
           graph.input('weights', 'float32', [BATCH]),
           0,
         ),
-    });
-    const session = await TrainingSession.open(step, initialState(initial()), { threads: 2 });
+    };
+    const session = await TrainingSession.open(definition, initialState(initial()), { threads: 2 });
     const losses: number[] = [];
     for (let i = 0; i < 200; i++) {
       const texts = Array.from({ length: BATCH }, (_, row) =>

@@ -1,8 +1,9 @@
 import {
+  DivergedError,
   initialState,
-  type LinearSchedule,
   learningRateAt,
   openTraining,
+  type Schedule,
   softCrossEntropy,
   type Training,
   type TrainingDefinition,
@@ -27,15 +28,15 @@ const STEPS_PER_CHECKPOINT = 100;
 const STEPS_PER_REPORT = 20;
 const ADAM_W = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
 
-/** The training step of a learner for batches of one bucket. */
-const definitionOf = (learner: Learner, labels: number, bucket: number): TrainingDefinition => ({
-  name: `training-step-${bucket}`,
+/** The training step of a learner, for batches of any of its buckets. */
+const definitionOf = (learner: Learner, labels: number): TrainingDefinition => ({
+  name: 'training-step',
   parameters: learner.parameters,
   adamW: { ...ADAM_W, weightDecay: learner.settings.weightDecay },
   loss: (graph, parameters, clock) =>
     softCrossEntropy(
       graph,
-      learner.logits(graph, parameters, bucket, clock),
+      learner.logits(graph, parameters, clock.bucket, clock),
       graph.input('targets', 'float32', [learner.settings.batchTexts, labels]),
       graph.input('example_weights', 'float32', [learner.settings.batchTexts]),
       learner.settings.labelSmoothing,
@@ -50,7 +51,7 @@ class Run {
   readonly #training: Training;
   readonly #evaluator: DevEvaluator;
   readonly #targets: Targets;
-  readonly #schedule: LinearSchedule;
+  readonly #schedule: Schedule;
   readonly #stepsPerEpoch: number;
   #epochLossSum: number;
   #history: readonly EpochResult[];
@@ -72,7 +73,8 @@ class Run {
     this.#targets = new Targets(batchTexts, options.labels.length);
     this.#stepsPerEpoch = batchesPerEpoch(learner.train.buckets, batchTexts);
     const totalSteps = this.#stepsPerEpoch * epochs;
-    this.#schedule = { peak: learningRate, warmupSteps: Math.floor(warmupShare * totalSteps), totalSteps };
+    const warmupSteps = Math.floor(warmupShare * totalSteps);
+    this.#schedule = { shape: 'linear', peak: learningRate, warmupSteps, totalSteps };
     this.#epochLossSum = progress.epochLossSum;
     this.#history = progress.history;
     this.#best = progress.best;
@@ -82,7 +84,7 @@ class Run {
     const { labels, dev, threads, device, engine = 'ort' } = options;
     const start = { state: initialState(learner.initial), epochLossSum: 0, history: [], best: undefined };
     const progress = (await resume(options, key)) ?? start;
-    const training = await openTraining(definitionOf(learner, labels.length, 0), progress.state, {
+    const training = await openTraining(definitionOf(learner, labels.length), progress.state, {
       engine,
       threads,
       device,
@@ -109,7 +111,8 @@ class Run {
     const first = (epoch - 1) * this.#stepsPerEpoch;
     for (const { bucket, indices } of batches.slice(this.#training.step - first)) {
       signal?.throwIfAborted();
-      await this.#step({ ...this.#learner.train.features(indices, bucket), ...this.#targets.of(train, indices) });
+      const features = this.#learner.train.features(indices, bucket);
+      await this.#step({ ...features, ...this.#targets.of(train, indices) }, bucket);
       const { step } = this.#training;
       if (step % STEPS_PER_REPORT === 0) onProgress?.(this.#report(epoch, this.#epochLossSum / (step - first)));
       if (step % STEPS_PER_CHECKPOINT === 0) await this.#checkpoint();
@@ -117,11 +120,13 @@ class Run {
     await this.#finishEpoch(epoch);
   }
 
-  async #step(batch: Parameters<Training['run']>[0]): Promise<void> {
+  async #step(batch: Parameters<Training['run']>[0], bucket: number): Promise<void> {
     const rate = learningRateAt(this.#training.step + 1, this.#schedule);
-    const loss = await this.#training.run(batch, this.#options.seed, rate);
-    if (!Number.isFinite(loss)) throw diverged(`the loss became ${loss} in step ${this.#training.step}`);
-    this.#epochLossSum += loss;
+    try {
+      this.#epochLossSum += await this.#training.run(batch, this.#options.seed, rate, bucket);
+    } catch (error) {
+      throw error instanceof DivergedError ? diverged(error.message, error) : error;
+    }
   }
 
   async #finishEpoch(epoch: number): Promise<void> {
@@ -167,8 +172,8 @@ class Run {
   }
 }
 
-const diverged = (what: string): TrainingError =>
-  new TrainingError('diverged', `${what}; the last checkpoint is from before; try a smaller learning rate`);
+const diverged = (what: string, cause?: unknown): TrainingError =>
+  new TrainingError('diverged', `${what}; the last checkpoint is from before; try a smaller learning rate`, { cause });
 
 function allFinite(values: Float32Array): boolean {
   for (let i = 0; i < values.length; i++) if (!Number.isFinite(values[i] as number)) return false;

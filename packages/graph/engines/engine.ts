@@ -1,7 +1,7 @@
 import type { SessionOptions } from '../session.ts';
 import type { TensorValue } from '../tensor.ts';
 import { TrainingSession, type TrainingState } from '../training-session.ts';
-import { type StatePart, type TrainingDefinition, trainingStep } from '../training-step.ts';
+import type { StatePart, TrainingDefinition } from '../training-step.ts';
 import type { TfjsBackend } from './tfjs/backends.ts';
 
 /**
@@ -16,11 +16,18 @@ export interface Training {
   /** Steps taken so far. */
   readonly step: number;
   /**
-   * Takes one step on a batch and gives its loss before the update, which is not finite when the training has diverged.
+   * Takes one step on a batch and gives its loss before the update.
    * @param batch the inputs that the definition's loss declares, by name.
    * @param seed of dropout: any safe integer.
+   * @param bucket which of the definition's shapes the batch has, 0 where there is but one: see `Clock`.
+   * @throws DivergedError when loss or gradients are not finite: the step is not taken, and the state stays what it was.
    */
-  run(batch: Readonly<Record<string, TensorValue>>, seed: number, learningRate: number): Promise<number>;
+  run(
+    batch: Readonly<Record<string, TensorValue>>,
+    seed: number,
+    learningRate: number,
+    bucket?: number,
+  ): Promise<number>;
   /** A copy of one tensor of a parameter's state, row-major. @throws RangeError for an unknown parameter. */
   read(parameter: string, part?: StatePart): Promise<Float32Array>;
   /** A copy of the whole state, from which a training continues as if it had not stopped, on either engine. */
@@ -43,7 +50,7 @@ export async function openTraining(
   state: TrainingState,
   { engine, ...options }: EngineOptions,
 ): Promise<Training> {
-  if (engine === 'ort') return await TrainingSession.open(trainingStep(definition), state, options);
+  if (engine === 'ort') return await TrainingSession.open(definition, state, options);
   // Loaded only where it trains: tfjs takes a good part of a second to load.
   const { TfjsTraining } = await import('./tfjs/training.ts');
   return await TfjsTraining.open(definition, state, options);
