@@ -28,7 +28,7 @@ function forward(definition: TrainingDefinition): { graph: Graph; loss: Value; m
   const parameters = Object.fromEntries(
     definition.parameters.map(({ name, dims }) => [name, graph.input(stateInput(name, 'value'), 'float32', dims)]),
   );
-  return { graph, loss: definition.loss(graph, parameters, { mask }), masks };
+  return { graph, loss: definition.loss(graph, parameters, { mask, bucket: 0 }), masks };
 }
 
 const maskInput = (name: string): string => `${name}.mask`;
