@@ -50,6 +50,7 @@ export async function evaluate(judged: Judged): Promise<Report> {
     seal: turn.seal,
     snapshot: turn.snapshot,
     student: turn.student,
+    candidates: turn.candidates,
     goal,
   };
   const level = levelOfLook(1 - goal.confidence, await looks.expected(turn));
