@@ -4,7 +4,7 @@ import type { Description } from './description.ts';
 import { compare, type DevResult } from './evaluate.ts';
 import type { ExportedStudent, StudentTraining } from './family.ts';
 import { STUDENT_VERSION } from './key.ts';
-import type { FinishedStudent, LoopSettings, Precision } from './learner.ts';
+import type { FinishedStudent, Learner, Precision } from './learner.ts';
 import { openPredictor } from './predictor.ts';
 import { loadTokenizer } from './tokenizer.ts';
 import type { Trained } from './training.ts';
@@ -15,12 +15,19 @@ export const MAX_INT8_LOSS = 0.005;
 /** The model output of a field. A dot is in no field's name, so it collides with no other output or input. */
 const outputName = (field: string): string => `logits.${field}`;
 
+/** A trained candidate, before it is decided how its weights are stored. */
+export type TrainedCandidate = {
+  readonly settings: Learner['settings'];
+  readonly trained: Trained;
+  readonly finished: FinishedStudent;
+};
+
 type Measured = DevResult & { readonly precision: Precision; readonly model: Uint8Array };
 
 /** Builds the finished model at a precision and measures it on dev, as it will be served. */
 async function measure(
   { field, dev, threads }: StudentTraining,
-  finished: FinishedStudent,
+  { finished }: TrainedCandidate,
   precision: Precision,
 ): Promise<Measured> {
   const output = outputName(field);
@@ -31,16 +38,11 @@ async function measure(
   return { precision, model, ...compare(logits, dev) };
 }
 
-/** Makes a trained student into a bundle, with int8 weights unless they cost more than `MAX_INT8_LOSS` of agreement. */
-export async function exportStudent(
+async function bundle(
   options: StudentTraining,
-  settings: LoopSettings,
-  { history }: Trained,
-  finished: FinishedStudent,
+  { settings, trained, finished }: TrainedCandidate,
+  { precision, model, devAgreement, devLoss }: Measured,
 ): Promise<ExportedStudent> {
-  const full = await measure(options, finished, 'float32');
-  const small = await measure(options, finished, 'int8');
-  const chosen = small.devAgreement >= full.devAgreement - MAX_INT8_LOSS ? small : full;
   const { candidate, field, lineage, labels, train, dev, seed, threads, device = 'cpu', engine = 'ort' } = options;
   const description: Description = {
     version: 1,
@@ -57,12 +59,27 @@ export async function exportStudent(
       hyperparameters: { ...settings },
       trainExamples: train.length,
       devExamples: dev.length,
-      epochs: [...history],
+      epochs: [...trained.history],
       pretrained: finished.pretrained,
     },
-    precision: chosen.precision,
-    devAgreement: chosen.devAgreement,
-    devLoss: chosen.devLoss,
+    precision,
+    devAgreement,
+    devLoss,
   };
-  return { ...(await writeBundle(bundleFiles(description, chosen.model, finished))), description };
+  return { ...(await writeBundle(bundleFiles(description, model, finished))), description };
+}
+
+/** Makes a trained candidate into a bundle with its weights stored one way. */
+export const exportAt = async (
+  options: StudentTraining,
+  candidate: TrainedCandidate,
+  precision: Precision,
+): Promise<ExportedStudent> => bundle(options, candidate, await measure(options, candidate, precision));
+
+/** Makes a trained candidate into a bundle, with int8 weights unless they cost more than `MAX_INT8_LOSS` of agreement. */
+export async function exportStudent(options: StudentTraining, candidate: TrainedCandidate): Promise<ExportedStudent> {
+  const full = await measure(options, candidate, 'float32');
+  const small = await measure(options, candidate, 'int8');
+  const chosen = small.devAgreement >= full.devAgreement - MAX_INT8_LOSS ? small : full;
+  return bundle(options, candidate, chosen);
 }

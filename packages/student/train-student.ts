@@ -2,7 +2,7 @@ import { bagDefaults } from './bag/hyperparameters.ts';
 import { openBag } from './bag/learner.ts';
 import { TrainingError } from './errors.ts';
 import { checkExamples } from './examples.ts';
-import { exportStudent } from './export-student.ts';
+import { exportStudent, type TrainedCandidate } from './export-student.ts';
 import type { Candidate, ExportedStudent, StudentTraining } from './family.ts';
 import { trainingKey } from './key.ts';
 import { type Learner, settingsOf } from './learner.ts';
@@ -31,16 +31,24 @@ async function openLearner(options: StudentTraining): Promise<Learner> {
 }
 
 /**
- * Trains and exports one candidate: the epoch that agrees best with the teacher on dev. The same examples, candidate,
- * seed, threads, runtime build and machine give the same bundle byte for byte, also when the training was killed and
- * went on from a checkpoint. Occupies its thread for the length of each step: run it in a process of its own.
- * @throws TrainingError when these examples or this candidate cannot give a student; the signal's reason when it aborts.
+ * Trains one candidate: the epoch that agrees best with the teacher on dev.
+ * @throws as `trainStudent` does.
  */
-export async function trainStudent(options: StudentTraining): Promise<ExportedStudent> {
+export async function trainCandidate(options: StudentTraining): Promise<TrainedCandidate> {
   checkExamples(options.train, options.dev, options.labels);
   const learner = await openLearner(options);
   const trained = await runTraining(options, learner, trainingKey(options, learner));
-  return exportStudent(options, learner.settings, trained, learner.finish(trained.parameters));
+  return { settings: learner.settings, trained, finished: learner.finish(trained.parameters) };
+}
+
+/**
+ * Trains and exports one candidate. The same examples, candidate, seed, threads, runtime build and machine give the same
+ * bundle byte for byte, also when the training was killed and went on from a checkpoint. Occupies its thread for the
+ * length of each step: run it in a process of its own.
+ * @throws TrainingError when these examples or this candidate cannot give a student; the signal's reason when it aborts.
+ */
+export async function trainStudent(options: StudentTraining): Promise<ExportedStudent> {
+  return exportStudent(options, await trainCandidate(options));
 }
 
 /** What a candidate is likely to cost before it is trained: megabytes of its bundle with int8 weights. */
