@@ -31,7 +31,28 @@ const Evaluation = z.object({
       student: z.object({ medianLatencyMs: z.number() }),
     })
     .nullable(),
-  student: z.object({ sizeBytes: z.int(), family: z.string() }),
+  student: z.object({ digest: z.string(), sizeBytes: z.int(), family: z.string() }),
+  /** What the trainer tried, cheapest first; on dev. */
+  candidates: z
+    .array(
+      z.object({
+        name: z.string(),
+        status: z.string(),
+        reason: z.string(),
+        onFront: z.boolean(),
+        trained: z
+          .object({
+            digest: z.string(),
+            agreement: share,
+            coverage: share,
+            sizeBytes: z.int(),
+            latencyUs: z.number(),
+            trainingMs: z.number(),
+          })
+          .nullable(),
+      }),
+    )
+    .default([]),
   verdict: z.object({ morePairs: z.int() }),
 });
 

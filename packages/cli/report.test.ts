@@ -6,7 +6,7 @@ import { parseTask } from '@understudy/task';
 import { expect, test } from 'vitest';
 import { parseEvaluation } from './evaluation.ts';
 import { bytes, dollars, milliseconds, percent, percentAtLeast } from './format.ts';
-import { reportRows } from './report.ts';
+import { ladderRows, reportRows } from './report.ts';
 import { AnswerRate, stageLine } from './run-progress.ts';
 
 const task = parseTask(
@@ -47,7 +47,7 @@ const evaluation = {
     },
   },
   costs: { teacher: { medianLatencyMs: 120 }, student: { medianLatencyMs: 0.24 } },
-  student: { sizeBytes: 2_100_000, family: 'bag' },
+  student: { digest: 'b'.repeat(64), sizeBytes: 2_100_000, family: 'bag' },
   verdict: { morePairs: 0 },
 };
 
@@ -81,6 +81,26 @@ test('the report says what was proven, what it cost and how long it took', () =>
   expect(rows.spent).toBe('$1.25 for 4,980 calls to the teacher');
   expect(rows.prompts).toBe('5,000 answered, 40 of them from the store; 1 declined (invalid_answer 1)');
   expect(rows.time).toBe('1 min 35 s (ask the teacher 1 min 0 s, train the student 35.0 s)');
+});
+
+test('the report shows what else was tried, where more than one student was trained', () => {
+  const figures = { agreement: 0.951, coverage: 0.86, sizeBytes: 1_100_000, latencyUs: 100, trainingMs: 9_000 };
+  const tried = (name: string, trained: object | null, reason = '') => ({
+    ...{ name, reason, trained, onFront: name !== 'conv' },
+    status: trained ? 'trained' : 'skipped',
+  });
+  const bag = tried('bag', { ...figures, digest: 'a'.repeat(64) });
+  const conv = tried('conv', { ...figures, digest: 'c'.repeat(64), agreement: 0.95 });
+  const transformer = tried('transformer', { ...figures, digest: 'b'.repeat(64), agreement: 0.97, trainingMs: 90_000 });
+  const rows = (candidates: object[]) => ladderRows(parseEvaluation(JSON.stringify({ ...evaluation, candidates })));
+  expect(rows([bag, conv, transformer, tried('encoder', null, 'too large')])).toEqual([
+    ['', 'agreement', 'coverage', 'size', 'latency', 'training', ''],
+    ['bag', '95.1%', '86.0%', '1.1 MB', '100 µs', '9.0 s', ''],
+    ['conv', '95.0%', '86.0%', '1.1 MB', '100 µs', '9.0 s', 'another is as good in all, or better'],
+    ['transformer', '97.0%', '86.0%', '1.1 MB', '100 µs', '1 min 30 s', 'chosen'],
+    ['encoder', '', '', '', '', '', 'skipped: too large'],
+  ]);
+  expect(rows([bag, tried('conv', null, 'not needed')])).toEqual([]);
 });
 
 test('a run that never came to an evaluation has a report too', () => {

@@ -22,7 +22,14 @@ export const printReport = async (connection: Connection, run: RunState, task: T
   };
   output.answer(json, () => {
     const evaluation = answer && parseEvaluation(answer.reportJson);
-    return ['', ...table(reportRows(run, task, evaluation)), ...nextSteps(run, task, connection.run.httpUrl)];
+    const ladder = evaluation ? ladderRows(evaluation) : [];
+    const searched = ladder.length === 0 ? [] : ['', 'students tried, on dev:', ...table(ladder)];
+    return [
+      '',
+      ...table(reportRows(run, task, evaluation)),
+      ...searched,
+      ...nextSteps(run, task, connection.run.httpUrl),
+    ];
   });
 };
 
@@ -84,6 +91,21 @@ const costRows = ({ student, costs }: Evaluation, run: RunState, { teacher }: Ta
           ],
         ]
       : []),
+  ];
+};
+
+/** The trainer's ladder as a table; empty where it had no more than one student to choose from. */
+export const ladderRows = ({ candidates, student }: Evaluation): string[][] => {
+  if (candidates.filter(({ trained }) => trained).length < 2) return [];
+  return [
+    ['', 'agreement', 'coverage', 'size', 'latency', 'training', ''],
+    ...candidates.map(({ name, status, reason, onFront, trained }) => {
+      if (!trained) return [name, '', '', '', '', '', `${status}: ${reason}`];
+      const { agreement, coverage, sizeBytes, latencyUs, trainingMs } = trained;
+      const figures = [percent(agreement), percent(coverage), bytes(sizeBytes)];
+      const note = trained.digest === student.digest ? 'chosen' : onFront ? '' : 'another is as good in all, or better';
+      return [name, ...figures, milliseconds(latencyUs / 1_000), milliseconds(trainingMs), note];
+    }),
   ];
 };
 

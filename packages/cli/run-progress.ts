@@ -57,9 +57,9 @@ const labellingDetails = (run: RunState, answersPerSecond: number | undefined): 
 
 const trainingDetails = ({ training }: RunState): string => {
   if (!training) return '';
-  const { family, epoch, epochs, step, steps, loss, devAgreement } = training;
+  const { candidate, family, epoch, epochs, step, steps, loss, devAgreement } = training;
   return [
-    family,
+    candidate || family,
     `epoch ${epoch} of ${epochs}`,
     `step ${count(step)} of ${count(steps)}`,
     `loss ${loss.toFixed(3)}`,

@@ -1,25 +1,36 @@
 import { GraphError, NoGradientError } from './errors.ts';
-import { GRADIENT_RULES, type InputGradient } from './gradients.ts';
+import type { InputGradient } from './gradients/rule.ts';
+import { FLAT_OPERATORS, GRADIENT_RULES, GRADIENT_RULES_OF_SEVERAL } from './gradients.ts';
 import type { Graph, GraphNode, Value } from './graph.ts';
 import { scalar } from './tensor.ts';
 
 const isFloat = (value: Value): boolean => value.type === 'float32' || value.type === 'float64';
 
-/** The nodes whose output depends on one of `sources`, through values that can carry a gradient. */
+/** The nodes whose outputs depend on one of `sources`, through values that can carry a gradient. */
 function dependents(graph: Graph, sources: readonly Value[]): { nodes: GraphNode[]; names: Set<string> } {
   const names = new Set(sources.map((source) => source.name));
   const nodes = graph.nodes.filter((node) => {
-    const depends = isFloat(node.output) && node.inputs.some((input) => names.has(input.name));
-    if (depends) names.add(node.output.name);
+    const carriers = FLAT_OPERATORS.has(node.operator) ? [] : node.outputs.filter(isFloat);
+    const depends = carriers.length > 0 && node.inputs.some((input) => input && names.has(input.name));
+    if (depends) for (const output of carriers) names.add(output.name);
     return depends;
   });
   return { nodes, names };
 }
 
-function gradientsOf(graph: Graph, node: GraphNode, upstream: Value): readonly InputGradient[] {
+/** @param upstream the gradients of the node's outputs, at least one of which the loss depends on. */
+function gradientsOf(
+  graph: Graph,
+  node: GraphNode,
+  upstream: readonly (Value | undefined)[],
+): readonly InputGradient[] {
+  const several = GRADIENT_RULES_OF_SEVERAL[node.operator];
+  if (several) return several(graph, node, upstream);
   const rule = GRADIENT_RULES[node.operator];
   if (!rule) throw new NoGradientError(node.operator, node.name, graph.name);
-  return rule(graph, node, upstream);
+  const further = upstream.findIndex((gradient, index) => index > 0 && gradient !== undefined);
+  if (further > 0) throw new NoGradientError(`${node.operator} (output ${further})`, node.name, graph.name);
+  return rule(graph, node, upstream[0] as Value);
 }
 
 /**
@@ -37,11 +48,11 @@ export function differentiate(graph: Graph, loss: Value, sources: readonly Value
   const { nodes, names } = dependents(graph, sources);
   const gradients = new Map<string, Value>([[loss.name, graph.constant(scalar(loss.type, 1))]]);
   for (const node of nodes.toReversed()) {
-    const upstream = gradients.get(node.output.name);
-    if (!upstream) continue;
+    const upstream = node.outputs.map((output) => gradients.get(output.name));
+    if (upstream.every((gradient) => gradient === undefined)) continue;
     const rules = gradientsOf(graph, node, upstream);
     for (const [index, input] of node.inputs.entries()) {
-      if (!names.has(input.name)) continue;
+      if (!input || !names.has(input.name)) continue;
       const emit = rules[index];
       if (!emit) throw new NoGradientError(`${node.operator} (input ${index})`, node.name, graph.name);
       const gradient = emit();

@@ -20,3 +20,18 @@ export class NoGradientError extends GraphError {
     this.model = model;
   }
 }
+
+/** A training step whose loss or gradients are not finite. It was not taken: the training's state is as before it. */
+export class DivergedError extends GraphError {
+  override readonly name = 'DivergedError';
+  /** The step that was not taken, counted from 1. */
+  readonly step: number;
+
+  constructor(step: number, loss: number, gradientNorm: number) {
+    super(
+      `step ${step} was not taken, because its loss is ${loss} and the norm of its gradients ${gradientNorm}: ` +
+        `the state is that after step ${step - 1}; try a smaller learning rate, or clip the gradients`,
+    );
+    this.step = step;
+  }
+}

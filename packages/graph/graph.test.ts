@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { differentiate } from './differentiate.ts';
 import { ints, reduceSum } from './emit.ts';
 import { GraphError, NoGradientError } from './errors.ts';
-import { Graph, type Value } from './graph.ts';
+import { Graph, type GraphNode, type Value } from './graph.ts';
 import { scalar } from './tensor.ts';
 
 const x = (graph: Graph, shape: readonly (number | string)[] = [2, 3], name = 'x'): Value =>
@@ -16,7 +16,8 @@ describe('a node that its operator cannot take is refused with operator, node an
     'cannot be mixed': (g) => g.node('Add', [x(g), g.constant(scalar('int64', 1))]),
     'cannot reshape [2,3] to [4,-1]': (g) => g.node('Reshape', [x(g), ints(g, [4, -1])]),
     'axis 2 is outside a shape of rank 2': (g) => g.node('Softmax', [x(g)], { axis: 2 }),
-    'expected an int64 constant': (g) => g.node('Reshape', [x(g), g.input('shape', 'int64', [2])]),
+    'expected an int64 constant': (g) => g.node('Unsqueeze', [x(g), g.input('axes', 'int64', [2])]),
+    'expected integers of a known number': (g) => g.node('Reshape', [x(g), g.input('shape', 'int64', ['rank'])]),
     'no permutation': (g) => g.node('Transpose', [x(g)], { perm: [0, 0] }),
     'model "m" already has a value "x"': (g) => [x(g), x(g)],
     'model "m" already has a value "y"': (g) => [g.output('y', x(g)), x(g, [], 'y')],
@@ -43,23 +44,36 @@ describe('shapes with named dimensions', () => {
   });
 });
 
+describe('a node with several outputs', () => {
+  it('gives as many as are asked for, and further ones later', () => {
+    const graph = new Graph('m');
+    const parts = graph.nodeOutputs('Split', [x(graph, [2, 5]), ints(graph, [1, 4])], 2, { axis: -1 });
+    expect(parts.map(({ shape }) => shape)).toEqual([
+      [2, 1],
+      [2, 4],
+    ]);
+    expect(graph.outputsOf(graph.nodes[0] as GraphNode, 1)).toEqual(parts);
+    expect(() => graph.nodeOutputs('Relu', [x(graph, [2], 'y')], 2)).toThrow('gives 1 outputs, not 2');
+  });
+});
+
 describe('differentiate refuses', () => {
   const sum = (graph: Graph, value: Value): Value => reduceSum(graph, value, [0, 1], 0);
 
   it('an operator without a rule, naming it, its node and the model', () => {
     const graph = new Graph('m');
     const parameter = x(graph);
-    const loss = sum(graph, graph.node('Pow', [parameter, parameter]));
+    const loss = sum(graph, graph.node('Mod', [parameter, parameter]));
     expect(() => differentiate(graph, loss, [parameter])).toThrow(NoGradientError);
     expect(() => differentiate(graph, loss, [parameter])).toThrow(
-      'operator Pow has no gradient rule (node "Pow_1" of model "m")',
+      'operator Mod has no gradient rule (node "Mod_1" of model "m")',
     );
   });
 
   it('no operator that is off the path from parameters to loss', () => {
     const graph = new Graph('m');
     const [parameter, data] = [x(graph), x(graph, [2, 3], 'data')];
-    const loss = sum(graph, graph.node('Mul', [parameter, graph.node('Pow', [data, data])]));
+    const loss = sum(graph, graph.node('Mul', [parameter, graph.node('Mod', [data, data])]));
     expect(differentiate(graph, loss, [parameter])).toHaveLength(1);
   });
 

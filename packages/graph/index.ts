@@ -1,11 +1,34 @@
 export { differentiate } from './differentiate.ts';
-export { dropoutMask } from './dropout.ts';
+export { dropoutMask, hostMask, type MaskSpec } from './dropout.ts';
 export { cast, ints, reduceSum, reshape, slice, zerosOf } from './emit.ts';
-export { GraphError, NoGradientError } from './errors.ts';
+export { ENGINES, type Engine, type EngineOptions, openTraining, type Training } from './engines/engine.ts';
+export { DivergedError, GraphError, NoGradientError } from './errors.ts';
 export { type Attributes, Graph, type GraphNode, type Value } from './graph.ts';
 export { type ModelRequirements, requirementsOf } from './inspect.ts';
+export {
+  attention,
+  attentionParameters,
+  type Dropout,
+  dropout,
+  type EncoderShape,
+  embeddingParameters,
+  embedTokens,
+  encoderLayer,
+  encoderLayerParameters,
+  gelu,
+  keyMask,
+  type LayerParameter,
+  layerNorm,
+  layerNormParameters,
+  linear,
+  linearParameters,
+  meanPool,
+  type Parameters,
+  type Start,
+} from './layers.ts';
 export { softCrossEntropy } from './loss.ts';
-export { type AdamWOptions, type LinearSchedule, learningRateAt } from './optimizer.ts';
+export type { AdamWOptions } from './optimizer.ts';
+export { learningRateAt, type Schedule } from './schedule.ts';
 export { OPSET_VERSION, serialize } from './serialize.ts';
 export {
   checkDevice,
@@ -21,9 +44,11 @@ export { type ElementType, elementCount, scalar, type TensorValue, tensor, vecto
 export { initialState, TrainingSession, type TrainingState } from './training-session.ts';
 export {
   type Clock,
+  type MaskSource,
   type ParameterSpec,
   STATE_PARTS,
   stateInput,
-  type TrainingStep,
+  type TrainingDefinition,
   trainingStep,
+  type UsedRows,
 } from './training-step.ts';

@@ -12,9 +12,12 @@ import type { Attribute, Graph, GraphNode, Value } from './graph.ts';
 import { UNKNOWN } from './shape.ts';
 import { dataTypeCode, type TensorValue } from './tensor.ts';
 
-/** Operator set 18 is the first with BitwiseAnd and ScatterElements(reduction) for ReduceSum-style axes; IR 8 goes with it. */
-export const OPSET_VERSION = 18;
-const IR_VERSION = 8n;
+/** Operator set 20 is the first with Gelu; IR 9 goes with it. */
+export const OPSET_VERSION = 20;
+const IR_VERSION = 9n;
+
+const isStrings = (list: readonly number[] | readonly string[]): list is readonly string[] =>
+  typeof list[0] === 'string';
 
 function attributeProto(name: string, attribute: Attribute): MessageInitShape<typeof AttributeProtoSchema> {
   if (typeof attribute === 'string') {
@@ -26,14 +29,19 @@ function attributeProto(name: string, attribute: Attribute): MessageInitShape<ty
     return { name, type: AttributeType.INT, i: BigInt(attribute) };
   }
   if ('float' in attribute) return { name, type: AttributeType.FLOAT, f: attribute.float };
+  if ('floats' in attribute) return { name, type: AttributeType.FLOATS, floats: [...attribute.floats] };
+  if ('tensor' in attribute) return { name, type: AttributeType.TENSOR, t: tensorProto('', attribute.tensor) };
+  if (isStrings(attribute)) {
+    return { name, type: AttributeType.STRINGS, strings: attribute.map((text) => new TextEncoder().encode(text)) };
+  }
   return { name, type: AttributeType.INTS, ints: attribute.map(BigInt) };
 }
 
 const nodeProto = (node: GraphNode, names: (name: string) => string): MessageInitShape<typeof NodeProtoSchema> => ({
   name: node.name,
   opType: node.operator,
-  input: node.inputs.map((input) => names(input.name)),
-  output: [names(node.output.name)],
+  input: node.inputs.map((input) => (input ? names(input.name) : '')),
+  output: node.outputs.map((output) => names(output.name)),
   attribute: Object.entries(node.attributes).map(([name, attribute]) => attributeProto(name, attribute)),
 });
 
@@ -76,7 +84,7 @@ const identityNode = (from: string, to: string): MessageInitShape<typeof NodePro
  * that shows a computed value gives the value its name.
  */
 function fileNames(graph: Graph): Map<string, string> {
-  const computed = new Set(graph.nodes.map((node) => node.output.name));
+  const computed = new Set(graph.nodes.flatMap((node) => node.outputs.map((output) => output.name)));
   const names = new Map<string, string>();
   for (const { name, value } of graph.outputs) {
     if (computed.has(value.name) && !names.has(value.name)) names.set(value.name, name);

@@ -1,24 +1,61 @@
 import { differentiate } from './differentiate.ts';
+import { dropoutMask } from './dropout.ts';
 import { Graph, type Value } from './graph.ts';
-import { type AdamWOptions, adamW, adamWScale } from './optimizer.ts';
+import {
+  type AdamWOptions,
+  type AdamWState,
+  adamW,
+  adamWScale,
+  clipFactor,
+  clipped,
+  globalNorm,
+  squared,
+} from './optimizer.ts';
 import { serialize } from './serialize.ts';
 
-/** A trained tensor of the model. `decay` says whether weight decay applies to it (weights yes, biases no). */
-export type ParameterSpec = { readonly name: string; readonly dims: readonly number[]; readonly decay: boolean };
+/**
+ * The rows of a table that a step uses, where they are few of many. `input` is the batch's input, int32 or int64, that
+ * names them. A step of a bucket then sees, under the table's name, a table of `atMost` rows with the used ones among
+ * them, and row numbers that point into that; only these rows and their moments are read, updated and written, so that
+ * a step's cost follows them and not the table. A row that a step does not use stays as it is, moments included (lazy
+ * Adam, as PyTorch's SparseAdam does it).
+ */
+export type UsedRows = { readonly input: string; readonly atMost: (bucket: number) => number };
 
-/** What a step knows of its place in the training: int64 scalars, the number of the step counting from 1. */
-export type Clock = { readonly seed: Value; readonly step: Value };
+/** A trained tensor of the model. */
+export type ParameterSpec = {
+  readonly name: string;
+  readonly dims: readonly number[];
+  /** Whether weight decay applies to it: weights yes, biases no. */
+  readonly decay: boolean;
+  /** Absent where a step uses and updates all of it. */
+  readonly rows?: UsedRows;
+};
 
-export type TrainingStepOptions = {
+/**
+ * Gives the dropout mask of a name, float32 of these dims: see `dropoutMask`. Names differ within a step. A forward pass
+ * asks for its masks only here, so that an engine without integer arithmetic can feed them from `hostMask`.
+ */
+export type MaskSource = (name: string, dims: readonly number[], rate: number) => Value;
+
+/** What a forward pass in training knows beside its parameters. */
+export type Clock = {
+  readonly mask: MaskSource;
+  /**
+   * Which of several shapes the step is for, such as a length that texts are padded to: the number that `run` was given
+   * with the batch. All buckets train the same parameters.
+   */
+  readonly bucket: number;
+};
+
+/** What is trained, apart from the engine that does it: its parameters, its optimizer, its forward pass with the loss. */
+export type TrainingDefinition = {
   readonly name: string;
   readonly parameters: readonly ParameterSpec[];
   readonly adamW: AdamWOptions;
   /** Declares the batch's inputs, builds the forward pass, and gives the loss: a float32 scalar. */
   readonly loss: (graph: Graph, parameters: Readonly<Record<string, Value>>, clock: Clock) => Value;
 };
-
-/** One training step as an ONNX model, and the parameters whose state it takes in and gives out. */
-export type TrainingStep = { readonly model: Uint8Array; readonly parameters: readonly ParameterSpec[] };
 
 /** The three tensors of a parameter's state: its value, and the sums of its gradients and of their squares. */
 export const STATE_PARTS = ['value', 'first', 'second'] as const;
@@ -27,37 +64,47 @@ export type StatePart = (typeof STATE_PARTS)[number];
 export const stateInput = (parameter: string, part: StatePart): string => `${parameter}.${part}`;
 export const stateOutput = (parameter: string, part: StatePart): string => `${parameter}.${part}.next`;
 
+/** The dims in which a step of a bucket sees a parameter. */
+export const stepDims = ({ dims, rows }: ParameterSpec, bucket: number): readonly number[] =>
+  rows ? dims.with(0, Math.min(rows.atMost(bucket), dims[0] as number)) : dims;
+
+/** The inputs of a parameter's state. */
+function stateOf(graph: Graph, spec: ParameterSpec, bucket: number): AdamWState {
+  const [parameter, first, second] = STATE_PARTS.map((part) =>
+    graph.input(stateInput(spec.name, part), 'float32', stepDims(spec, bucket)),
+  ) as [Value, Value, Value];
+  return { parameter, first, second };
+}
+
 /**
- * Builds one training step as one model of standard ONNX operators: forward pass, loss, gradients and AdamW. State goes
- * in as `<parameter>.value`, `.first` and `.second` and comes out as the same with `.next`; further inputs are `seed`
- * and `step` (int64 scalars), `learning_rate` (float32 scalar), and those that `loss` declares. The output `loss` is
- * the loss before the update. Same options, same bytes.
+ * Builds one training step of a bucket as one model of standard ONNX operators: forward pass, loss, gradients and AdamW.
+ * State goes in as `<parameter>.value`, `.first` and `.second` and comes out as the same with `.next`; further inputs are
+ * `seed` and `step` (int64 scalars), `learning_rate` (float32 scalar), and those that `loss` declares. The outputs `loss`
+ * and `gradient_norm` are those before the update, and before clipping. Same definition, same bytes.
  */
-export function trainingStep(options: TrainingStepOptions): TrainingStep {
-  const graph = new Graph(options.name);
-  const clock = { seed: graph.input('seed', 'int64', []), step: graph.input('step', 'int64', []) };
+export function trainingStep(definition: TrainingDefinition, bucket = 0): Uint8Array {
+  const { name, parameters, adamW: options } = definition;
+  const graph = new Graph(name);
+  const [seed, time] = [graph.input('seed', 'int64', []), graph.input('step', 'int64', [])];
+  const mask: MaskSource = (name, dims, rate) => dropoutMask(graph, seed, time, { name, dims, rate });
   const learningRate = graph.input('learning_rate', 'float32', []);
-  const states = options.parameters.map(({ name, dims }) => {
-    const [parameter, first, second] = STATE_PARTS.map((part) =>
-      graph.input(stateInput(name, part), 'float32', dims),
-    ) as [Value, Value, Value];
-    return { parameter, first, second };
-  });
-  const values = Object.fromEntries(options.parameters.map(({ name }, i) => [name, states[i]?.parameter as Value]));
-  const loss = options.loss(graph, values, clock);
-  const gradients = differentiate(
-    graph,
-    loss,
-    states.map((state) => state.parameter),
-  );
-  const scale = adamWScale(graph, learningRate, clock.step, options.adamW);
-  for (const [i, { name, decay }] of options.parameters.entries()) {
-    const [state, gradient] = [states[i], gradients[i]] as [(typeof states)[number], Value];
-    const next = adamW(graph, state, gradient, scale, options.adamW, decay);
+  const states = parameters.map((spec) => stateOf(graph, spec, bucket));
+  const values = states.map(({ parameter }) => parameter);
+  const byName = Object.fromEntries(parameters.map((spec, i) => [spec.name, values[i] as Value]));
+  const loss = definition.loss(graph, byName, { mask, bucket });
+  const gradients = differentiate(graph, loss, values).map((gradient) => squared(graph, gradient));
+  const norm = globalNorm(graph, gradients);
+  const factor = options.clipNorm === undefined ? undefined : clipFactor(graph, norm, options.clipNorm);
+  const scale = adamWScale(graph, learningRate, time, options);
+  for (const [i, { name, decay }] of parameters.entries()) {
+    const [state, gradient] = [states[i], gradients[i]] as [AdamWState, (typeof gradients)[number]];
+    const taken = factor ? clipped(graph, gradient, factor) : gradient;
+    const next = adamW(graph, state, taken, scale, options, decay);
     graph.output(stateOutput(name, 'value'), next.parameter);
     graph.output(stateOutput(name, 'first'), next.first);
     graph.output(stateOutput(name, 'second'), next.second);
   }
   graph.output('loss', loss);
-  return { model: serialize(graph), parameters: options.parameters };
+  graph.output('gradient_norm', norm);
+  return serialize(graph);
 }

@@ -11,8 +11,8 @@ import {
 } from 'onnx-buf';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { openArchive, sha256Of, writeArchive } from './archive.ts';
-import type { ExportedStudent } from './bag/export.ts';
 import { openBundle, writeBundle } from './bundle.ts';
+import type { ExportedStudent } from './family.ts';
 import { LABELS, LINEAGE, smallStudent } from './testing.ts';
 
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);

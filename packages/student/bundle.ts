@@ -1,42 +1,43 @@
 import { GraphError, type ModelRequirements, requirementsOf } from '@understudy/graph';
 import { type Files, openArchive, sha256Of, writeArchive } from './archive.ts';
-import { PAD_ID } from './bytes.ts';
+import type { TextTokenizer } from './bytes.ts';
 import { modelCard } from './card.ts';
 import { type Description, DescriptionSchema } from './description.ts';
-import { BundleError } from './errors.ts';
-import { MAX_TEXT_BYTES } from './limits.ts';
-import { tokenizerConfig, tokenizerJson } from './tokenizer.ts';
+import { BundleError, TokenizerError } from './errors.ts';
+import type { FinishedStudent } from './learner.ts';
+import { loadTokenizer } from './tokenizer.ts';
 
 /** A bundle that has passed every check. */
-export type Bundle = { readonly digest: string; readonly description: Description; readonly model: Uint8Array };
+export type Bundle = {
+  readonly digest: string;
+  readonly description: Description;
+  readonly model: Uint8Array;
+  readonly tokenizer: TextTokenizer;
+};
 
 const MODEL = 'onnx/model.onnx';
 const DESCRIPTION = 'understudy.json';
 const REQUIRED = ['config.json', 'tokenizer.json', 'tokenizer_config.json', 'README.md', DESCRIPTION, MODEL];
 
-/**
- * The config.json of a classifier. Readers of Hugging Face models refuse types that they do not know; `bert` is the type
- * whose inputs and outputs a student has. What they build from it is unused: the graph is the model.
- */
-const configJson = ({ heads: [head] }: Description): unknown => ({
-  architectures: ['BertForSequenceClassification'],
-  model_type: 'bert',
+/** What makes a `config.json` that of a classifier; what readers build from the rest is unused, for the graph is the model. */
+const labelsJson = ({ heads: [head] }: Description): Record<string, unknown> => ({
   problem_type: 'single_label_classification',
   id2label: Object.fromEntries((head?.labels ?? []).map((label, id) => [id, label])),
   label2id: Object.fromEntries((head?.labels ?? []).map((label, id) => [label, id])),
-  vocab_size: PAD_ID + 1,
-  pad_token_id: PAD_ID,
-  max_position_embeddings: MAX_TEXT_BYTES,
 });
 
 /** The files of a student, laid out as a Hugging Face model folder. */
-export function bundleFiles(description: Description, model: Uint8Array): Files {
+export function bundleFiles(
+  description: Description,
+  model: Uint8Array,
+  { config, tokenizer }: Pick<FinishedStudent, 'config' | 'tokenizer'>,
+): Files {
   const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
   const json = (value: unknown): Uint8Array => utf8(`${JSON.stringify(value, null, 2)}\n`);
   return new Map([
-    ['config.json', json(configJson(description))],
-    ['tokenizer.json', json(tokenizerJson())],
-    ['tokenizer_config.json', json(tokenizerConfig())],
+    ['config.json', json({ ...config, ...labelsJson(description) })],
+    ['tokenizer.json', json(tokenizer.json)],
+    ['tokenizer_config.json', json(tokenizer.config)],
     ['README.md', utf8(modelCard(description))],
     [DESCRIPTION, json(DescriptionSchema.parse(description))],
     [MODEL, model],
@@ -74,18 +75,32 @@ function checkModel(model: Uint8Array, { heads }: Description): void {
   }
 }
 
-function parseDescription(bytes: Uint8Array): Description {
-  let value: unknown;
+function parseJson(files: Files, name: string): unknown {
   try {
-    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(files.get(name)));
   } catch (cause) {
-    throw new BundleError('malformed', `${DESCRIPTION} is not JSON`, { cause });
+    throw new BundleError('malformed', `${name} is not JSON`, { cause });
   }
-  const parsed = DescriptionSchema.safeParse(value);
+}
+
+function parseDescription(files: Files): Description {
+  const parsed = DescriptionSchema.safeParse(parseJson(files, DESCRIPTION));
   if (parsed.success) return parsed.data;
   throw new BundleError('unsupported', `${DESCRIPTION} describes no student that this version can run`, {
     cause: parsed.error,
   });
+}
+
+function openTokenizer(files: Files): TextTokenizer {
+  try {
+    return loadTokenizer({
+      json: parseJson(files, 'tokenizer.json'),
+      config: parseJson(files, 'tokenizer_config.json'),
+    });
+  } catch (cause) {
+    if (!(cause instanceof TokenizerError)) throw cause;
+    throw new BundleError('unsupported', cause.message, { cause });
+  }
 }
 
 /**
@@ -99,8 +114,8 @@ export async function openBundle(archive: Uint8Array, expectedDigest?: string): 
   for (const name of REQUIRED) {
     if (!files.has(name)) throw new BundleError('malformed', `the bundle has no ${name}`);
   }
-  const description = parseDescription(files.get(DESCRIPTION) as Uint8Array);
+  const description = parseDescription(files);
   const model = files.get(MODEL) as Uint8Array;
   checkModel(model, description);
-  return { digest: sha256Of(archive), description, model };
+  return { digest: sha256Of(archive), description, model, tokenizer: openTokenizer(files) };
 }

@@ -3,6 +3,9 @@ import { MAX_TEXT_BYTES } from './limits.ts';
 /** The id of padding: one above the 256 bytes, which are their own ids. */
 export const PAD_ID = 256;
 
+/** Turns texts into the token ids that a student reads; `padId` fills up the shorter ones of a batch. */
+export type TextTokenizer = { readonly padId: number; readonly encode: (text: string) => ArrayLike<number> };
+
 const encoder = new TextEncoder();
 
 /**
@@ -10,6 +13,8 @@ const encoder = new TextEncoder();
  * U+FFFD, as everywhere on the web. The bundle's tokenizer.json gives the same ids.
  */
 export const encodeText = (text: string): Uint8Array => encoder.encode(text).subarray(0, MAX_TEXT_BYTES);
+
+export const byteTokenizer = { padId: PAD_ID, encode: encodeText } satisfies TextTokenizer;
 
 /**
  * The printable character that stands for each byte in a byte-level tokenizer's vocabulary (GPT-2's table): printable

@@ -1,4 +1,4 @@
-import { stateInput, type TrainingState } from '@understudy/graph';
+import type { TrainingState } from '@understudy/graph';
 import { z } from 'zod';
 import { openArchive, writeArchive } from './archive.ts';
 import { CheckpointError } from './errors.ts';
@@ -24,13 +24,15 @@ const EpochSchema = z.strictObject({
 export type EpochResult = z.infer<typeof EpochSchema>;
 
 const HeaderSchema = z.strictObject({
-  version: z.literal(1),
+  version: z.literal(2),
   /** What was trained, on what, with what: see `trainingKey`. */
   key: z.string(),
   step: z.int().nonnegative(),
   /** Sum of the losses of the steps of the epoch under way. */
   epochLossSum: z.number(),
   history: z.array(EpochSchema),
+  /** The file and the length of every tensor, in the order in which they follow one another in their files. */
+  tensors: z.array(z.strictObject({ name: z.string(), file: z.string(), length: z.int().nonnegative() })),
 });
 
 /** All that a training needs to go on as if it had not stopped. */
@@ -43,57 +45,87 @@ export type TrainingProgress = {
 };
 
 const HEADER = 'checkpoint.json';
+const BEST = 'best.bin';
 const bytesOf = (values: Float32Array): Uint8Array =>
   new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+
+type TensorEntry = z.infer<typeof HeaderSchema>['tensors'][number];
+type Tensors = Readonly<Record<string, Float32Array>>;
+
+/** One file for each part of the state, because one of it all can be larger than an archive takes, and names can be anything. */
+const stateFile = (name: string): string => `state-${name.slice(name.lastIndexOf('.') + 1)}.bin`;
+
+function concatenated(parts: readonly Float32Array[]): Uint8Array {
+  const all = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return bytesOf(all);
+}
 
 /** A checkpoint as one archive, verified when it is read. */
 export function writeCheckpoint(key: string, progress: TrainingProgress): Promise<Uint8Array> {
   const { state, epochLossSum, history, best } = progress;
-  const header = { version: 1, key, step: state.step, epochLossSum, history: [...history] } satisfies z.infer<
-    typeof HeaderSchema
-  >;
+  const kept = [
+    ...Object.entries(state.tensors).map(([name, values]) => ({ name, values, file: stateFile(name) })),
+    ...Object.entries(best ?? {}).map(([name, values]) => ({ name, values, file: BEST })),
+  ];
+  const header: z.infer<typeof HeaderSchema> = {
+    version: 2,
+    key,
+    step: state.step,
+    epochLossSum,
+    history: [...history],
+    tensors: kept.map(({ name, file, values }) => ({ name, file, length: values.length })),
+  };
   const files = new Map<string, Uint8Array>([[HEADER, new TextEncoder().encode(JSON.stringify(header))]]);
-  for (const [name, values] of Object.entries(state.tensors)) files.set(`state/${name}`, bytesOf(values));
-  for (const [name, values] of Object.entries(best ?? {}))
-    files.set(`best/${stateInput(name, 'value')}`, bytesOf(values));
+  for (const [file, tensors] of Map.groupBy(kept, (tensor) => tensor.file)) {
+    files.set(file, concatenated(tensors.map(({ values }) => values)));
+  }
   return writeArchive(files);
 }
 
-function floats(bytes: Uint8Array): Float32Array {
-  const values = new Float32Array(bytes.length / Float32Array.BYTES_PER_ELEMENT);
-  bytesOf(values).set(bytes);
-  return values;
-}
-
-/** The tensors under a folder of the archive, under their names. */
-const tensorsIn = (files: ReadonlyMap<string, Uint8Array>, folder: string, suffix = ''): Record<string, Float32Array> =>
-  Object.fromEntries(
-    [...files]
-      .filter(([path]) => path.startsWith(folder))
-      .map(([path, bytes]) => [path.slice(folder.length, path.length - suffix.length), floats(bytes)]),
+/** The tensors that a file holds. @throws RangeError when it is too short for them. */
+function tensorsIn(bytes: Uint8Array | undefined, entries: readonly TensorEntry[]): Tensors {
+  let at = 0;
+  return Object.fromEntries(
+    entries.map(({ name, file, length }) => {
+      const values = new Float32Array(length);
+      const part = bytes?.subarray(at, at + values.byteLength);
+      if (part?.length !== values.byteLength) throw new RangeError(`${file} is too short for "${name}"`);
+      bytesOf(values).set(part);
+      at += values.byteLength;
+      return [name, values] as const;
+    }),
   );
+}
 
 /**
  * Reads a checkpoint back.
  * @throws CheckpointError when it is damaged, or belongs to another training than `key`.
  */
 export async function readCheckpoint(key: string, checkpoint: Uint8Array): Promise<TrainingProgress> {
-  let files: Map<string, Uint8Array>;
   let header: z.infer<typeof HeaderSchema>;
+  const tensors = new Map<string, Tensors>();
   try {
-    files = await openArchive(checkpoint);
+    const files = await openArchive(checkpoint);
     header = HeaderSchema.parse(JSON.parse(new TextDecoder().decode(files.get(HEADER))));
+    for (const [file, entries] of Map.groupBy(header.tensors, (entry) => entry.file)) {
+      tensors.set(file, tensorsIn(files.get(file), entries));
+    }
   } catch (cause) {
     throw new CheckpointError('the checkpoint is damaged', { cause });
   }
   if (header.key !== key) {
     throw new CheckpointError(`the checkpoint belongs to training ${header.key}, not to ${key}`);
   }
-  const best = tensorsIn(files, 'best/', '.value');
+  const state = [...tensors].filter(([file]) => file !== BEST).map(([, part]) => part);
   return {
-    state: { step: header.step, tensors: tensorsIn(files, 'state/') },
+    state: { step: header.step, tensors: Object.assign({}, ...state) },
     epochLossSum: header.epochLossSum,
     history: header.history,
-    best: Object.keys(best).length > 0 ? best : undefined,
+    best: tensors.get(BEST),
   };
 }

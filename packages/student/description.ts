@@ -1,5 +1,6 @@
-import { DEVICES } from '@understudy/graph';
+import { DEVICES, ENGINES } from '@understudy/graph';
 import { z } from 'zod';
+import { FAMILIES, TRAINED_PARTS } from './family.ts';
 import { MAX_LABELS } from './limits.ts';
 
 const Digest = z.string().regex(/^[0-9a-f]{64}$/, 'expected a SHA-256 in lower-case hex');
@@ -28,7 +29,7 @@ export type Lineage = z.infer<typeof LineageSchema>;
 /** `understudy.json`: what a student is, what it was trained on, and how. */
 export const DescriptionSchema = z.strictObject({
   version: z.literal(1),
-  family: z.enum(['bag']),
+  family: z.enum(FAMILIES),
   heads: z.array(HeadSchema).length(1),
   lineage: LineageSchema,
   training: z.strictObject({
@@ -36,6 +37,7 @@ export const DescriptionSchema = z.strictObject({
     runtime: z.string(),
     seed: z.int(),
     threads: z.int().positive(),
+    engine: z.enum(ENGINES).default('ort'),
     device: z.enum(DEVICES),
     hyperparameters: z.record(z.string(), z.number()),
     trainExamples: z.int().positive(),
@@ -43,6 +45,8 @@ export const DescriptionSchema = z.strictObject({
     epochs: z.array(
       z.strictObject({ epoch: z.int(), loss: z.number(), devAgreement: z.number(), devLoss: z.number() }),
     ),
+    /** The published model that the training started from. */
+    pretrained: z.strictObject({ digest: Digest, train: z.enum(TRAINED_PARTS) }).optional(),
   }),
   precision: z.enum(['float32', 'int8']),
   /** Of the finished model, as it is in the bundle, on dev. */

@@ -7,6 +7,7 @@ export type BundleErrorCode =
   | 'digest-mismatch'
   | 'external-data'
   | 'unknown-operator'
+  | 'bad-settings'
   | 'unsupported';
 
 /** A bundle that must not be loaded: damaged, forged, or made by a newer version. The same bytes never get better. */
@@ -21,7 +22,14 @@ export class BundleError extends Error {
 }
 
 /** Why no student can be trained from the examples that were given. */
-export type TrainingErrorCode = 'no-examples' | 'one-label' | 'bad-example' | 'too-large' | 'diverged';
+export type TrainingErrorCode =
+  | 'no-examples'
+  | 'one-label'
+  | 'bad-example'
+  | 'too-large'
+  | 'diverged'
+  | 'bad-settings'
+  | 'unsupported';
 
 /** A training that would end the same way if it were tried again. */
 export class TrainingError extends Error {
@@ -32,6 +40,11 @@ export class TrainingError extends Error {
     super(message, options);
     this.code = code;
   }
+}
+
+/** Tokenizer files that hold no tokenizer that this version can run. */
+export class TokenizerError extends Error {
+  override readonly name = 'TokenizerError';
 }
 
 /** A checkpoint that cannot be continued from; the training starts over. */

@@ -1,13 +1,27 @@
 export type { Files } from './archive.ts';
-export { type ExportedStudent, type ExportOptions, exportBag } from './bag/export.ts';
 export { type BagHyperparameters, bagDefaults } from './bag/hyperparameters.ts';
-export { BAG_VERSION } from './bag/key.ts';
-export { type TrainedBag, type TrainingReport, type TrainOptions, trainBag } from './bag/train.ts';
 export { type Bundle, bundleFiles, openBundle, writeBundle } from './bundle.ts';
 export type { CheckpointStore, EpochResult } from './checkpoint.ts';
 export type { Description, Head, Lineage } from './description.ts';
-export { BundleError, type BundleErrorCode, CheckpointError, TrainingError, type TrainingErrorCode } from './errors.ts';
+export {
+  BundleError,
+  type BundleErrorCode,
+  CheckpointError,
+  TokenizerError,
+  TrainingError,
+  type TrainingErrorCode,
+} from './errors.ts';
 export type { Example } from './examples.ts';
+export {
+  type Candidate,
+  type EncoderSource,
+  type ExportedStudent,
+  FAMILIES,
+  type Family,
+  type StudentTraining,
+  type TrainingReport,
+} from './family.ts';
+export { STUDENT_VERSION } from './key.ts';
 export {
   type Decision,
   decide,
@@ -19,3 +33,4 @@ export {
   probabilitiesOf,
 } from './policy.ts';
 export { type Prediction, StudentModel } from './student-model.ts';
+export { estimate, trainStudent } from './train-student.ts';

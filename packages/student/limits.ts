@@ -6,6 +6,9 @@
  */
 export const MAX_TEXT_BYTES = 8_192;
 
+/** Tokens of a text that a student with a vocabulary reads, where its tokenizer sets no lower limit: positions are learnt up to here. */
+export const MAX_TOKENS = 512;
+
 /** N-grams of all training and dev texts together: they are cached with 2 bytes each, so this is 1 GB. */
 export const MAX_CACHED_NGRAMS = 500_000_000;
 
@@ -14,6 +17,9 @@ export const TEXTS_PER_CALL = 64;
 
 /** Labels of one head. More make a report and a table of logits unreadable long before they make training slow. */
 export const MAX_LABELS = 1_000;
+
+/** What frozen encoders gave for texts, kept for the next training: 650,000 texts at 384 numbers. A cache that is full takes no more. */
+export const MAX_CACHED_FEATURE_BYTES = 1024 ** 3;
 
 /** One file of a bundle. The largest student is a small encoder; a model beyond this was not made here. */
 export const MAX_BUNDLE_FILE_BYTES = 256 * 1024 * 1024;

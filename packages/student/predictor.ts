@@ -1,7 +1,7 @@
-import { openSession, tensor, toRuntime } from '@understudy/graph';
-import { padded } from './bag/rows.ts';
-import { encodeText } from './bytes.ts';
+import { openSession, tensor, toRuntime, zeros } from '@understudy/graph';
+import type { TextTokenizer } from './bytes.ts';
 import { TEXTS_PER_CALL } from './limits.ts';
+import { padded } from './padded.ts';
 
 /** Logits of each text, in the order of the texts: [texts][labels]. */
 export type Predictor = {
@@ -10,14 +10,21 @@ export type Predictor = {
 };
 
 /** Opens a student's ONNX model for prediction. Texts of similar length go together, so that little is padded. */
-export async function openPredictor(model: Uint8Array, outputName: string, threads: number): Promise<Predictor> {
+export async function openPredictor(
+  model: Uint8Array,
+  tokenizer: TextTokenizer,
+  outputName: string,
+  threads: number,
+): Promise<Predictor> {
   const session = await openSession(model, { threads });
-  const call = async (texts: readonly Uint8Array[]): Promise<Float32Array[]> => {
-    const { ids, mask, length } = padded(texts);
+  const hasTypes = session.inputNames.includes('token_type_ids');
+  const call = async (texts: readonly ArrayLike<number>[]): Promise<Float32Array[]> => {
+    const { ids, mask, length } = padded(texts, tokenizer.padId);
     const dims = [texts.length, length];
     const feeds = {
       input_ids: toRuntime(tensor('int64', dims, ids)),
       attention_mask: toRuntime(tensor('int64', dims, mask)),
+      ...(hasTypes && { token_type_ids: toRuntime(zeros('int64', dims)) }),
     };
     const { [outputName]: output } = await session.run(feeds, [outputName]);
     const logits = output?.data as Float32Array;
@@ -25,7 +32,7 @@ export async function openPredictor(model: Uint8Array, outputName: string, threa
     return texts.map((_, i) => logits.slice(i * labels, (i + 1) * labels));
   };
   const predict = async (texts: readonly string[]): Promise<Float32Array[]> => {
-    const encoded = texts.map(encodeText);
+    const encoded = texts.map(tokenizer.encode);
     const byLength = encoded.map((_, i) => i).sort((a, b) => encoded[a]!.length - encoded[b]!.length);
     const results = new Array<Float32Array>(texts.length);
     for (let start = 0; start < byLength.length; start += TEXTS_PER_CALL) {

@@ -5,6 +5,7 @@ import { bagInferenceModel, quantizeColumns } from './bag/inference.ts';
 import { initialParameters } from './bag/model.ts';
 import { hashTexts } from './bag/rows.ts';
 import { type Bundle, openBundle } from './bundle.ts';
+import { byteTokenizer } from './bytes.ts';
 import { argmax } from './examples.ts';
 import { openPredictor } from './predictor.ts';
 import { StudentModel } from './student-model.ts';
@@ -88,7 +89,12 @@ describe('the finished graph', () => {
       const { integers, scales } = quantizeColumns(parameters.table, shape.width);
       const rounded = Array.from(integers, (value, i) => value * (scales[i % shape.width] as number));
       const table = precision === 'int8' ? rounded : parameters.table;
-      const predictor = await openPredictor(bagInferenceModel(shape, parameters, precision, 'y'), 'y', 1);
+      const predictor = await openPredictor(
+        bagInferenceModel(shape, parameters, precision, 'y'),
+        byteTokenizer,
+        'y',
+        1,
+      );
       const logits = await predictor.predict(TEXTS);
       for (const [i, text] of TEXTS.entries()) {
         for (const [label, logit] of (await expected(text, table)).entries()) {

@@ -21,7 +21,7 @@ export class StudentModel {
   /** Loads an opened bundle. @throws Error from the runtime when the model does not run here. */
   static async load(bundle: Bundle, options: SessionOptions): Promise<StudentModel> {
     const { output } = bundle.description.heads[0] as Description['heads'][number];
-    return new StudentModel(bundle, await openPredictor(bundle.model, output, options.threads));
+    return new StudentModel(bundle, await openPredictor(bundle.model, bundle.tokenizer, output, options.threads));
   }
 
   /** Predicts any number of texts, in batches, and gives them back in order. An empty text is answered too. */

@@ -1,9 +1,9 @@
 /** What several tests of students share: a small task whose answer shows in the text, and a student of it. */
-import { type ExportedStudent, exportBag } from './bag/export.ts';
 import type { BagHyperparameters } from './bag/hyperparameters.ts';
-import { type TrainOptions, trainBag } from './bag/train.ts';
 import type { Lineage } from './description.ts';
 import type { Example } from './examples.ts';
+import type { ExportedStudent, StudentTraining } from './family.ts';
+import { trainStudent } from './train-student.ts';
 
 export const LABELS = ['bill', 'parcel', 'password'] as const;
 const OPENINGS = ['Hello,', 'Good morning!', 'Dear team,', 'Hi there', 'Question:', 'URGENT'];
@@ -40,18 +40,18 @@ export const LINEAGE: Lineage = {
   fingerprint: 'c'.repeat(64),
 };
 
-export const smallOptions = (options: Partial<TrainOptions> = {}): TrainOptions => ({
+/** A training of the small task: a bag, unless another candidate is given. */
+export const smallOptions = (options: Partial<StudentTraining> = {}): StudentTraining => ({
   ...smallTask(),
+  candidate: { family: 'bag', hyperparameters: SMALL },
   labels: LABELS,
   seed: 7,
   threads: 2,
-  hyperparameters: SMALL,
+  field: 'topic',
+  lineage: LINEAGE,
   ...options,
 });
 
 /** Trains and exports a student of the small task. */
-export async function smallStudent(options: Partial<TrainOptions> = {}): Promise<ExportedStudent> {
-  const complete = smallOptions(options);
-  const trained = await trainBag(complete);
-  return exportBag({ trained, field: 'topic', train: complete.train, dev: complete.dev, lineage: LINEAGE });
-}
+export const smallStudent = (options: Partial<StudentTraining> = {}): Promise<ExportedStudent> =>
+  trainStudent(smallOptions(options));

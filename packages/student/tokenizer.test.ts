@@ -2,9 +2,10 @@ import { Tokenizer } from '@huggingface/tokenizers';
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { encodeText } from './bytes.ts';
-import { tokenizerConfig, tokenizerJson } from './tokenizer.ts';
+import { byteTokenizerFiles } from './tokenizer.ts';
 
-const tokenizer = new Tokenizer(tokenizerJson() as object, tokenizerConfig() as object);
+const { json, config } = byteTokenizerFiles();
+const tokenizer = new Tokenizer(json as object, config as object);
 const idsOf = (text: string): number[] => tokenizer.encode(text).ids;
 const bytesOf = (text: string): number[] => Array.from(encodeText(text));
 

@@ -1,13 +1,20 @@
-import { byteCharacters, PAD_ID } from './bytes.ts';
-import { MAX_TEXT_BYTES } from './limits.ts';
+import { isDeepStrictEqual } from 'node:util';
+import { Tokenizer } from '@huggingface/tokenizers';
+import { z } from 'zod';
+import { byteCharacters, byteTokenizer, PAD_ID, type TextTokenizer } from './bytes.ts';
+import { TokenizerError } from './errors.ts';
+import { MAX_TEXT_BYTES, MAX_TOKENS } from './limits.ts';
 
 const PAD_TOKEN = '<pad>';
+
+/** A tokenizer as others load it: `tokenizer.json` and `tokenizer_config.json`. */
+export type TokenizerFiles = { readonly json: unknown; readonly config: unknown };
 
 /**
  * A Hugging Face tokenizer.json that maps a text to its UTF-8 bytes: byte-level BPE of the 256 byte characters without
  * merges. Padding is in the vocabulary but no added token, or a user's text "<pad>" would become one id.
  */
-export function tokenizerJson(): unknown {
+function byteTokenizerJson(): unknown {
   const bytes = byteCharacters().map((character, byte) => [character, byte] as const);
   const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: false, use_regex: false };
   return {
@@ -35,7 +42,7 @@ export function tokenizerJson(): unknown {
 }
 
 /** The tokenizer_config.json that goes with it. */
-export const tokenizerConfig = (): unknown => ({
+const byteTokenizerConfig = (): unknown => ({
   tokenizer_class: 'PreTrainedTokenizerFast',
   model_max_length: MAX_TEXT_BYTES,
   model_input_names: ['input_ids', 'attention_mask'],
@@ -44,3 +51,47 @@ export const tokenizerConfig = (): unknown => ({
   truncation_side: 'right',
   clean_up_tokenization_spaces: false,
 });
+
+/** The tokenizer of students that read bytes. */
+export const byteTokenizerFiles = (): TokenizerFiles => ({ json: byteTokenizerJson(), config: byteTokenizerConfig() });
+
+/** Settings of tokenizer_config.json that are read here; the rest is for others. */
+const ConfigSchema = z.looseObject({
+  pad_token: z.union([z.string(), z.object({ content: z.string() })]),
+  model_max_length: z.number().positive(),
+});
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+/** Text of a character costs at most this many tokens, so that a longer one can be cut before it is tokenised. */
+const CHARACTERS_PER_TOKEN = 64;
+
+function openHuggingFaceTokenizer({ json, config }: TokenizerFiles): TextTokenizer {
+  const { pad_token: pad, model_max_length: limit } = ConfigSchema.parse(config);
+  const tokenizer = new Tokenizer(json as object, config as object);
+  const padToken = typeof pad === 'string' ? pad : pad.content;
+  const padId = tokenizer.token_to_id(padToken);
+  if (padId === undefined) throw new RangeError(`the padding token "${padToken}" is not in the vocabulary`);
+  const maxTokens = Math.min(limit, MAX_TOKENS);
+  // What the post-processor puts around a text; it is kept when the text between is cut.
+  const suffix = tokenizer.encode('').ids.slice(1);
+  const encode = (text: string): number[] => {
+    const { ids } = tokenizer.encode(text.slice(0, maxTokens * CHARACTERS_PER_TOKEN));
+    return ids.length <= maxTokens ? ids : [...ids.slice(0, maxTokens - suffix.length), ...suffix];
+  };
+  encode('a text to try it with');
+  return { padId, encode };
+}
+
+/**
+ * Opens a tokenizer for encoding.
+ * @throws TokenizerError when the files hold none that this version can run.
+ */
+export function loadTokenizer(files: TokenizerFiles): TextTokenizer {
+  if (isDeepStrictEqual(files, byteTokenizerFiles())) return byteTokenizer;
+  try {
+    return openHuggingFaceTokenizer(files);
+  } catch (cause) {
+    throw new TokenizerError(`the tokenizer cannot be used: ${messageOf(cause)}`, { cause });
+  }
+}

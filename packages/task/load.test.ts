@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -90,8 +90,38 @@ describe('loadTask', () => {
     [/name: triage/, 'name: [', 'not valid YAML'],
     [/examples.jsonl/, 'gone.jsonl', './gone.jsonl: expected a readable examples file in UTF-8: Error: ENOENT'],
     [/goal:/, 'splits: { dev: 0.4, test: 0.4 }\ngoal:', 'splits: expected dev and test together at most 0.5, got 0.8'],
+    [
+      /goal:/,
+      'training: { families: [] }\ngoal:',
+      './task.yaml:15: training.families: expected at least 1 items, got []',
+    ],
+    [
+      /goal:/,
+      'training: { families: [bag, forest] }\ngoal:',
+      './task.yaml:15: training.families[1]: expected one of bag, conv, transformer, encoder, got forest',
+    ],
+    [/goal:/, 'training: { families: [bag, bag] }\ngoal:', 'training.families: expected distinct families'],
+    [/goal:/, 'training: { families: [encoder] }\ngoal:', 'training.encoder: expected a folder, because'],
+    [
+      /goal:/,
+      'training: { families: [bag], encoder: { folder: x } }\ngoal:',
+      './task.yaml:15: training.encoder: expected encoder in training.families',
+    ],
+    [
+      /goal:/,
+      'training: { encoder: { folder: nowhere } }\ngoal:',
+      './task.yaml:15: training.encoder.folder: expected a folder in Hugging Face layout with tokenizer.json and onnx/model.onnx, but ./nowhere has no readable tokenizer.json',
+    ],
   ])('%s → %s is refused with its place and a way out', async (from, to, expected) => {
     expect(await issuesOf(from, to)).toContain(expected);
+  });
+
+  test('finds a published encoder beside the file', async () => {
+    await mkdir(join(folder, 'minilm/onnx'), { recursive: true });
+    await writeFile(join(folder, 'minilm/tokenizer.json'), '{}');
+    await writeFile(join(folder, 'minilm/onnx/model.onnx'), '');
+    const task = await load(good.replace('goal:', 'training: { encoder: { folder: minilm } }\ngoal:'));
+    expect(task.training.encoder).toEqual({ folder: join(folder, 'minilm'), train: 'all' });
   });
 
   test('never repeats a secret that was written into the file', async () => {
@@ -136,6 +166,8 @@ describe('parseTask', () => {
     expect(() => parseTask('{')).toThrow(/task: expected a task as JSON/);
     const relative = { ...task, sources: [{ kind: 'jsonl', path: 'mail.jsonl' }] };
     expect(() => parseTask(JSON.stringify(relative))).toThrow(/sources\[0\].path: expected an absolute path/);
+    const elsewhere = { ...task, training: { ...task.training, encoder: { folder: 'minilm' } } };
+    expect(() => parseTask(JSON.stringify(elsewhere))).toThrow(/training.encoder.folder: expected an absolute path/);
     const priced = {
       ...task,
       teacher: {

@@ -1,4 +1,5 @@
-import { readFile, stat } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { access, readFile, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { type Document, isMap, isScalar, isSeq, LineCounter, parseDocument } from 'yaml';
 import { TaskError, type TaskIssue } from './errors.ts';
@@ -35,11 +36,14 @@ export async function loadTask(file: string): Promise<Task> {
     ...withAbsolutePaths(raw, folder),
     ...(inlined === undefined ? {} : { examples: inlined.examples }),
   };
-  return validateTask(resolved, file, (path) => {
+  const locate = (path: KeyPath): Partial<TaskIssue> => {
     const example = path[0] === 'examples' ? inlined?.lines[Number(path[1])] : undefined;
     if (example !== undefined) return { file: inlined?.file, line: example };
     return { line: lineOf(document, lineCounter, path) };
-  });
+  };
+  const task = validateTask(resolved, file, locate);
+  await requireEncoder(task, file, locate);
+  return task;
 }
 
 interface InlinedExamples {
@@ -77,7 +81,34 @@ function withAbsolutePaths(raw: Record<string, unknown>, folder: string): Record
   const sources = raw.sources;
   if (Array.isArray(sources)) resolved.sources = sources.map((source) => absolute(source, 'path', folder));
   if ('teacher' in raw) resolved.teacher = absolute(raw.teacher, 'apiKeyFile', folder);
+  if (isRecord(raw.training) && 'encoder' in raw.training) {
+    resolved.training = { ...raw.training, encoder: absolute(raw.training.encoder, 'folder', folder) };
+  }
   return resolved;
+}
+
+/** What the folder of a published encoder must hold. */
+const ENCODER_FILES = ['tokenizer.json', 'onnx/model.onnx'];
+
+/** A mistyped folder is told here, and not after the teacher was paid. */
+async function requireEncoder(
+  task: Task,
+  origin: string,
+  locate: (path: KeyPath) => Partial<TaskIssue>,
+): Promise<void> {
+  const folder = task.training.encoder?.folder;
+  if (folder === undefined) return;
+  for (const name of ENCODER_FILES) {
+    const readable = await access(resolve(folder, name), constants.R_OK).then(
+      () => true,
+      () => false,
+    );
+    if (readable) continue;
+    const message = `expected a folder in Hugging Face layout with ${ENCODER_FILES.join(' and ')}, but ${folder} has no readable ${name}; correct the path or export the encoder to ONNX`;
+    throw new TaskError(origin, [
+      { path: 'training.encoder.folder', message, ...locate(['training', 'encoder', 'folder']) },
+    ]);
+  }
 }
 
 function absolute(value: unknown, key: string, folder: string): unknown {

@@ -129,6 +129,17 @@ const Example = strict({
   output: z.record(z.string(), z.string()),
 });
 
+/** Families of students, cheapest first. */
+const families = ['bag', 'conv', 'transformer', 'encoder'] as const;
+
+/** A published encoder that a student may start from. */
+const Encoder = strict({
+  /** A folder in Hugging Face layout, with `tokenizer.json` and `onnx/model.onnx`; the trainer reads it too. */
+  folder: path,
+  /** How much of it is trained beside the head. All of it agrees best and takes longest. */
+  train: z.enum(['heads', 'last-layers', 'all']).default('all'),
+});
+
 /** What a task is, everything inline. `loadTask` resolves a file to this; cross-field rules are in `validate.ts`. */
 export const TaskSchema = strict({
   name: z.string().regex(/^[a-z0-9-]{1,48}$/, 'expected 1 to 48 of a-z, 0-9 and -: it is a token of bus subjects'),
@@ -180,10 +191,19 @@ export const TaskSchema = strict({
     growth: z.number().min(0.1).max(10).default(1),
   }).prefault({}),
   training: strict({
+    /** Another one gives students that differ by chance alone. */
     seed: z.int().min(0).max(2_147_483_647).default(1),
-    /** A bag student takes under a minute on two cores; ten leave room for a slow machine and end a run that hangs. */
+    /** The whole search. A bag takes under a minute on two cores, what comes above it some minutes; then the best so far is taken. */
     maxMinutes: z.number().positive().max(1_440).default(10),
+    /** At most so many of the trainer's threads; all of them where absent. */
     threads: positiveInt.max(256).optional(),
+    /** Families to try; where absent all of them, `encoder` only with `training.encoder`. */
+    families: z
+      .array(z.enum(families))
+      .min(1)
+      .refine((names) => new Set(names).size === names.length, 'expected distinct families; remove the repeated one')
+      .optional(),
+    encoder: Encoder.optional(),
   }).prefault({}),
   /** What live requests may spend on the teacher each day (UTC), apart from runs. */
   live: strict({

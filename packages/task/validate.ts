@@ -84,7 +84,13 @@ function unitOf(issue: z.core.$ZodRawIssue): string {
 }
 
 function crossFaults(task: Task): Fault[] {
-  const faults = [...templateFaults(task), ...exampleFaults(task), ...sourceFaults(task), ...moneyFaults(task)];
+  const faults = [
+    ...templateFaults(task),
+    ...exampleFaults(task),
+    ...sourceFaults(task),
+    ...moneyFaults(task),
+    ...trainingFaults(task),
+  ];
   const held = task.splits.dev + task.splits.test;
   if (held > 0.5) {
     faults.push({
@@ -156,7 +162,7 @@ function sourceFaults(task: Task): Fault[] {
     if (!isAbsolute(source.path)) {
       faults.push({
         path: at('path'),
-        message: `expected an absolute path, got ${source.path}; only a task file may have paths relative to itself`,
+        message: relativePath(source.path),
       });
     }
     const wholeText = source.kind === 'lines' || (source.kind === 'folder' && source.format === 'text');
@@ -201,6 +207,22 @@ function moneyFaults(task: Task): Fault[] {
     },
   ];
 }
+
+function trainingFaults({ training: { families, encoder } }: Task): Fault[] {
+  const at = (...rest: string[]): KeyPath => ['training', ...rest];
+  const wanted = families === undefined || families.includes('encoder');
+  if (families !== undefined && wanted && encoder === undefined) {
+    return [{ path: at('encoder'), message: 'expected a folder, because training.families names encoder; add it' }];
+  }
+  if (encoder === undefined) return [];
+  if (!wanted) {
+    return [{ path: at('encoder'), message: 'expected encoder in training.families, or no training.encoder; add it' }];
+  }
+  return isAbsolute(encoder.folder) ? [] : [{ path: at('encoder', 'folder'), message: relativePath(encoder.folder) }];
+}
+
+const relativePath = (given: string): string =>
+  `expected an absolute path, got ${given}; only a task file may have paths relative to itself`;
 
 /** `examples[3].input.subject` */
 function pathText(path: KeyPath): string {

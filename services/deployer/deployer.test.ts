@@ -14,8 +14,8 @@ import { createClient, type RpcClient } from '@understudy/service/rpc/client';
 import { RpcServer, rpcService } from '@understudy/service/rpc/server';
 import { notFound } from '@understudy/service/rpc/status';
 import { type TestBus, testBus } from '@understudy/service/testing';
-import { exportBag, type Policy, policyJson, trainBag } from '@understudy/student';
-import { LABELS, smallOptions } from '@understudy/student/testing';
+import { type Policy, policyJson } from '@understudy/student';
+import { LABELS, smallStudent } from '@understudy/student/testing';
 import { sha256Hex } from '@understudy/task';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { definition } from './service.ts';
@@ -41,7 +41,6 @@ let blobs: FolderBlobStore;
 let evaluator: RpcServer;
 let deployer: RunningService;
 let client: RpcClient<typeof DeployerService>;
-let trained: Awaited<ReturnType<typeof trainBag>>;
 /** What the evaluator has written, by digest. */
 const reports = new Map<string, GetReportResponse>();
 const snapshotDigest = 'b'.repeat(64);
@@ -50,7 +49,6 @@ beforeAll(async () => {
   server = await testBus();
   folder = await mkdtemp(join(tmpdir(), 'understudy-deployer-'));
   blobs = await FolderBlobStore.open(folder);
-  trained = await trainBag(smallOptions());
   const options = { host: '127.0.0.1', port: 0, reflection: false, telemetry: server.telemetry };
   evaluator = new RpcServer(options, [
     rpcService(EvaluatorService, {
@@ -87,8 +85,7 @@ type Passed = Awaited<ReturnType<typeof judged>>;
 async function judged(task: string, sequence: number, changes: Partial<GetReportResponse> = {}) {
   const taskDigest = sha256Hex(`${task} ${sequence}`);
   const lineage = { task: { name: task, digest: taskDigest }, snapshotDigest, fingerprint: 'f' };
-  const { train, dev } = smallOptions();
-  const { digest: studentDigest, archive } = await exportBag({ trained, field: 'topic', train, dev, lineage });
+  const { digest: studentDigest, archive } = await smallStudent({ lineage });
   await blobs.put('students', archive);
   const policy: Policy = {
     version: 1,

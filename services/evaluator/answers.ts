@@ -1,6 +1,6 @@
 import { setImmediate as breathe } from 'node:timers/promises';
 import { decide, type Policy, type StudentModel } from '@understudy/student';
-import { TEXTS_PER_CALL, TIMED_REQUESTS, WARM_UP_REQUESTS } from './limits.ts';
+import { TEXTS_PER_CALL } from './limits.ts';
 import type { JudgedPair } from './pairs.ts';
 
 /** What the student made of a pair; labels are indices. */
@@ -35,19 +35,4 @@ export function answersOf(pairs: readonly JudgedPair[], logits: readonly Float32
     const predicted = policy.labels.indexOf(label);
     return { pair, predicted, confidence, covered: confident, agrees: predicted === pair.label };
   });
-}
-
-/** Milliseconds of single requests, one after the other, over the pairs' texts, rising. */
-export async function singleLatencies(student: StudentModel, pairs: readonly JudgedPair[]): Promise<number[]> {
-  const textAt = (request: number) => pairs[request % pairs.length]!.text;
-  if (pairs.length === 0) return [];
-  for (let request = 0; request < WARM_UP_REQUESTS; request += 1) await student.predict([textAt(request)]);
-  const latencies: number[] = [];
-  for (let request = 0; request < TIMED_REQUESTS; request += 1) {
-    const started = performance.now();
-    await student.predict([textAt(request)]);
-    latencies.push(performance.now() - started);
-    if (request % TEXTS_PER_CALL === 0) await breathe();
-  }
-  return latencies.sort((a, b) => a - b);
 }

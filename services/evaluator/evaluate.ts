@@ -1,18 +1,20 @@
 import { cpus } from 'node:os';
 import type { BlobStore } from '@understudy/service/blobs/blob-store';
 import { type Policy, policyJson, type StudentModel } from '@understudy/student';
+import { singleLatencies } from '@understudy/student/latencies';
+import { fitTemperature, negativeLogLikelihood, reliability } from '@understudy/student/statistics/calibration';
+import { furtherPairs } from '@understudy/student/statistics/estimate';
+import { levelOfLook } from '@understudy/student/statistics/level';
+import { type Ranking, rankByConfidence } from '@understudy/student/statistics/ranking';
+import { chooseThreshold } from '@understudy/student/statistics/threshold';
 import type { CompiledTask } from '@understudy/task';
-import { answersOf, logitsOf, singleLatencies } from './answers.ts';
+import { answersOf, logitsOf } from './answers.ts';
 import { gatesOf, hopelessVerdict, verdictOf } from './gate.ts';
+import { TIMED_REQUESTS } from './limits.ts';
 import type { Looks } from './looks.ts';
 import { measureCosts, measureTest } from './measure.ts';
 import type { JudgedPair } from './pairs.ts';
 import type { DevReport, Report } from './report.ts';
-import { fitTemperature, negativeLogLikelihood, reliability } from './statistics/calibration.ts';
-import { furtherPairs } from './statistics/estimate.ts';
-import { levelOfLook } from './statistics/level.ts';
-import { type Ranking, rankByConfidence } from './statistics/ranking.ts';
-import { chooseThreshold } from './statistics/threshold.ts';
 import type { Turn } from './turn.ts';
 
 export interface Judged {
@@ -48,6 +50,7 @@ export async function evaluate(judged: Judged): Promise<Report> {
     seal: turn.seal,
     snapshot: turn.snapshot,
     student: turn.student,
+    candidates: turn.candidates,
     goal,
   };
   const level = levelOfLook(1 - goal.confidence, await looks.expected(turn));
@@ -90,7 +93,8 @@ async function look(judged: Judged): Promise<Findings> {
   const policyDigest = await blobs.put('policies', new TextEncoder().encode(policyJson(policy)));
   const answers = answersOf(test, await logitsOf(student, test, policy.field), policy);
   const measured = measureTest(answers, { labels: policy.labels, goalAgreement: goal.agreement, level, ...claimed });
-  const costs = measureCosts(answers, await singleLatencies(student, test));
+  const texts = test.map(({ text }) => text);
+  const costs = measureCosts(answers, await singleLatencies(student, texts, TIMED_REQUESTS));
   const gates = gatesOf(measured, costs, turn.student.sizeBytes, goal);
   const further = () =>
     furtherPairs({

@@ -1,8 +1,9 @@
 /** The decision: which gates a student passes, and in words what came of it. No I/O. */
+
+import { successesNeeded } from '@understudy/student/statistics/clopper-pearson';
+import { ASSUMPTIONS, MAX_GROWTH } from '@understudy/student/statistics/estimate';
 import { MIN_DEV_PAIRS } from './limits.ts';
 import type { CostsReport, GateReport, Report, TestReport, VerdictReport } from './report.ts';
-import { successesNeeded } from './statistics/clopper-pearson.ts';
-import { ASSUMPTIONS, MAX_GROWTH } from './statistics/estimate.ts';
 
 type Goal = Report['goal'];
 

@@ -10,9 +10,8 @@ export const STREAM_TIMEOUT_MS = 300_000;
 export const TEXTS_PER_CALL = 64;
 /** Threads of one operator: students are small, and a latency of one thread holds on any machine. */
 export const INFERENCE_THREADS = 1;
-/** Single requests timed, and those before them that only warm the student up. p99 of 500 rests on five values. */
+/** Single requests timed. p99 of 500 rests on five values. */
 export const TIMED_REQUESTS = 500;
-export const WARM_UP_REQUESTS = 50;
 /** Newest looks and reports kept of a task; with about 500 bytes each they stay below a NATS payload of 1 MiB. */
 export const MAX_KEPT_LOOKS = 500;
 export const MAX_KEPT_REPORTS = 1_000;

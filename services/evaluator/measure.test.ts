@@ -1,7 +1,7 @@
+import { lowerBound } from '@understudy/student/statistics/clopper-pearson';
 import { describe, expect, test } from 'vitest';
 import type { Answer } from './answers.ts';
 import { measureCosts, measureTest, quantile } from './measure.ts';
-import { lowerBound } from './statistics/clopper-pearson.ts';
 
 /** teacher, student, covered, reference, weight */
 type Row = [number, number, boolean, number?, number?];

@@ -1,8 +1,9 @@
 /** Answers turned into the figures of a report. No I/O. */
+
+import { reliability } from '@understudy/student/statistics/calibration';
+import { lowerBound, upperBound } from '@understudy/student/statistics/clopper-pearson';
 import type { Answer } from './answers.ts';
 import type { CostsReport, ProportionReport, TestReport } from './report.ts';
-import { reliability } from './statistics/calibration.ts';
-import { lowerBound, upperBound } from './statistics/clopper-pearson.ts';
 
 export interface TestFacts {
   labels: readonly string[];

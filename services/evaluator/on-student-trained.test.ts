@@ -1,19 +1,19 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type EvalFailed, Split } from '@understudy/contract';
+import { CandidateStatus, type EvalFailed, Split } from '@understudy/contract';
 import { EvaluatorService } from '@understudy/contract/evaluator';
 import type { SplitPair } from '@understudy/contract/pair-store';
 import { type RunningService, startService } from '@understudy/service/lifecycle';
 import { createClient, type RpcClient } from '@understudy/service/rpc/client';
 import { parsePolicy } from '@understudy/student';
+import { levelOfLook } from '@understudy/student/statistics/level';
 import { type CompiledTask, sha256Hex } from '@understudy/task';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { MIN_DEV_PAIRS } from './limits.ts';
 import { ReportSchema } from './report.ts';
 import { definition } from './service.ts';
-import { levelOfLook } from './statistics/level.ts';
 import { Bench, type StudentTrainedInit } from './testing/bench.ts';
-import { corpus, keepTask, trainSmall } from './testing/corpus.ts';
+import { corpus, keepTask, smallTraining } from './testing/corpus.ts';
 
 let bench: Bench;
 let evaluator: RunningService;
@@ -30,12 +30,21 @@ afterAll(async () => {
   await bench[Symbol.asyncDispose]();
 });
 
+/** What the trainer may say of its search. */
+const CANDIDATES = [
+  {
+    ...{ name: 'bag', family: 'bag', status: CandidateStatus.TRAINED, onFront: true, digest: 'e' },
+    ...{ devAgreement: 0.96, devCoverage: 0.85, sizeBytes: 1_000n, latencyUs: 90n, trainingMs: 9_000n },
+  },
+  { name: 'conv', family: 'conv', status: CandidateStatus.SKIPPED, reason: 'not needed' },
+];
+
 describe('a student that agrees', () => {
   let task: CompiledTask;
   let payload: StudentTrainedInit;
   beforeAll(async () => {
     task = await keepTask(bench.blobs, { name: 'agreeing' });
-    payload = await bench.event(task, 'run-1');
+    payload = { ...(await bench.event(task, 'run-1')), candidates: CANDIDATES };
     await bench.publish(payload);
   });
 
@@ -57,6 +66,13 @@ describe('a student that agrees', () => {
 
     const json = new TextDecoder().decode(await bench.blobs.get('reports', summary.reportDigest));
     const report = ReportSchema.parse(JSON.parse(json));
+    expect(report.candidates).toEqual([
+      {
+        ...{ name: 'bag', status: 'trained', reason: '', onFront: true },
+        trained: { digest: 'e', agreement: 0.96, coverage: 0.85, sizeBytes: 1_000, latencyUs: 90, trainingMs: 9_000 },
+      },
+      { name: 'conv', status: 'skipped', reason: 'not needed', onFront: false, trained: null },
+    ]);
     expect(report.gates.map(({ name, passed }) => [name, passed])).toEqual([
       ['agreement', true],
       ['coverage', true],
@@ -143,7 +159,7 @@ describe('a student that agrees', () => {
 describe('a student that cannot pass', () => {
   test('fails with what would help, and the estimate grows with the goal', async () => {
     const noisy = corpus({ seed: 2, train: 600, dev: 200, test: 400, noise: 0.24 });
-    const trained = await trainSmall(noisy);
+    const trained = smallTraining(noisy);
     const near = await keepTask(bench.blobs, {
       name: 'near',
       goal: { agreement: 0.87, coverage: 0.7, latencyMs: 500 },

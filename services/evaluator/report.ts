@@ -98,6 +98,25 @@ const Gate = z.strictObject({
   passed: z.boolean(),
 });
 
+/** What the trainer tried before it chose this student; figures are its own, of dev. */
+const TriedCandidate = z.strictObject({
+  name: z.string(),
+  status: z.string(),
+  reason: z.string(),
+  /** No other one is as good in agreement, size and latency and better in one of them. */
+  onFront: z.boolean(),
+  trained: z
+    .strictObject({
+      digest: z.string(),
+      agreement: z.number(),
+      coverage: z.number(),
+      sizeBytes: count,
+      latencyUs: count,
+      trainingMs: count,
+    })
+    .nullable(),
+});
+
 const Verdict = z.strictObject({
   passed: z.boolean(),
   reason: z.string(),
@@ -121,6 +140,8 @@ export const ReportSchema = z.strictObject({
     testPairs: count,
   }),
   student: z.strictObject({ digest, family: z.string(), sizeBytes: count }),
+  /** Cheapest first; none in reports of earlier versions. */
+  candidates: z.array(TriedCandidate).default([]),
   goal: z.strictObject({
     agreement: share,
     coverage: share,

@@ -1,4 +1,4 @@
-import type { StudentTrained } from '@understudy/contract';
+import { type Candidate, CandidateStatus, type StudentTrained } from '@understudy/contract';
 import { TerminalError } from '@understudy/service/errors';
 import { sha256Hex } from '@understudy/task';
 
@@ -12,13 +12,32 @@ export interface Turn {
   seal: number;
   snapshot: { digest: string; fingerprint: string; trainPairs: number; devPairs: number; testPairs: number };
   student: { digest: string; family: string; sizeBytes: number };
+  /** What the trainer says of all it tried: reported, never judged by. */
+  candidates: TriedCandidate[];
+}
+
+/** A rung of the trainer's ladder; figures are of dev, and null where it was not trained to the end. */
+export interface TriedCandidate {
+  name: string;
+  status: string;
+  /** Why it was not trained to the end; empty where it was. */
+  reason: string;
+  onFront: boolean;
+  trained: {
+    digest: string;
+    agreement: number;
+    coverage: number;
+    sizeBytes: number;
+    latencyUs: number;
+    trainingMs: number;
+  } | null;
 }
 
 const DIGEST = /^[0-9a-f]{64}$/;
 
 /** @throws TerminalError when the event lacks its snapshot or its student */
 export function turnOf(event: StudentTrained): Turn {
-  const { runId, task, taskDigest, seal, snapshot, student } = event;
+  const { runId, task, taskDigest, seal, snapshot, student, candidates } = event;
   if (!snapshot || !DIGEST.test(snapshot.digest)) throw missing('snapshot.digest', snapshot?.digest);
   if (!student || !DIGEST.test(student.digest)) throw missing('student.digest', student?.digest);
   const { digest, fingerprint, trainPairs, devPairs, testPairs } = snapshot;
@@ -30,6 +49,27 @@ export function turnOf(event: StudentTrained): Turn {
     seal,
     snapshot: { digest, fingerprint, trainPairs, devPairs, testPairs },
     student: { digest: student.digest, family: student.family, sizeBytes: Number(student.sizeBytes) },
+    candidates: candidates.map(triedOf),
+  };
+}
+
+function triedOf(candidate: Candidate): TriedCandidate {
+  const { name, reason, onFront, digest, devAgreement, devCoverage } = candidate;
+  const trained = {
+    digest,
+    agreement: devAgreement,
+    coverage: devCoverage,
+    sizeBytes: Number(candidate.sizeBytes),
+    latencyUs: Number(candidate.latencyUs),
+    trainingMs: Number(candidate.trainingMs),
+  };
+  const isTrained = candidate.status === CandidateStatus.TRAINED;
+  return {
+    name,
+    status: CandidateStatus[candidate.status].toLowerCase(),
+    reason,
+    onFront,
+    trained: isTrained ? trained : null,
   };
 }
 

@@ -13,8 +13,8 @@ import { type RunningService, startService } from '@understudy/service/lifecycle
 import { RpcServer, rpcService } from '@understudy/service/rpc/server';
 import { Telemetry } from '@understudy/service/telemetry';
 import { freePort } from '@understudy/service/testing';
-import { type ExportedStudent, exportBag, policyJson, trainBag } from '@understudy/student';
-import { LABELS, LINEAGE, smallOptions } from '@understudy/student/testing';
+import { type ExportedStudent, policyJson } from '@understudy/student';
+import { LABELS, smallStudent } from '@understudy/student/testing';
 import { parseTask, type Task, taskDigest, taskJson } from '@understudy/task';
 import OpenAI from 'openai';
 import { definition } from './service.ts';
@@ -51,12 +51,7 @@ const trained = new Map<number, Promise<ExportedStudent>>();
 
 /** A really trained student of the help desk; another seed is another student. */
 export const studentOf = (seed: number): Promise<ExportedStudent> => {
-  const options = smallOptions({ seed, threads: 1 });
-  const made =
-    trained.get(seed) ??
-    trainBag(options).then((bag) =>
-      exportBag({ trained: bag, field: 'topic', train: options.train, dev: options.dev, lineage: LINEAGE }),
-    );
+  const made = trained.get(seed) ?? smallStudent({ seed, threads: 1 });
   trained.set(seed, made);
   return made;
 };

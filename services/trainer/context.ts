@@ -2,9 +2,11 @@ import type { ServiceContext } from '@understudy/service/lifecycle';
 import type { Cancellations } from './cancellations.ts';
 import type { Config } from './config.ts';
 import type { Journal } from './journal.ts';
+import type { Machine } from './search/plan.ts';
 
 /** What the parts of this service work with. */
 export interface TrainerContext extends ServiceContext<Config> {
   cancellations: Cancellations;
   journal: Journal;
+  machine: Machine;
 }

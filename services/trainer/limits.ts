@@ -14,3 +14,13 @@ export const RETRY_AFTER_CRASH_MS = 2_000;
 export const MAX_STDERR_CHARACTERS = 4_000;
 /** Cancelled runs remembered, the newest ones: of each, events can come for as long as the stream holds them. */
 export const MAX_CANCELLED_RUNS = 10_000;
+/** Processes tried for a candidate before it counts as failed: the second goes on from the first one's checkpoint. */
+export const MAX_TRIES = 2;
+/** Single answers timed for a candidate's latency: a median of 200 is steady to a few percent, and takes a second at most at 5 ms. */
+export const TIMED_REQUESTS = 200;
+/** Between notes of how much of its time a search has spent: a killed trainer forgets no more than this. */
+export const CLOCK_INTERVAL_MS = 5_000;
+/** Threads of a candidate that trains beside others. With fewer, all of them end later than one after the other would. */
+export const MIN_THREADS = 2;
+/** Memory of a training process at most: the largest encoder's shape in training, its runtime and its examples. */
+export const PROCESS_MEMORY_BYTES = 2 * 1024 ** 3;

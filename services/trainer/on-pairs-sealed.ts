@@ -1,3 +1,5 @@
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import { type CandidateSchema, CandidateStatus, type PayloadInit } from '@understudy/contract';
 import type { Event } from '@understudy/service/bus/settle';
 import { messageOf, TerminalError } from '@understudy/service/errors';
 import { type Span, traceparentOf } from '@understudy/service/telemetry';
@@ -5,56 +7,111 @@ import type { TrainingReport } from '@understudy/student';
 import type { TrainerContext } from './context.ts';
 import { PROGRESS_INTERVAL_MS } from './limits.ts';
 import { type Order, orderOf } from './order.ts';
-import { forgetCheckpoint, keepOutcome, keptOutcome } from './outcomes.ts';
+import {
+  type CandidateReport,
+  checkpointName,
+  forgetProgress,
+  keepEnd,
+  keepOutcome,
+  keptEnd,
+  keptOutcome,
+  type Outcome,
+} from './outcomes.ts';
+import { Clock } from './search/clock.ts';
+import { pinEncoder } from './search/encoder.ts';
+import { type Plan, type PlannedCandidate, planOf } from './search/plan.ts';
+import { search } from './search/search.ts';
+import { loadTask } from './task.ts';
 import type { Job, Trained } from './training/protocol.ts';
 import { trainInProcess } from './training/supervise.ts';
 
 /**
- * Trains a student of the snapshot and tells of it. A snapshot that has a student keeps it: nothing is trained again,
- * and the same fact is told again. Nothing is told of a cancelled run.
+ * Searches for the best student of the snapshot and tells of it. A snapshot that has a student keeps it: nothing is
+ * trained again, and the same fact is told again. Nothing is told of a cancelled run.
  */
 export async function onPairsSealed(context: TrainerContext, event: Event<'pairs.sealed'>): Promise<void> {
   const order = orderOf(event.payload);
-  const { blobs, cancellations, journal, telemetry } = context;
+  const { blobs, cancellations, journal, telemetry, machine } = context;
   if (cancellations.has(order.runId)) return journal.dropped(order);
   const attributes = { 'understudy.run_id': order.runId, 'understudy.task': order.task };
   await telemetry.span('train', event.traceparent, attributes, async (span) => {
-    const kept = await keptOutcome(blobs, order);
+    const task = await loadTask(blobs, order);
+    const { encoder } = task.task.training;
+    const plan = planOf(order, task, machine, encoder && (await pinEncoder(encoder.folder)));
+    const kept = await keptOutcome(blobs, plan.key);
     if (kept) journal.reused(order, kept);
-    const trained = kept ?? (await trainOrDrop(context, order, event.signal, span));
-    if (trained && !cancellations.has(order.runId)) await tell(context, order, trained, span);
+    const outcome = kept ?? (await searchOrDrop(context, order, plan, event.signal, span));
+    if (outcome && !cancellations.has(order.runId)) await tell(context, order, outcome, span);
   });
 }
 
 /** Undefined when the run was cancelled meanwhile. */
-async function trainOrDrop(
+async function searchOrDrop(
   context: TrainerContext,
   order: Order,
+  plan: Plan,
   drained: AbortSignal,
   span: Span,
-): Promise<Trained | undefined> {
+): Promise<Outcome | undefined> {
   const { blobs, cancellations, journal } = context;
+  const keys = plan.ladder.map(({ key }) => key);
   try {
-    const trained = await cancellations.during(order.runId, (cancelled) =>
-      train(context, order, AbortSignal.any([drained, cancelled]), span),
+    const outcome = await cancellations.during(order.runId, (cancelled) =>
+      searchInTime(context, order, plan, AbortSignal.any([drained, cancelled]), span),
     );
-    await keepOutcome(blobs, order, trained);
-    journal.trained(order, trained);
-    return trained;
+    await keepOutcome(blobs, plan.key, keys, outcome);
+    journal.searched(order, outcome);
+    return outcome;
   } catch (error) {
     const cancelled = cancellations.has(order.runId);
-    if (cancelled || error instanceof TerminalError) await forgetCheckpoint(blobs, order);
+    if (cancelled || error instanceof TerminalError) await forgetProgress(blobs, plan.key, keys);
     if (!cancelled) throw error;
     journal.dropped(order);
     return undefined;
   }
 }
 
-function train(context: TrainerContext, order: Order, signal: AbortSignal, span: Span): Promise<Trained> {
+async function searchInTime(
+  context: TrainerContext,
+  order: Order,
+  plan: Plan,
+  signal: AbortSignal,
+  span: Span,
+): Promise<Outcome> {
+  const { blobs, journal } = context;
+  await using clock = await Clock.start({
+    blobs,
+    searchKey: plan.key,
+    limitMs: plan.limitMs,
+    onNoteLost: (reason) => journal.clockLost(order, reason),
+  });
+  return await search({
+    plan,
+    clock,
+    signal,
+    recall: ({ key }) => keptEnd(blobs, key),
+    remember: async (planned, end) => {
+      await keepEnd(blobs, planned.key, end);
+      journal.ended(order, planned, end);
+    },
+    train: (planned, stopped) => train(context, order, planned, stopped, span),
+    onCrash: (planned, reason) => journal.crashed(order, planned, reason),
+  });
+}
+
+function train(
+  context: TrainerContext,
+  order: Order,
+  planned: PlannedCandidate,
+  signal: AbortSignal,
+  span: Span,
+): Promise<Trained> {
   const { config, rpcToken, journal } = context;
   const job: Job = {
     order,
-    threads: config.TRAINING_THREADS,
+    candidate: planned.candidate,
+    checkpoint: checkpointName(planned.key),
+    threads: planned.threads,
     device: config.TRAINER_DEVICE,
     blobs: config,
     pairStoreAddress: config.PAIR_STORE_ADDRESS,
@@ -63,35 +120,80 @@ function train(context: TrainerContext, order: Order, signal: AbortSignal, span:
   };
   return trainInProcess(job, {
     signal,
-    onStart: (pid) => journal.started(order, pid),
-    onProgress: progressTeller(context, order, span),
-    onCheckpointRefused: (reason) => journal.checkpointRefused(order, reason),
+    onStart: (pid) => journal.started(order, planned, pid),
+    onProgress: progressTeller(context, order, planned, span),
+    onCheckpointRefused: (reason) => journal.checkpointRefused(order, planned, reason),
   });
 }
 
 /** Tells of progress, not too often: it is for displays, and a fact that gets lost is only logged. */
-function progressTeller(context: TrainerContext, order: Order, span: Span): (report: TrainingReport) => void {
+function progressTeller(
+  context: TrainerContext,
+  order: Order,
+  planned: PlannedCandidate,
+  span: Span,
+): (report: TrainingReport) => void {
   const { runId, task, taskDigest, seal } = order;
+  const { name, candidate } = planned;
   let toldAt = Number.NEGATIVE_INFINITY;
   return ({ epoch, epochs, step, steps, loss, devAgreement }) => {
     const now = performance.now();
     if (now - toldAt < PROGRESS_INTERVAL_MS && step < steps) return;
     toldAt = now;
-    const payload = { runId, task, taskDigest, family: 'bag', epoch, epochs, step, steps, loss, devAgreement };
+    const at = { epoch, epochs, step, steps, loss, devAgreement };
+    const payload = { runId, task, taskDigest, family: candidate.family, candidate: name, ...at };
+    const entity = `${seal}/${name}/${step}`;
     context.publisher
-      .publish({ type: 'training.progressed', payload, entity: `${seal}/${step}`, traceparent: traceparentOf(span) })
+      .publish({ type: 'training.progressed', payload, entity, traceparent: traceparentOf(span) })
       .catch((error: unknown) => context.journal.progressLost(order, messageOf(error)));
   };
 }
 
-async function tell(context: TrainerContext, order: Order, trained: Trained, span: Span): Promise<void> {
+async function tell(context: TrainerContext, order: Order, outcome: Outcome, span: Span): Promise<void> {
   const { runId, task, taskDigest, seal, snapshot } = order;
-  const { studentDigest: digest, family, sizeBytes, devAgreement, trainingMs } = trained;
-  const student = { digest, family, sizeBytes: BigInt(sizeBytes), devAgreement };
+  const { family, chosen, candidates, searchMs } = outcome;
+  const { studentDigest: digest, sizeBytes, devAgreement } = chosen;
+  const payload: PayloadInit<'student.trained'> = {
+    ...{ runId, task, taskDigest, seal, snapshot },
+    student: { digest, family, sizeBytes: BigInt(sizeBytes), devAgreement },
+    trainingMs: BigInt(searchMs),
+    candidates: candidates.map(candidateOf),
+  };
   await context.publisher.publish({
     type: 'student.trained',
-    payload: { runId, task, taskDigest, seal, snapshot, student, trainingMs: BigInt(trainingMs) },
+    payload,
     entity: `${seal}/${snapshot.digest}`,
     traceparent: traceparentOf(span),
   });
+}
+
+const STATUS = {
+  trained: CandidateStatus.TRAINED,
+  failed: CandidateStatus.FAILED,
+  skipped: CandidateStatus.SKIPPED,
+  stopped: CandidateStatus.STOPPED,
+};
+
+function candidateOf({
+  name,
+  family,
+  status,
+  reason,
+  onFront,
+  trained,
+}: CandidateReport): MessageInitShape<typeof CandidateSchema> {
+  const about = { name, family, status: STATUS[status], reason, onFront };
+  if (!trained) return about;
+  const { pairs, covered, agreeing, margin } = trained.dev;
+  return {
+    ...about,
+    hyperparameters: trained.hyperparameters,
+    digest: trained.studentDigest,
+    devAgreement: covered === 0 ? 0 : agreeing / covered,
+    devCoverage: covered / pairs,
+    devMargin: margin,
+    sizeBytes: BigInt(trained.sizeBytes),
+    latencyUs: BigInt(trained.latencyUs),
+    trainingMs: BigInt(trained.trainingMs),
+  };
 }

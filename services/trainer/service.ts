@@ -1,3 +1,4 @@
+import { totalmem } from 'node:os';
 import { checkDevice, DEVICES, type Device } from '@understudy/graph';
 import { messageOf, StartupError } from '@understudy/service/errors';
 import type { ServiceContext, ServiceDefinition, ServiceParts } from '@understudy/service/lifecycle';
@@ -6,6 +7,7 @@ import { type Config, config } from './config.ts';
 import type { TrainerContext } from './context.ts';
 import { Journal } from './journal.ts';
 import { onPairsSealed } from './on-pairs-sealed.ts';
+import type { Machine } from './search/plan.ts';
 
 export const definition: ServiceDefinition<Config> = { name: 'trainer', config, create };
 
@@ -15,16 +17,24 @@ async function create(base: ServiceContext<Config>): Promise<ServiceParts> {
     ...base,
     cancellations: new Cancellations(),
     journal: new Journal(base.telemetry),
+    machine: machineOf(base.config),
   };
   return {
     consumers: {
-      // One at a time: a training takes all the threads it is given.
+      // One at a time: a search takes all the threads it is given.
       'trainer-snapshots': { concurrency: 1, on: { 'pairs.sealed': (event) => onPairsSealed(context, event) } },
     },
     start: async () => context.cancellations.start(base.bus, base.telemetry),
     stop: () => context.cancellations.stop(),
   };
 }
+
+/** A container's memory where it has a limit, else the machine's; in total, so that the plan is the same every time. */
+const machineOf = ({ TRAINING_THREADS, TRAINER_DEVICE }: Config): Machine => ({
+  threads: TRAINING_THREADS,
+  memoryBytes: Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY),
+  sharesDevice: TRAINER_DEVICE === 'cpu',
+});
 
 async function requireDevice(device: Device): Promise<void> {
   try {

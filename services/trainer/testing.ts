@@ -19,7 +19,8 @@ export const TASK = 'desk';
 export const SNAPSHOT = 'b'.repeat(64);
 export const LABELS = ['bill', 'parcel'] as const;
 
-const TASK_JSON = JSON.stringify({
+/** The task of these tests, with whatever a test wants otherwise. */
+export const taskOf = ({ goal = {}, training = {} }: { goal?: object; training?: object } = {}): object => ({
   name: TASK,
   description: 'Which desk a message belongs to.',
   input: { fields: ['text'] },
@@ -39,13 +40,16 @@ const TASK_JSON = JSON.stringify({
   teacher: { kind: 'nats', subject: 'teacher.desk', model: 'fake' },
   sources: [{ kind: 'lines', path: '/prompts.txt' }],
   budget: { calls: 100, usd: 0 },
-  goal: { agreement: 0.9, coverage: 0.5, confidence: 0.95, latencyMs: 20, sizeBytes: 5_000_000 },
+  goal: { agreement: 0.9, coverage: 0.5, confidence: 0.95, latencyMs: 20, sizeBytes: 5_000_000, ...goal },
+  training,
 });
 
 /** What a test gets wrong in `pairs.sealed`. */
 type Change = {
   taskDigest?: string;
-  snapshot?: { digest: string; fingerprint: string; trainPairs: number; devPairs: number } | undefined;
+  snapshot?:
+    | { digest: string; fingerprint: string; trainPairs: number; devPairs: number; testPairs?: number }
+    | undefined;
 };
 
 export type Pair = MessageInitShape<typeof SplitPairSchema>;
@@ -143,11 +147,11 @@ export class Stage implements AsyncDisposable {
     this.taskDigest = taskDigest;
   }
 
-  static async set(): Promise<Stage> {
+  static async set(change: Parameters<typeof taskOf>[0] = {}): Promise<Stage> {
     const bus = await testBus();
     const folder = await mkdtemp(join(tmpdir(), 'understudy-trainer-'));
     const blobs = await openBlobStore({ DATA_DIR: folder });
-    const task = taskJson(parseTask(TASK_JSON, 'the task of this test'));
+    const task = taskJson(parseTask(JSON.stringify(taskOf(change)), 'the task of this test'));
     const taskDigest = await blobs.put('tasks', new TextEncoder().encode(task));
     return new Stage(bus, folder, blobs, new PairStore(bus, await freePort()), taskDigest);
   }

@@ -3,6 +3,7 @@ const benches: Record<string, () => Promise<{ run(): Promise<void> }>> = {
   pipeline: () => import('./pipeline.ts'),
   replicas: () => import('./replicas.ts'),
   serve: () => import('./serve.ts'),
+  students: () => import('./students.ts'),
 };
 
 const name = process.argv[2] ?? '';

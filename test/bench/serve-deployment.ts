@@ -3,7 +3,7 @@ import { create, toJsonString } from '@bufbuild/protobuf';
 import { DeploymentSchema } from '@understudy/contract/deployer';
 import type { BlobStore } from '@understudy/service/blobs/blob-store';
 import type { BusConnection } from '@understudy/service/bus/connection';
-import { type ExportedStudent, exportBag, policyJson, trainBag } from '@understudy/student';
+import { type ExportedStudent, policyJson, trainStudent } from '@understudy/student';
 import { parseTask, taskDigest, taskJson } from '@understudy/task';
 import type { Mail } from './serve-inputs.ts';
 
@@ -31,7 +31,7 @@ export const task = parseTask(
 );
 
 /** A student of the size that is used, trained as briefly as its speed allows: what it answers is not measured here. */
-export const trainStudent = async (texts: readonly Mail[], seed: number): Promise<ExportedStudent> => {
+export const studentOf = async (texts: readonly Mail[], seed: number): Promise<ExportedStudent> => {
   const examples = texts.map(({ text, label }) => ({
     text,
     target: labels.map((name) => (name === label ? 1 : 0)),
@@ -39,13 +39,13 @@ export const trainStudent = async (texts: readonly Mail[], seed: number): Promis
   }));
   const devCount = Math.floor(examples.length / 5);
   const [dev, train] = [examples.slice(0, devCount), examples.slice(devCount)];
-  const trained = await trainBag({ labels, train, dev, seed, threads: 1, hyperparameters: { epochs: 2 } });
   const lineage = {
     task: { name: task.name, digest: taskDigest(task) },
     snapshotDigest: '0'.repeat(64),
     fingerprint: '0'.repeat(64),
   };
-  return exportBag({ trained, field: 'label', train, dev, lineage });
+  const candidate = { family: 'bag', hyperparameters: { epochs: 2 } } as const;
+  return trainStudent({ candidate, labels, train, dev, seed, threads: 1, field: 'label', lineage });
 };
 
 /** Deploys a student that answers everything itself: no answer of a teacher is to be measured here. */

@@ -16,7 +16,7 @@ import { freePort, NatsServer } from '@understudy/service/testing';
 import type { ExportedStudent } from '@understudy/student';
 import { report } from './report.ts';
 import { bareSessionPerSecond } from './serve-bare.ts';
-import { deploy, task, trainStudent } from './serve-deployment.ts';
+import { deploy, studentOf, task } from './serve-deployment.ts';
 import { mails } from './serve-inputs.ts';
 import type { LoadPlan, LoadResult } from './serve-load.ts';
 
@@ -149,7 +149,7 @@ export const run = async (): Promise<void> => {
   process.stdout.write(`training two students on ${trainTexts} mails\n`);
   const texts = await mails(inputs);
   const train = texts.slice(0, trainTexts);
-  const students = [await trainStudent(train, 1), await trainStudent(train, 2)];
+  const students = [await studentOf(train, 1), await studentOf(train, 2)];
   const bare = await bareSessionPerSecond(
     students[0]!.archive,
     texts.map(({ text }) => text),

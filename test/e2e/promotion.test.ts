@@ -2,7 +2,7 @@ import { DeployerService, type Deployment } from '@understudy/contract/deployer'
 import { definition as deployer } from '@understudy/deployer/service';
 import { definition as evaluator } from '@understudy/evaluator/service';
 import { Bench, type VerdictEvent } from '@understudy/evaluator/testing/bench';
-import { corpus, keepTask, trainSmall } from '@understudy/evaluator/testing/corpus';
+import { corpus, keepTask, smallTraining } from '@understudy/evaluator/testing/corpus';
 import { type RunningService, startService } from '@understudy/service/lifecycle';
 import { createClient, type RpcClient } from '@understudy/service/rpc/client';
 import type { CompiledTask } from '@understudy/task';
@@ -65,7 +65,7 @@ test('replayed events of the student and of the verdict move nothing', async () 
 
 test('a forged verdict about a student that failed moves nothing', async () => {
   const noisy = corpus({ seed: 9, train: 300, dev: 200, test: 400, noise: 0.5 });
-  const failing = await bench.event(task, 'run-2', noisy, await trainSmall(noisy, 1));
+  const failing = await bench.event(task, 'run-2', noisy, smallTraining(noisy, 1));
   await bench.publish(failing);
   const failed = await bench.verdictOf(task, 'run-2');
   expect(failed.type).toBe('failed');

@@ -1,23 +1,13 @@
+import type { LoopSettings } from '../learner.ts';
+
 /** How a `bag` student is shaped and trained. */
-export type BagHyperparameters = {
+export type BagHyperparameters = LoopSettings & {
   /** Rows of the hashed embedding table: a power of two, at most 2¹⁶. */
   readonly rows: number;
   /** Numbers in a row. */
   readonly width: number;
-  /** Texts in a step. */
-  readonly batchTexts: number;
-  /** Passes over the train examples; training may stop earlier. */
-  readonly epochs: number;
-  /** Epochs without a better student on dev after which training stops. */
-  readonly patienceEpochs: number;
-  /** Learning rate of the first step; it falls linearly to zero. */
-  readonly learningRate: number;
   /** Share of n-grams that each step leaves out, in [0, 1). */
   readonly dropout: number;
-  /** Share of each target that is spread over all labels, in [0, 1). */
-  readonly labelSmoothing: number;
-  /** Decay of the head's weights per step and learning rate; the table has none. */
-  readonly weightDecay: number;
   /** Bound of the table's uniform initial values. */
   readonly tableBound: number;
 };
@@ -44,6 +34,7 @@ export function bagDefaults(labels: number, trainExamples: number): BagHyperpara
     epochs,
     patienceEpochs: Math.ceil(epochs / 2),
     learningRate: 4e-3,
+    warmupShare: 0,
     dropout: 0.2,
     labelSmoothing: 0.05,
     weightDecay: 0.01,

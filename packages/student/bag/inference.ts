@@ -1,10 +1,8 @@
 import { cast, Graph, ints, reduceSum, reshape, scalar, serialize, tensor, type Value } from '@understudy/graph';
+import type { Precision } from '../learner.ts';
 import { ngramRows } from './hash.ts';
 import type { BagHyperparameters } from './hyperparameters.ts';
 import type { BagParameters } from './model.ts';
-
-/** How the table is stored: four bytes a number, or one. */
-export type Precision = 'float32' | 'int8';
 
 type Shape = Pick<BagHyperparameters, 'rows' | 'width'>;
 

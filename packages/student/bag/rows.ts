@@ -1,28 +1,12 @@
 import { Graph, openSession, serialize, tensor, toRuntime } from '@understudy/graph';
-import { encodeText, PAD_ID } from '../bytes.ts';
+import { byteTokenizer } from '../bytes.ts';
 import { TrainingError } from '../errors.ts';
 import { MAX_CACHED_NGRAMS, TEXTS_PER_CALL } from '../limits.ts';
+import { padded } from '../padded.ts';
 import { ngramRows } from './hash.ts';
 
 /** The rows of every text, one after another: text i has `rows[offsets[i]]` up to `rows[offsets[i + 1]]`. */
 export type RowCache = { readonly rows: Uint16Array; readonly offsets: readonly number[] };
-
-/** Byte ids of texts as one padded batch: `ids` and `mask` are int64 [texts, length]. */
-export function padded(texts: readonly Uint8Array[]): { ids: BigInt64Array; mask: BigInt64Array; length: number } {
-  const length = texts.reduce((longest, bytes) => Math.max(longest, bytes.length), 1);
-  // The values are non-negative and Node runs on little-endian machines only, so writing the low words is enough.
-  const ids = new Int32Array(2 * texts.length * length);
-  const mask = new Int32Array(2 * texts.length * length);
-  for (const [text, bytes] of texts.entries()) {
-    const start = 2 * text * length;
-    for (let i = 0; i < bytes.length; i++) {
-      ids[start + 2 * i] = bytes[i] as number;
-      mask[start + 2 * i] = 1;
-    }
-    for (let i = bytes.length; i < length; i++) ids[start + 2 * i] = PAD_ID;
-  }
-  return { ids: new BigInt64Array(ids.buffer), mask: new BigInt64Array(mask.buffer), length };
-}
 
 function hashingModel(tableRows: number): Uint8Array {
   const graph = new Graph('bag-hash');
@@ -41,12 +25,12 @@ function hashingModel(tableRows: number): Uint8Array {
  */
 export async function hashTexts(texts: readonly string[], tableRows: number, threads: number): Promise<RowCache> {
   const session = await openSession(hashingModel(tableRows), { threads });
-  const encoded = texts.map(encodeText);
+  const encoded = texts.map(byteTokenizer.encode);
   const parts: Uint16Array[] = [];
   const offsets = [0];
   for (let start = 0; start < encoded.length; start += TEXTS_PER_CALL) {
     const batch = encoded.slice(start, start + TEXTS_PER_CALL);
-    const { ids, mask, length } = padded(batch);
+    const { ids, mask, length } = padded(batch, byteTokenizer.padId);
     const dims = [batch.length, length];
     const result = await session.run({
       input_ids: toRuntime(tensor('int64', dims, ids)),

@@ -10,7 +10,7 @@ import type { SplitPair } from '@understudy/contract/pair-store';
 import type { BlobStore } from '@understudy/service/blobs/blob-store';
 import { type TestBus, testBus } from '@understudy/service/testing';
 import type { CompiledTask } from '@understudy/task';
-import { corpus, keepStudent, SnapshotServer, type Trained, temporaryBlobs, trainSmall } from './corpus.ts';
+import { corpus, keepStudent, type SmallTraining, SnapshotServer, smallTraining, temporaryBlobs } from './corpus.ts';
 
 export type StudentTrainedInit = PayloadInit<'student.trained'>;
 export type VerdictEvent = (EvalPassed | EvalFailed) & { type: 'passed' | 'failed' };
@@ -20,7 +20,7 @@ export class Bench implements AsyncDisposable {
   readonly server: TestBus;
   readonly pairStore: SnapshotServer;
   readonly pairs: readonly SplitPair[];
-  readonly good: Trained;
+  readonly good: SmallTraining;
   readonly #store: Awaited<ReturnType<typeof temporaryBlobs>>;
   #published = 0;
 
@@ -36,7 +36,7 @@ export class Bench implements AsyncDisposable {
     const server = await testBus();
     const pairs = corpus({ seed: 1, train: 600, dev: 200, test: 400 });
     const pairStore = await SnapshotServer.start(server.telemetry);
-    return new Bench({ server, pairStore, pairs, good: await trainSmall(pairs) }, await temporaryBlobs());
+    return new Bench({ server, pairStore, pairs, good: smallTraining(pairs) }, await temporaryBlobs());
   }
 
   get store() {

@@ -10,9 +10,9 @@ import { FolderBlobStore } from '@understudy/service/blobs/folder';
 import { RpcServer, rpcService } from '@understudy/service/rpc/server';
 import { notFound } from '@understudy/service/rpc/status';
 import type { Telemetry } from '@understudy/service/telemetry';
-import { type Example, exportBag, type Lineage, type TrainedBag, trainBag } from '@understudy/student';
+import { type Example, type Lineage, type StudentTraining, trainStudent } from '@understudy/student';
+import { randomSource } from '@understudy/student/statistics/random-source';
 import { type CompiledTask, compileTask, parseTask, sha256Hex, taskJson } from '@understudy/task';
-import { randomSource } from './random.ts';
 
 export const LABELS = ['ham', 'spam'];
 const WORDS = [
@@ -93,14 +93,11 @@ export async function keepTask(blobs: BlobStore, changes: Record<string, unknown
   return task;
 }
 
-export interface Trained {
-  trained: TrainedBag;
-  train: Example[];
-  dev: Example[];
-}
+/** A training of a small student, apart from what it is trained for. */
+export type SmallTraining = Omit<StudentTraining, 'lineage'>;
 
-/** Trains a small student on the pairs' train split. */
-export async function trainSmall(pairs: readonly SplitPair[], epochs = 4): Promise<Trained> {
+/** What trains a small student on the pairs' train split. */
+export function smallTraining(pairs: readonly SplitPair[], epochs = 4): SmallTraining {
   const examples = (split: Split): Example[] =>
     pairs.flatMap((given) => {
       if (given.split !== split || !given.pair) return [];
@@ -109,18 +106,23 @@ export async function trainSmall(pairs: readonly SplitPair[], epochs = 4): Promi
     });
   const [train, dev] = [examples(Split.TRAIN), examples(Split.DEV)];
   const hyperparameters = { rows: 2_048, width: 16, batchTexts: 16, epochs };
-  const trained = await trainBag({ labels: LABELS, train, dev, seed: 1, threads: 1, hyperparameters });
-  return { trained, train, dev };
+  const candidate = { family: 'bag', hyperparameters } as const;
+  return { candidate, labels: LABELS, field: 'label', train, dev, seed: 1, threads: 1 };
 }
 
-/** Keeps the student's bundle; what an event says of it. */
-export async function keepStudent(blobs: BlobStore, trained: Trained, task: CompiledTask, snapshotDigest: string) {
+/** Trains a student and keeps its bundle; what an event says of it. */
+export async function keepStudent(
+  blobs: BlobStore,
+  training: SmallTraining,
+  task: CompiledTask,
+  snapshotDigest: string,
+) {
   const lineage: Lineage = {
     task: { name: task.task.name, digest: task.digest },
     snapshotDigest,
     fingerprint: 'f'.repeat(64),
   };
-  const { digest, archive, description } = await exportBag({ ...trained, field: 'label', lineage });
+  const { digest, archive, description } = await trainStudent({ ...training, lineage });
   await blobs.put('students', archive);
   return { digest, family: 'bag', sizeBytes: BigInt(archive.length), devAgreement: description.devAgreement };
 }

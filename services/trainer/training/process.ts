@@ -5,7 +5,8 @@
  */
 import { openBlobStore } from '@understudy/service/blobs/open-blob-store';
 import { messageOf, TerminalError } from '@understudy/service/errors';
-import type { FromTraining, Job } from './protocol.ts';
+import { CandidateError } from '../errors.ts';
+import type { Fault, FromTraining, Job } from './protocol.ts';
 import { train } from './train.ts';
 
 /** Resolves when the message is on its way, or the service is gone: then this process ends anyway. */
@@ -23,8 +24,14 @@ async function run(job: Job): Promise<FromTraining> {
     });
     return { kind: 'trained', trained };
   } catch (error) {
-    return { kind: 'failed', terminal: error instanceof TerminalError, message: messageOf(error) };
+    return { kind: 'failed', fault: faultOf(error), message: messageOf(error) };
   }
+}
+
+function faultOf(error: unknown): Fault {
+  if (error instanceof TerminalError) return 'order';
+  if (error instanceof CandidateError) return error.crashed ? 'crash' : 'candidate';
+  return 'passing';
 }
 
 process.on('disconnect', () => process.exit(1));

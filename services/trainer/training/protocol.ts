@@ -1,12 +1,16 @@
-/** What the service and its training process say to each other: JSON over the process's IPC channel. */
+/** What the service and its training processes say to each other: JSON over the process's IPC channel. */
 import type { Device } from '@understudy/graph';
 import type { BlobConfig } from '@understudy/service/blobs/open-blob-store';
-import type { TrainingReport } from '@understudy/student';
+import type { Candidate, TrainingReport } from '@understudy/student';
+import { z } from 'zod';
 import type { Order } from '../order.ts';
 
 /** The one message to the process. It carries credentials, so it is never in arguments or files. */
 export type Job = {
   readonly order: Order;
+  readonly candidate: Candidate;
+  /** Where the candidate keeps its checkpoint. */
+  readonly checkpoint: string;
   readonly threads: number;
   readonly device: Device;
   readonly blobs: BlobConfig;
@@ -15,20 +19,35 @@ export type Job = {
   readonly traceparent: string | undefined;
 };
 
-/** A student that was put into the blob store. */
-export type Trained = {
-  readonly family: 'bag';
-  readonly studentDigest: string;
-  readonly sizeBytes: number;
-  /** On dev, of the finished model, 0..1. */
-  readonly devAgreement: number;
+const count = z.int().nonnegative();
+
+export const TrainedSchema = z.strictObject({
+  studentDigest: z.string().regex(/^[0-9a-f]{64}$/),
+  sizeBytes: z.int().positive(),
+  /** Those it was trained with, as canonical JSON. */
+  hyperparameters: z.string(),
+  /** Of the finished model on all of dev, by requests, 0..1. */
+  devAgreement: z.number().min(0).max(1),
+  /** Where it would answer itself: see `search/measure.ts`. */
+  dev: z.strictObject({ pairs: count, covered: count, agreeing: count, margin: z.number() }),
+  /** Median of single answers on one thread. */
+  latencyUs: count,
   /** Of the process that finished; what an earlier one did before it died is not in it. */
-  readonly trainingMs: number;
-};
+  trainingMs: count,
+});
+
+/** A student that was put into the blob store, and what was measured of it. */
+export type Trained = z.infer<typeof TrainedSchema>;
+
+/**
+ * Who is at fault when no student came of a job: the order, and no candidate will do; this candidate, for good or (it
+ * crashed) perhaps for now; or something else that will pass.
+ */
+export type Fault = 'order' | 'candidate' | 'crash' | 'passing';
 
 /** Messages from the process. It ends after `trained` or `failed`; ending without either is a crash. */
 export type FromTraining =
   | { readonly kind: 'progressed'; readonly report: TrainingReport }
   | { readonly kind: 'checkpoint-refused'; readonly reason: string }
   | { readonly kind: 'trained'; readonly trained: Trained }
-  | { readonly kind: 'failed'; readonly terminal: boolean; readonly message: string };
+  | { readonly kind: 'failed'; readonly fault: Fault; readonly message: string };

@@ -23,6 +23,8 @@ const job = (change: Partial<Job> = {}): Job => ({
     seal: 1,
     snapshot: { digest: SNAPSHOT, fingerprint: 'f', trainPairs: 100, devPairs: 20, testPairs: 0 },
   },
+  candidate: { family: 'bag' },
+  checkpoint: 'trainer/test/checkpoint',
   threads: 1,
   device: 'cpu',
   blobs: { DATA_DIR: stage.folder },
@@ -43,16 +45,29 @@ const supervision = (change: Partial<Supervision> = {}): Supervision => ({
 it('gives what the process trained, and the process is gone', async () => {
   let pid = 0;
   const trained = await trainInProcess(job(), supervision({ onStart: (started) => (pid = started ?? 0) }));
-  expect(trained.family).toBe('bag');
+  expect(trained.dev).toMatchObject({ pairs: 20 });
+  expect(trained.latencyUs).toBeGreaterThan(0);
   expect(await stage.blobs.has('students', trained.studentDigest)).toBe(true);
   expect(() => process.kill(pid, 0)).toThrow('ESRCH');
 });
 
-it('asks for another try when the process is killed', async () => {
+it('says that the candidate crashed when its process is killed', async () => {
   const onStart = (pid: number | undefined): void => void process.kill(pid ?? 0, 'SIGKILL');
   const training = trainInProcess(job(), supervision({ onStart }));
-  await expect(training).rejects.toThrow(RetryableError);
-  await expect(training).rejects.toThrow('the training process was ended by SIGKILL before it was done');
+  await expect(training).rejects.toMatchObject({
+    name: 'CandidateError',
+    crashed: true,
+    message: 'the training process was ended by SIGKILL before it was done',
+  });
+});
+
+it('says when it is the candidate that leads to no student', async () => {
+  const candidate = { family: 'bag', hyperparameters: { learningRate: 1e30 } } as const;
+  await expect(trainInProcess(job({ candidate }), supervision())).rejects.toMatchObject({
+    name: 'CandidateError',
+    crashed: false,
+    message: expect.stringContaining('the loss became'),
+  });
 });
 
 it('asks for another try when the pair store is away, and when blobs cannot be read', async () => {

@@ -1,8 +1,9 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { RetryableError, TerminalError } from '@understudy/service/errors';
 import type { TrainingReport } from '@understudy/student';
-import { MAX_SILENCE_MS, MAX_STDERR_CHARACTERS, RETRY_AFTER_CRASH_MS } from '../limits.ts';
-import type { FromTraining, Job, Trained } from './protocol.ts';
+import { CandidateError } from '../errors.ts';
+import { MAX_SILENCE_MS, MAX_STDERR_CHARACTERS } from '../limits.ts';
+import type { Fault, FromTraining, Job, Trained } from './protocol.ts';
 
 const PROCESS = new URL('./process.ts', import.meta.url);
 
@@ -17,7 +18,8 @@ export type Supervision = {
 /**
  * Runs a training in a process of its own.
  * @throws TerminalError when the order can lead to no student
- * @throws RetryableError when the process failed, died or hung
+ * @throws CandidateError when this candidate cannot, or its process died or hung
+ * @throws RetryableError when something else failed, which will pass
  * @throws the signal's reason when it aborts
  */
 export async function trainInProcess(job: Job, supervision: Supervision): Promise<Trained> {
@@ -63,11 +65,14 @@ function outcomeOf(child: ChildProcess, job: Job, supervision: Supervision): Pro
   return promise;
 }
 
-const failure = ({ terminal, message }: { terminal: boolean; message: string }): Error =>
-  terminal ? new TerminalError(message) : new RetryableError(message);
+function failure({ fault, message }: { fault: Fault; message: string }): Error {
+  if (fault === 'order') return new TerminalError(message);
+  if (fault === 'passing') return new RetryableError(message);
+  return new CandidateError(message, { crashed: fault === 'crash' });
+}
 
-function crash(code: number | null, signal: NodeJS.Signals | null, lastWords: string): RetryableError {
+function crash(code: number | null, signal: NodeJS.Signals | null, lastWords: string): CandidateError {
   const how = signal ? `was ended by ${signal}` : `ended with code ${code}`;
   const last = lastWords.trim() === '' ? '' : `; it wrote: ${lastWords.trim()}`;
-  return new RetryableError(`the training process ${how} before it was done${last}`, { afterMs: RETRY_AFTER_CRASH_MS });
+  return new CandidateError(`the training process ${how} before it was done${last}`, { crashed: true });
 }

@@ -7,7 +7,7 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { Answerer, DeclineReason, EvalSummary, Pair, Purpose, SnapshotRef, Source, StudentRef, Usage, Verdict } from "./values_pb.js";
+import type { Answerer, Candidate, DeclineReason, EvalSummary, Pair, Purpose, SnapshotRef, Source, StudentRef, Usage, Verdict } from "./values_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
@@ -408,6 +408,13 @@ export declare type TrainingProgressed = Message<"understudy.event.v1.TrainingPr
    * @generated from field: optional double dev_agreement = 10;
    */
   devAgreement?: number | undefined;
+
+  /**
+   * Which of the search's candidates this is about: several may train at once.
+   *
+   * @generated from field: string candidate = 11;
+   */
+  candidate: string;
 };
 
 /**
@@ -453,9 +460,18 @@ export declare type StudentTrained = Message<"understudy.event.v1.StudentTrained
   seal: number;
 
   /**
+   * The whole search; what it spent before it was interrupted is in it.
+   *
    * @generated from field: uint64 training_ms = 7;
    */
   trainingMs: bigint;
+
+  /**
+   * All that the search considered, cheapest first: the ladder of students and how far it was climbed.
+   *
+   * @generated from field: repeated understudy.event.v1.Candidate candidates = 8;
+   */
+  candidates: Candidate[];
 };
 
 /**

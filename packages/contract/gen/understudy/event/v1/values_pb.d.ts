@@ -222,6 +222,100 @@ export declare type StudentRef = Message<"understudy.event.v1.StudentRef"> & {
 export declare const StudentRefSchema: GenMessage<StudentRef>;
 
 /**
+ * A kind of student that a search considered. Figures are zero unless it was trained.
+ *
+ * @generated from message understudy.event.v1.Candidate
+ */
+export declare type Candidate = Message<"understudy.event.v1.Candidate"> & {
+  /**
+   * Names it among the candidates of its search.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: string family = 2;
+   */
+  family: string;
+
+  /**
+   * Those that differ from the family's defaults, as canonical JSON; empty where none do.
+   *
+   * @generated from field: string hyperparameters = 3;
+   */
+  hyperparameters: string;
+
+  /**
+   * @generated from field: understudy.event.v1.CandidateStatus status = 4;
+   */
+  status: CandidateStatus;
+
+  /**
+   * Why it was not trained to the end; empty where it was.
+   *
+   * @generated from field: string reason = 5;
+   */
+  reason: string;
+
+  /**
+   * No other candidate is at least as good in agreement, size and latency and better in one of them.
+   *
+   * @generated from field: bool on_front = 6;
+   */
+  onFront: boolean;
+
+  /**
+   * Blob digest of its bundle.
+   *
+   * @generated from field: string digest = 7;
+   */
+  digest: string;
+
+  /**
+   * On the dev pairs that it would answer at about the coverage that the goal asks for, its threshold taken from other pairs.
+   *
+   * @generated from field: double dev_agreement = 8;
+   */
+  devAgreement: number;
+
+  /**
+   * @generated from field: double dev_coverage = 9;
+   */
+  devCoverage: number;
+
+  /**
+   * Standard errors by which that agreement is above what the test will ask for.
+   *
+   * @generated from field: double dev_margin = 10;
+   */
+  devMargin: number;
+
+  /**
+   * @generated from field: uint64 size_bytes = 11;
+   */
+  sizeBytes: bigint;
+
+  /**
+   * Median of single answers on one thread of the trainer's machine.
+   *
+   * @generated from field: uint64 latency_us = 12;
+   */
+  latencyUs: bigint;
+
+  /**
+   * @generated from field: uint64 training_ms = 13;
+   */
+  trainingMs: bigint;
+};
+
+/**
+ * Describes the message understudy.event.v1.Candidate.
+ * Use `create(CandidateSchema)` to create a new message.
+ */
+export declare const CandidateSchema: GenMessage<Candidate>;
+
+/**
  * @generated from message understudy.event.v1.EvalSummary
  */
 export declare type EvalSummary = Message<"understudy.event.v1.EvalSummary"> & {
@@ -562,4 +656,45 @@ export enum Answerer {
  * Describes the enum understudy.event.v1.Answerer.
  */
 export declare const AnswererSchema: GenEnum<Answerer>;
+
+/**
+ * @generated from enum understudy.event.v1.CandidateStatus
+ */
+export enum CandidateStatus {
+  /**
+   * @generated from enum value: CANDIDATE_STATUS_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * @generated from enum value: CANDIDATE_STATUS_TRAINED = 1;
+   */
+  TRAINED = 1,
+
+  /**
+   * Training it led to no student.
+   *
+   * @generated from enum value: CANDIDATE_STATUS_FAILED = 2;
+   */
+  FAILED = 2,
+
+  /**
+   * Not tried: too large for the task's goal, or a cheaper one was good enough.
+   *
+   * @generated from enum value: CANDIDATE_STATUS_SKIPPED = 3;
+   */
+  SKIPPED = 3,
+
+  /**
+   * Stopped before its end: the time was over, or a cheaper one was good enough.
+   *
+   * @generated from enum value: CANDIDATE_STATUS_STOPPED = 4;
+   */
+  STOPPED = 4,
+}
+
+/**
+ * Describes the enum understudy.event.v1.CandidateStatus.
+ */
+export declare const CandidateStatusSchema: GenEnum<CandidateStatus>;
 

@@ -1,0 +1,58 @@
+import { bagDefaults } from './bag/hyperparameters.ts';
+import { openBag } from './bag/learner.ts';
+import { TrainingError } from './errors.ts';
+import { checkExamples } from './examples.ts';
+import { exportStudent, type TrainedCandidate } from './export-student.ts';
+import type { Candidate, ExportedStudent, StudentTraining } from './family.ts';
+import { trainingKey } from './key.ts';
+import { type Learner, settingsOf } from './learner.ts';
+import { convArchitecture, convDefaults } from './sequence/conv.ts';
+import { openSequences } from './sequence/learner.ts';
+import { transformerArchitecture, transformerDefaults } from './sequence/transformer.ts';
+import { runTraining } from './training.ts';
+
+async function openLearner(options: StudentTraining): Promise<Learner> {
+  const { candidate, labels, train } = options;
+  const given = candidate.hyperparameters;
+  switch (candidate.family) {
+    case 'bag':
+      return openBag(options, settingsOf(bagDefaults(labels.length, train.length), given));
+    case 'conv': {
+      const settings = settingsOf(convDefaults(train.length), given);
+      return openSequences(options, settings, convArchitecture(settings));
+    }
+    case 'transformer': {
+      const settings = settingsOf(transformerDefaults(train.length), given);
+      return openSequences(options, settings, transformerArchitecture(settings));
+    }
+    case 'encoder':
+      throw new TrainingError('unsupported', `this version trains no "${candidate.family}" students`);
+  }
+}
+
+/**
+ * Trains one candidate: the epoch that agrees best with the teacher on dev.
+ * @throws as `trainStudent` does.
+ */
+export async function trainCandidate(options: StudentTraining): Promise<TrainedCandidate> {
+  checkExamples(options.train, options.dev, options.labels);
+  const learner = await openLearner(options);
+  const trained = await runTraining(options, learner, trainingKey(options, learner));
+  return { settings: learner.settings, trained, finished: learner.finish(trained.parameters) };
+}
+
+/**
+ * Trains and exports one candidate. The same examples, candidate, seed, threads, runtime build and machine give the same
+ * bundle byte for byte, also when the training was killed and went on from a checkpoint. Occupies its thread for the
+ * length of each step: run it in a process of its own.
+ * @throws TrainingError when these examples or this candidate cannot give a student; the signal's reason when it aborts.
+ */
+export async function trainStudent(options: StudentTraining): Promise<ExportedStudent> {
+  return exportStudent(options, await trainCandidate(options));
+}
+
+/** What a candidate is likely to cost before it is trained: megabytes of its bundle with int8 weights. */
+export function estimate(candidate: Candidate, labels: number): { readonly megabytes: number } {
+  const { rows, width } = settingsOf(bagDefaults(labels, 1), candidate.hyperparameters);
+  return { megabytes: (rows * width + 4 * labels * width) / 1e6 };
+}

@@ -1,0 +1,118 @@
+/**
+ * What dev says about a candidate: how well it agrees where it would answer. Temperature and threshold are taken from
+ * four fifths of the pairs and held against the fifth that had no part in them, so that choosing them flatters nothing.
+ */
+import { probabilitiesOf } from '@understudy/student';
+import { fitTemperature } from '@understudy/student/statistics/calibration';
+import { successesNeeded } from '@understudy/student/statistics/clopper-pearson';
+import { levelOfLook } from '@understudy/student/statistics/level';
+import { jeffreysMean } from '@understudy/student/statistics/ranking';
+import { MARGIN_STANDARD_ERRORS, margin, shareNeeded } from '@understudy/student/statistics/threshold';
+
+/** Parts of dev; five leave each choice four fifths of the pairs. */
+const FOLDS = 5;
+
+export interface Goal {
+  readonly agreement: number;
+  readonly coverage: number;
+  readonly confidence: number;
+}
+
+/** What the evaluator's test will ask for, as far as it is known before it. */
+export interface Bar {
+  /** Share of dev that a student has to cover, so that the test is likely to prove the goal's coverage. */
+  readonly coverage: number;
+  /** Pairs of the test that it would then answer, and the share of them that has to agree. */
+  readonly testCovered: number;
+  readonly agreement: number;
+  /** False where the test is too small to prove the goal, whatever the student. */
+  readonly provable: boolean;
+}
+
+export interface DevMeasure {
+  readonly pairs: number;
+  readonly covered: number;
+  readonly agreeing: number;
+  /** Standard errors by which the agreement of the covered pairs is above the bar. */
+  readonly margin: number;
+}
+
+/**
+ * The bar for a test of so many pairs, at the level of a task's first look: how often the task was looked at before
+ * is the evaluator's to know, and later looks ask for little more.
+ */
+export function barOf(goal: Goal, devPairs: number, testPairs: number): Bar {
+  const level = levelOfLook(1 - goal.confidence, 1);
+  const needed = shareNeeded(testPairs, goal.coverage, level);
+  const clears = (covered: number): boolean =>
+    margin(jeffreysMean(covered, devPairs), needed, devPairs, testPairs) >= MARGIN_STANDARD_ERRORS;
+  const coverage = lowest(devPairs, clears) / devPairs;
+  const testCovered = Math.floor(coverage * testPairs);
+  return {
+    coverage,
+    testCovered,
+    agreement: shareNeeded(testCovered, goal.agreement, level),
+    provable:
+      successesNeeded(testPairs, goal.coverage, level) !== undefined &&
+      successesNeeded(testCovered, goal.agreement, level) !== undefined,
+  };
+}
+
+/** The lowest count of 1..most that passes, where all above it pass too; `most` where none does. */
+function lowest(most: number, passes: (count: number) => boolean): number {
+  let [low, high] = [1, most];
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2);
+    if (passes(middle)) high = middle;
+    else low = middle + 1;
+  }
+  return high;
+}
+
+/**
+ * Measures a student on dev against the bar.
+ * @param logits of each dev pair, in the order of the labels
+ * @param given the teacher's label of each dev pair, as an index
+ */
+export function measureDev(logits: readonly ArrayLike<number>[], given: readonly number[], bar: Bar): DevMeasure {
+  let [covered, agreeing] = [0, 0];
+  for (let fold = 0; fold < FOLDS; fold += 1) {
+    const inside = logits.flatMap((_, pair) => (pair % FOLDS === fold ? [pair] : []));
+    const outside = logits.flatMap((_, pair) => (pair % FOLDS === fold ? [] : [pair]));
+    const temperature = fitTemperature(
+      outside.map((pair) => logits[pair]!),
+      outside.map((pair) => given[pair]!),
+    );
+    const answer = (pair: number) => answerOf(logits[pair]!, temperature);
+    const threshold = quantile(
+      outside.map((pair) => answer(pair).confidence),
+      bar.coverage,
+    );
+    for (const pair of inside) {
+      const { label, confidence } = answer(pair);
+      if (confidence < threshold) continue;
+      covered += 1;
+      if (label === given[pair]) agreeing += 1;
+    }
+  }
+  const share = jeffreysMean(agreeing, covered);
+  return {
+    pairs: logits.length,
+    covered,
+    agreeing,
+    margin: margin(share, bar.agreement, Math.max(1, covered), bar.testCovered),
+  };
+}
+
+function answerOf(logits: ArrayLike<number>, temperature: number): { label: number; confidence: number } {
+  const probabilities = probabilitiesOf(logits, temperature);
+  const label = probabilities.indexOf(Math.max(...probabilities));
+  return { label, confidence: probabilities[label]! };
+}
+
+/** The confidence that this share of the pairs reaches; 0 where all of them are to be covered. */
+function quantile(confidences: readonly number[], share: number): number {
+  const falling = confidences.toSorted((a, b) => b - a);
+  const covered = Math.ceil(share * falling.length);
+  return covered >= falling.length ? 0 : falling[covered - 1]!;
+}

@@ -1,0 +1,111 @@
+/** What a search tries, with what part of the machine each candidate gets. */
+import { type Candidate, estimate, FAMILIES, STUDENT_VERSION } from '@understudy/student';
+import type { CompiledTask } from '@understudy/task';
+import { sha256Hex } from '@understudy/task/canonical';
+import { MIN_THREADS, PROCESS_MEMORY_BYTES } from '../limits.ts';
+import type { Order } from '../order.ts';
+import type { Limits, Rung } from './decide.ts';
+import type { PinnedEncoder } from './encoder.ts';
+import { barOf } from './measure.ts';
+
+/** Raised whenever the same candidates and measures would lead to another choice than before. */
+export const SEARCH_VERSION = 1;
+
+/** What the trainer may use. */
+export interface Machine {
+  readonly threads: number;
+  readonly memoryBytes: number;
+  /** Several processes cannot count on sharing an accelerator's memory. */
+  readonly sharesDevice: boolean;
+}
+
+type Unfit = Extract<Rung, { reason: string }>;
+
+/** One rung of the ladder. */
+export interface PlannedCandidate {
+  readonly name: string;
+  readonly candidate: Candidate;
+  /** Identifies what becomes of it: of the same task and snapshot, made by the same code, whatever run asks for it. */
+  readonly key: string;
+  readonly threads: number;
+  /** Why it cannot be tried. */
+  readonly unfit: Unfit | undefined;
+}
+
+export interface Plan {
+  readonly key: string;
+  readonly ladder: readonly PlannedCandidate[];
+  readonly limits: Limits;
+  /** Of the whole search. */
+  readonly limitMs: number;
+}
+
+/**
+ * The plan of an order. The threads of a candidate follow from the machine and the ladder alone, never from what else
+ * happens to run: they are part of what decides a student's last bits.
+ * @param encoder what `training.encoder` names, where the task has one
+ */
+export function planOf(
+  order: Order,
+  { task, output }: CompiledTask,
+  machine: Machine,
+  encoder: PinnedEncoder | undefined,
+): Plan {
+  const { goal, training } = task;
+  const candidates = candidatesOf(training);
+  const threads = Math.min(machine.threads, training.threads ?? machine.threads);
+  const slots = slotsOf(threads, candidates.length - 1, machine);
+  const ladder = candidates.map((candidate, rung): PlannedCandidate => {
+    const unfit = rung > 0 ? tooLarge(candidate, output.labels.length, goal.sizeBytes) : undefined;
+    return {
+      name: nameOf(candidate),
+      candidate,
+      key: keyOf(order, candidate, encoder),
+      threads: rung === 0 ? threads : Math.floor(threads / slots),
+      unfit: missing(candidate, encoder) ?? unfit,
+    };
+  });
+  const { provable } = barOf(goal, Math.max(1, order.snapshot.devPairs), order.snapshot.testPairs);
+  return {
+    key: sha256Hex(['search', SEARCH_VERSION, ...ladder.map(({ key }) => key)].join('\n')),
+    ladder,
+    limits: { sizeBytes: goal.sizeBytes, latencyMs: goal.latencyMs, provable, slots },
+    limitMs: training.maxMinutes * 60_000,
+  };
+}
+
+function candidatesOf({ families, encoder }: CompiledTask['task']['training']): Candidate[] {
+  return FAMILIES.filter((family) => families?.includes(family) ?? (family !== 'encoder' || encoder !== undefined)).map(
+    (family) => (family === 'encoder' ? { family, encoder } : { family }),
+  );
+}
+
+/** Candidates above the first that train at once: as many as have threads and memory enough. */
+function slotsOf(threads: number, candidates: number, { memoryBytes, sharesDevice }: Machine): number {
+  if (!sharesDevice) return 1;
+  const room = Math.min(Math.floor(threads / MIN_THREADS), Math.floor(memoryBytes / PROCESS_MEMORY_BYTES), candidates);
+  return Math.max(1, room);
+}
+
+const nameOf = ({ family, encoder }: Candidate): string =>
+  encoder === undefined ? family : `${family} ${encoder.folder.split('/').at(-1)} (${encoder.train})`;
+
+/** The cheapest one is tried in any case: without a student there would be nothing to tell of. */
+function tooLarge(candidate: Candidate, labels: number, limitBytes: number): Unfit | undefined {
+  const { megabytes } = estimate(candidate, labels);
+  if (megabytes * 1e6 <= limitBytes) return undefined;
+  const reason = `about ${megabytes.toFixed(1)} MB, and goal.sizeBytes allows ${limitBytes / 1e6} MB`;
+  return { status: 'skipped', reason };
+}
+
+function missing({ family }: Candidate, encoder: PinnedEncoder | undefined): Unfit | undefined {
+  if (family !== 'encoder' || encoder === undefined || 'digest' in encoder) return undefined;
+  return { status: 'failed', reason: encoder.missing, transient: false };
+}
+
+function keyOf({ taskDigest, snapshot }: Order, candidate: Candidate, encoder: PinnedEncoder | undefined): string {
+  const { family } = candidate;
+  const content = family === 'encoder' ? JSON.stringify(encoder) : '';
+  const parts = ['candidate', STUDENT_VERSION, taskDigest, snapshot.digest, JSON.stringify(candidate), content];
+  return sha256Hex(parts.join('\n'));
+}
