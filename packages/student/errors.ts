@@ -7,7 +7,6 @@ export type BundleErrorCode =
   | 'digest-mismatch'
   | 'external-data'
   | 'unknown-operator'
-  | 'bad-settings'
   | 'unsupported';
 
 /** A bundle that must not be loaded: damaged, forged, or made by a newer version. The same bytes never get better. */
@@ -29,6 +28,7 @@ export type TrainingErrorCode =
   | 'too-large'
   | 'diverged'
   | 'bad-settings'
+  | 'bad-encoder'
   | 'unsupported';
 
 /** A training that would end the same way if it were tried again. */
