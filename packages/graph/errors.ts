@@ -3,6 +3,15 @@ export class GraphError extends Error {
   override readonly name: string = 'GraphError';
 }
 
+/** A node that its operator cannot take, or an operator that this library does not know. */
+export class NodeError extends GraphError {
+  override readonly name = 'NodeError';
+
+  constructor(operator: string, node: string, model: string, cause: unknown) {
+    super(`${operator} node "${node}" of model "${model}": ${(cause as Error).message}`, { cause });
+  }
+}
+
 /** The differentiator met an operator that it has no gradient rule for. */
 export class NoGradientError extends GraphError {
   override readonly name = 'NoGradientError';

@@ -1,4 +1,4 @@
-import { GraphError } from './errors.ts';
+import { GraphError, NodeError } from './errors.ts';
 import type { Inferred, NodeContext } from './operators/context.ts';
 import { MAX_ELEMENTS } from './operators/elements.ts';
 import { infer } from './operators.ts';
@@ -57,6 +57,11 @@ export class Graph {
     return [...this.#constants.values()];
   }
 
+  /** Whether a value or an output of this graph has the name. */
+  isTaken(name: string): boolean {
+    return this.#names.has(name);
+  }
+
   /** The tensor behind a value, if the value is a constant of this graph. */
   constantOf(value: Value): TensorValue | undefined {
     return this.#constants.get(value.name)?.tensor;
@@ -107,7 +112,7 @@ export class Graph {
     attributes: Attributes = {},
     name = '',
   ): readonly Value[] {
-    const unique = name === '' || this.#names.has(outputName(name, 0)) ? this.#fresh(operator) : name;
+    const unique = name === '' || this.isTaken(outputName(name, 0)) ? this.#fresh(operator) : name;
     const inferred = this.#infer(unique, { operator, inputs, attributes }, count);
     const outputs = inferred.map((output, index) => this.#value(outputName(unique, index), output.type, output.shape));
     for (const [index, { elements }] of inferred.entries()) {
@@ -157,9 +162,7 @@ export class Graph {
     try {
       return infer(operator, this.contextOf({ inputs, attributes }), count);
     } catch (cause) {
-      throw new GraphError(`${operator} node "${name}" of model "${this.name}": ${(cause as Error).message}`, {
-        cause,
-      });
+      throw new NodeError(operator, name, this.name, cause);
     }
   }
 
@@ -170,8 +173,13 @@ export class Graph {
   }
 
   #fresh(stem: string): string {
-    const count = (this.#counts.get(stem) ?? 0) + 1;
+    let count = this.#counts.get(stem) ?? 0;
+    let name: string;
+    do {
+      count += 1;
+      name = `${stem}_${count}`;
+    } while (this.isTaken(name) || this.isTaken(outputName(name, 0)));
     this.#counts.set(stem, count);
-    return `${stem}_${count}`;
+    return name;
   }
 }

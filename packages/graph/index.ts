@@ -4,6 +4,8 @@ export { cast, ints, reduceSum, reshape, slice, zerosOf } from './emit.ts';
 export { ENGINES, type Engine, type EngineOptions, openTraining, type Training } from './engines/engine.ts';
 export { DivergedError, GraphError, NoGradientError } from './errors.ts';
 export { type Attributes, Graph, type GraphNode, type Value } from './graph.ts';
+export type { Parameter } from './import/parameters.ts';
+export { type ImportedModel, type ImportOptions, importModel } from './import.ts';
 export { type ModelRequirements, requirementsOf } from './inspect.ts';
 export {
   attention,
@@ -40,6 +42,7 @@ export {
   toRuntime,
 } from './session.ts';
 export type { Dim, Shape } from './shape.ts';
+export { type Bindings, splice } from './splice.ts';
 export { type ElementType, elementCount, scalar, type TensorValue, tensor, vectorOf, zeros } from './tensor.ts';
 export { initialState, TrainingSession, type TrainingState } from './training-session.ts';
 export {

@@ -51,7 +51,8 @@ function* walk(nodes: readonly NodeProto[], onGraph: (graph: GraphProto) => void
   }
 }
 
-function parse(bytes: Uint8Array): ModelProto {
+/** @throws GraphError when the bytes are no ONNX model. */
+export function parseModel(bytes: Uint8Array): ModelProto {
   try {
     return fromBinary(ModelProtoSchema, bytes);
   } catch (cause) {
@@ -64,7 +65,7 @@ function parse(bytes: Uint8Array): ModelProto {
  * @throws GraphError when the bytes are no ONNX model.
  */
 export function requirementsOf(bytes: Uint8Array): ModelRequirements {
-  const model = parse(bytes);
+  const model = parseModel(bytes);
   if (!model.graph) throw new GraphError('the ONNX model has no graph');
   const graphs = [model.graph];
   const domains = new Set([...model.opsetImport, ...model.functions].map(({ domain }) => domain));

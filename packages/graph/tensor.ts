@@ -38,6 +38,14 @@ export const dataTypeCode = (type: ElementType): number => ELEMENT[type].code;
 /** The element type of an ONNX data type code, or undefined for one that this library does not build. */
 export const elementTypeOf = (code: number): ElementType | undefined => TYPE_OF_CODE.get(code);
 
+export const bytesPerElement = (type: ElementType): number => ELEMENT[type].array.BYTES_PER_ELEMENT;
+
+/** A tensor over little-endian bytes, which start at a multiple of the element's size. */
+export function tensorOfBytes(type: ElementType, dims: readonly number[], bytes: Uint8Array<ArrayBuffer>): TensorValue {
+  const data = new ELEMENT[type].array(bytes.buffer, bytes.byteOffset, bytes.byteLength / bytesPerElement(type));
+  return tensor(type, dims, data);
+}
+
 /** The number of elements of a static shape; 1 for a scalar's empty shape. */
 export const elementCount = (dims: readonly number[]): number => dims.reduce((product, dim) => product * dim, 1);
 

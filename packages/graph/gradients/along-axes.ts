@@ -5,10 +5,23 @@ import { inputOf } from '../operators/context.ts';
 import { elementCount } from '../tensor.ts';
 import { axisOf, firstOutput, type GradientRule, type GradientRules } from './rule.ts';
 
+/**
+ * A row of which everything is masked has no softmax, only NaN; exporters put zeros there, by `Where(IsNaN(y), 0, y)`.
+ * What they put is used instead of y, or the gradient of such rows would be NaN times 0.
+ */
+function withoutNaN(graph: Graph, y: Value): Value {
+  const test = graph.nodes.find(({ operator, inputs }) => operator === 'IsNaN' && inputs[0]?.name === y.name);
+  const cleaned = graph.nodes.find(
+    ({ operator, inputs: [condition, , no] }) =>
+      operator === 'Where' && test && condition?.name === test.outputs[0]?.name && no?.name === y.name,
+  );
+  return cleaned?.outputs[0] ?? y;
+}
+
 /** y·(u − Σ u·y) */
 const softmax: GradientRule = (graph, node, upstream) => [
   () => {
-    const y = firstOutput(node);
+    const y = withoutNaN(graph, firstOutput(node));
     const sum = reduceSum(graph, graph.node('Mul', [upstream, y]), [axisOf(node, -1)], 1);
     return graph.node('Mul', [y, graph.node('Sub', [upstream, sum])]);
   },
