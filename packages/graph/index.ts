@@ -28,7 +28,7 @@ export {
   type Parameters,
   type Start,
 } from './layers.ts';
-export { softCrossEntropy } from './loss.ts';
+export { binaryCrossEntropy, huber, type SpanEnd, softCrossEntropy, spanCrossEntropy } from './loss.ts';
 export type { AdamWOptions } from './optimizer.ts';
 export { learningRateAt, type Schedule } from './schedule.ts';
 export { OPSET_VERSION, serialize } from './serialize.ts';
