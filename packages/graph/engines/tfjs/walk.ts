@@ -17,21 +17,22 @@ export const WALKS: Walks = {
   ...INDEXING_WALKS,
 };
 
-/** The nodes that a value depends on, in the graph's order. */
-function ancestors(graph: Graph, value: Value): GraphNode[] {
+/** The nodes that a value depends on, in the graph's order, and the names of all that they read. */
+function ancestors(graph: Graph, value: Value): { nodes: GraphNode[]; needed: Set<string> } {
   const needed = new Set([value.name]);
   const nodes = graph.nodes.toReversed().filter(({ inputs, outputs }) => {
     const wanted = outputs.some((output) => needed.has(output.name));
     if (wanted) for (const input of inputs) if (input) needed.add(input.name);
     return wanted;
   });
-  return nodes.reverse();
+  return { nodes: nodes.reverse(), needed };
 }
 
 /** The part of a forward graph that leads to one value, as tfjs computes it: node by node, with its own operators. */
 export class Walker {
   readonly #graph: Graph;
   readonly #nodes: readonly GraphNode[];
+  readonly #needed: ReadonlySet<string>;
   readonly #result: Value;
   readonly #constants = new Map<string, tf.Tensor>();
 
@@ -39,10 +40,17 @@ export class Walker {
   constructor(graph: Graph, result: Value) {
     this.#graph = graph;
     this.#result = result;
-    this.#nodes = ancestors(graph, result);
+    const { nodes, needed } = ancestors(graph, result);
+    this.#nodes = nodes;
+    this.#needed = needed;
     for (const node of this.#nodes) {
       if (!WALKS[node.operator]) throw this.#error(node, 'tfjs has no such operator; train with the engine ort');
     }
+  }
+
+  /** Whether the result depends on a value. */
+  needs(value: Value): boolean {
+    return this.#needed.has(value.name);
   }
 
   /** @param inputs tensors by name for each input of the graph. */
