@@ -68,7 +68,7 @@ describe('a loaded student', () => {
 
 describe('the finished graph', () => {
   const shape = { ...bagDefaults(3, 1), rows: 512, width: 6 };
-  const untrained = initialParameters(shape, { usedRows: shape.rows - 1, labels: 3 }, 1);
+  const untrained = initialParameters(shape, { usedRows: shape.rows - 1, batchRows: shape.rows, labels: 3 }, 1);
   const parameters = { ...untrained, bias: Float32Array.of(0.5, -0.25, 0) };
 
   /** Σ rows / √count · head + bias, spelled out in float64. */

@@ -11,7 +11,7 @@ import { renumbered, usedRows, wholeTable } from './used-rows.ts';
 
 /** Hashes the texts, and opens a bag of the n-grams that train texts have. */
 export async function openBag(options: LearnerOptions, settings: BagHyperparameters): Promise<Learner> {
-  const { rows, width, batchTexts, dropout } = settings;
+  const { rows, width, dropout } = settings;
   const hash = (examples: LearnerOptions['train']) =>
     hashTexts(
       examples.map(({ text }) => text),
@@ -22,8 +22,9 @@ export async function openBag(options: LearnerOptions, settings: BagHyperparamet
   const used = usedRows(hashed, rows);
   const train = renumbered(hashed, used, rows);
   const dev = renumbered(await hash(options.dev), used, rows);
-  const batch = batchShapeFor([train, dev], batchTexts);
-  const trained = { usedRows: used.length, labels: options.labels.length };
+  const tableRows = tableRowsOf({ usedRows: used.length });
+  const batch = batchShapeFor(train, dev, settings, tableRows, options.seed);
+  const trained = { usedRows: used.length, batchRows: batch.rows, labels: options.labels.length };
   const whole = (values: ParameterValues): BagParameters => {
     const { table, head, bias } = values as BagParameters;
     return { table: wholeTable(table, used, rows, width), head, bias };
@@ -34,8 +35,8 @@ export async function openBag(options: LearnerOptions, settings: BagHyperparamet
     initial: initialParameters(settings, trained, options.seed),
     buckets: 1,
     logits: (graph, parameters, _bucket, clock) => bagLogits(graph, parameters, batch, dropout, clock),
-    train: encodedRows(train, batch, tableRowsOf(trained)),
-    dev: encodedRows(dev, batch, tableRowsOf(trained)),
+    train: encodedRows(train, batch, tableRows),
+    dev: encodedRows(dev, batch, tableRows),
     finish: (values) => ({
       model: (precision, output) => bagInferenceModel(settings, whole(values), precision, output),
       tokenizer: byteTokenizerFiles(),

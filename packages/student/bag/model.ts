@@ -4,6 +4,7 @@ import {
   type ParameterSpec,
   type Parameters,
   reshape,
+  scalar,
   type Value,
   zerosOf,
 } from '@understudy/graph';
@@ -14,16 +15,24 @@ import type { BagHyperparameters } from './hyperparameters.ts';
 /** The tensors of a student: `table` [rows, width], `head` [width, labels], `bias` [labels], row-major. */
 export type BagParameters = { readonly table: Float32Array; readonly head: Float32Array; readonly bias: Float32Array };
 
-/** The sizes of what is trained: rows of the table that train texts use, one row of zeros, and labels. */
-export type TrainedShape = { readonly usedRows: number; readonly labels: number };
+/** The sizes of what is trained: rows of the table that train texts use, of them those that one batch uses, and labels. */
+export type TrainedShape = { readonly usedRows: number; readonly batchRows: number; readonly labels: number };
 
-export const tableRowsOf = ({ usedRows }: TrainedShape): number => usedRows + 1;
+/** One row more, which stays zero, is that of n-grams that no train text has. */
+export const tableRowsOf = ({ usedRows }: Pick<TrainedShape, 'usedRows'>): number => usedRows + 1;
 
-export const parameterSpecs = ({ width }: Pick<BagHyperparameters, 'width'>, shape: TrainedShape): ParameterSpec[] => [
-  { name: 'table', dims: [tableRowsOf(shape), width], decay: false },
-  { name: 'head', dims: [width, shape.labels], decay: true },
-  { name: 'bias', dims: [shape.labels], decay: false },
-];
+/** Of larger parts than this, copying the used rows out and in again costs more than updating all of them. */
+const MAX_USED_SHARE = 0.5;
+
+export function parameterSpecs({ width }: Pick<BagHyperparameters, 'width'>, shape: TrainedShape): ParameterSpec[] {
+  const tableRows = tableRowsOf(shape);
+  const rows = shape.batchRows <= MAX_USED_SHARE * tableRows && { input: 'rows', atMost: () => shape.batchRows };
+  return [
+    { name: 'table', dims: [tableRows, width], decay: false, ...(rows && { rows }) },
+    { name: 'head', dims: [width, shape.labels], decay: true },
+    { name: 'bias', dims: [shape.labels], decay: false },
+  ];
+}
 
 /** Table: small and uniform, the last row zero. Head: Glorot and Bengio 2010. Bias: zero. */
 export function initialParameters(
@@ -53,12 +62,15 @@ export function bagLogits(
   clock: Clock | undefined,
 ): Value {
   const { table, head, bias } = parameters as Readonly<Record<keyof BagParameters, Value>>;
-  const cells = graph.input('cells', 'int32', [ngrams]);
+  const rows = graph.input('rows', 'int32', [ngrams]);
+  const slots = graph.input('slots', 'int32', [ngrams]);
   const weights = graph.input('ngram_weights', 'float32', [ngrams]);
   const kept = clock ? graph.node('Mul', [weights, clock.mask('ngrams', [ngrams], dropout)]) : weights;
-  const [rows] = table.shape as readonly [number, number];
-  const empty = zerosOf(graph, 'float32', [texts * rows]);
+  const [tableRows] = table.shape as readonly [number, number];
+  const firstCells = graph.node('Mul', [slots, graph.constant(scalar('int32', tableRows))]);
+  const cells = graph.node('Add', [firstCells, rows]);
+  const empty = zerosOf(graph, 'float32', [texts * tableRows]);
   const bags = graph.node('ScatterElements', [empty, cells, kept], { axis: 0, reduction: 'add' });
-  const sums = graph.node('Gemm', [reshape(graph, bags, [texts, rows]), table]);
+  const sums = graph.node('Gemm', [reshape(graph, bags, [texts, tableRows]), table]);
   return graph.node('Gemm', [sums, head, bias]);
 }
