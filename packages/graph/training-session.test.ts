@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
+import { DivergedError } from './errors.ts';
 import type { Graph, Value } from './graph.ts';
 import { softCrossEntropy } from './loss.ts';
 import { learningRateAt } from './schedule.ts';
-import { tensor } from './tensor.ts';
+import { tensor, vectorOf } from './tensor.ts';
 import { initialState, TrainingSession, type TrainingState } from './training-session.ts';
 import { type Clock, type TrainingDefinition, trainingStep } from './training-step.ts';
 
@@ -92,6 +93,38 @@ describe('a training session', () => {
     expect(Buffer.from(trainingStep(DEFINITION)).equals(trainingStep(DEFINITION))).toBe(true);
   });
 
+  it('does not take a step whose loss or gradients are not finite, and says which', async () => {
+    const good = await run(start(), 7, 2);
+    const session = await TrainingSession.open(DEFINITION, start(), { threads: 2 });
+    for (let i = 0; i < 5; i++) await session.run(batch(session.step), SEED, 0.02);
+    const before = await session.state();
+    const poisoned = batch(session.step);
+    (poisoned.targets.data as Float32Array)[4] = Number.NaN;
+    const refused = await session.run(poisoned, SEED, 0.02).catch((error: unknown) => error);
+    expect(refused).toBeInstanceOf(DivergedError);
+    expect(refused).toMatchObject({ step: 6, message: expect.stringContaining('step 6 was not taken') });
+    expect(await session.state()).toEqual(before);
+    for (let i = 0; i < 2; i++) await session.run(batch(session.step), SEED, 0.02);
+    expect(await session.state()).toEqual(good.end);
+    await session.release();
+  });
+
+  it('does not take a step with a finite loss and an infinite gradient', async () => {
+    const roots: TrainingDefinition = {
+      name: 'roots',
+      adamW: ADAM_W,
+      parameters: [{ name: 'x', dims: [2], decay: false }],
+      loss: (graph, { x }) =>
+        graph.node('ReduceSum', [graph.node('Sqrt', [x as Value]), graph.constant(vectorOf('int64', [0]))], {
+          keepdims: 0,
+        }),
+    };
+    const session = await TrainingSession.open(roots, initialState({ x: Float32Array.of(4, 0) }), { threads: 1 });
+    await expect(session.run({}, SEED, 0.1)).rejects.toThrow('its loss is 2 and the norm of its gradients Infinity');
+    expect(Array.from(session.view('x'))).toEqual([4, 0]);
+    await session.release();
+  });
+
   it('refuses a state that does not fit', async () => {
     const { tensors } = start();
     const opened = TrainingSession.open(
@@ -143,5 +176,35 @@ describe('AdamW', () => {
       for (const [i, expected] of x.entries()) expect(values[i]).toBeCloseTo(expected, 4);
     }
     await session.release();
+  });
+
+  it('scales gradients down to the norm they are clipped to, and leaves smaller ones alone', async () => {
+    // loss = Σ slope·x, whose gradient is the slopes; after one step the sums of gradients show what was taken.
+    const slopes = [3, 4, 12];
+    const taken = async (clipNorm: number): Promise<number[]> => {
+      const definition: TrainingDefinition = {
+        name: 'slopes',
+        adamW: { ...ADAM_W, clipNorm },
+        parameters: [
+          { name: 'a', dims: [2], decay: false },
+          { name: 'b', dims: [1], decay: false },
+        ],
+        loss: (graph, { a, b }) => {
+          const all = graph.node('Concat', [a as Value, b as Value], { axis: 0 });
+          const weighted = graph.node('Mul', [all, graph.constant(vectorOf('float32', slopes))]);
+          return graph.node('ReduceSum', [weighted, graph.constant(vectorOf('int64', [0]))], { keepdims: 0 });
+        },
+      };
+      const zero = initialState({ a: new Float32Array(2), b: new Float32Array(1) });
+      const session = await TrainingSession.open(definition, zero, { threads: 1 });
+      await session.run({}, SEED, 0.1);
+      const sums = [...session.view('a', 'first'), ...session.view('b', 'first')];
+      const squares = [...session.view('a', 'second'), ...session.view('b', 'second')];
+      for (const [i, sum] of sums.entries()) expect(squares[i]).toBeCloseTo(sum ** 2, 4);
+      await session.release();
+      return sums;
+    };
+    expect(await taken(20)).toEqual(slopes);
+    for (const [i, value] of (await taken(6.5)).entries()) expect(value).toBeCloseTo((slopes[i] as number) / 2, 5);
   });
 });
