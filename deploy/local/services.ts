@@ -82,6 +82,8 @@ const environmentOf = (
     ...Object.fromEntries(Object.entries(process.env).filter(([key]) => visible(key))),
     ...Object.fromEntries(addresses),
     NODE_ENV: 'development',
+    // Compiled code is kept from start to start.
+    NODE_COMPILE_CACHE: join(root, 'node_modules', '.cache', 'node'),
     LOG_LEVEL: settings.logLevel,
     NATS_URL: natsUrl,
     NATS_NKEY_FILE: seedFile(secretsFolder(settings.dataDir), one.service),
