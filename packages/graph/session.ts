@@ -1,6 +1,6 @@
-import { env, InferenceSession, Tensor } from 'onnxruntime-node';
 import { GraphError } from './errors.ts';
 import { Graph } from './graph.ts';
+import { env, InferenceSession, Tensor } from './runtime.ts';
 import { serialize } from './serialize.ts';
 import { type TensorValue, zeros } from './tensor.ts';
 

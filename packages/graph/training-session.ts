@@ -1,6 +1,6 @@
-import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import { DivergedError } from './errors.ts';
 import { RowTable } from './row-table.ts';
+import type { InferenceSession, Tensor } from './runtime.ts';
 import { openSession, type SessionOptions, toRuntime } from './session.ts';
 import { elementCount, scalar, type TensorValue, tensor, zeros } from './tensor.ts';
 import {
