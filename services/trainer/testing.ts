@@ -156,16 +156,21 @@ export class Stage implements AsyncDisposable {
     return new Stage(bus, folder, blobs, new PairStore(bus, await freePort()), taskDigest);
   }
 
-  startTrainer(env: Record<string, string> = {}): Promise<RunningService> {
-    return startService(definition, {
+  /** What a trainer of this stage is started with. */
+  get environment(): Record<string, string> {
+    return {
       NATS_URL: this.bus.server.url,
       DATA_DIR: this.folder,
       PAIR_STORE_ADDRESS: `127.0.0.1:${this.pairStore.port}`,
       TRAINING_THREADS: '2',
+      DRAIN_TIMEOUT_MS: '0',
       LOG_LEVEL: process.env.TEST_LOG_LEVEL ?? 'fatal',
       NODE_ENV: 'test',
-      ...env,
-    });
+    };
+  }
+
+  startTrainer(env: Record<string, string> = {}): Promise<RunningService> {
+    return startService(definition, { ...this.environment, ...env });
   }
 
   /** Stores a snapshot's pairs and says that they are sealed. */
@@ -177,7 +182,7 @@ export class Stage implements AsyncDisposable {
       fingerprint: 'c'.repeat(64),
       trainPairs: count(Split.TRAIN),
       devPairs: count(Split.DEV),
-      testPairs: 0,
+      testPairs: count(Split.TEST),
     };
     const payload = { runId, task: TASK, taskDigest: this.taskDigest, snapshot, seal: 1, ...change };
     await this.bus.publisher.publish({ type: 'pairs.sealed', payload, entity });

@@ -1,5 +1,5 @@
 import { readdir, unlink } from 'node:fs/promises';
-import { Split } from '@understudy/contract';
+import { CandidateStatus, Split } from '@understudy/contract';
 import type { RunningService } from '@understudy/service/lifecycle';
 import { openBundle, StudentModel } from '@understudy/student';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -27,8 +27,8 @@ afterEach(async () => {
   await stage[Symbol.asyncDispose]();
 });
 
-async function start(env: Record<string, string> = {}): Promise<RunningService> {
-  const service = await stage.startTrainer({ DRAIN_TIMEOUT_MS: '0', ...env });
+async function start(): Promise<RunningService> {
+  const service = await stage.startTrainer();
   running.push(service);
   return service;
 }
@@ -150,7 +150,7 @@ describe('a training that is interrupted', () => {
     await using undisturbed = await Stage.set();
     await using control = new Heard(undisturbed.bus, 'student.trained');
     await undisturbed.pairStore.listen();
-    const service = await undisturbed.startTrainer({ DRAIN_TIMEOUT_MS: '0' });
+    const service = await undisturbed.startTrainer();
     await undisturbed.seal('run-1', MANY_PAIRS);
     expect((await control.first()).student?.digest).toBe(student?.digest);
     await service.stop();
@@ -220,6 +220,66 @@ describe('a dead letter says why no student can be trained', () => {
     expect(letter).toMatchObject({ runId: 'run-1', consumer: 'trainer-snapshots', deliveries: 1 });
     expect(trained.all).toEqual([]);
   });
+});
+
+describe("a task's limits", () => {
+  /** A stage whose task wants its training otherwise, with a trainer on it. */
+  async function stageOf(training: object, goal: object = {}) {
+    const stack = new AsyncDisposableStack();
+    const other = stack.use(await Stage.set({ training, goal }));
+    const told = stack.use(new Heard(other.bus, 'student.trained'));
+    await other.pairStore.listen();
+    const service = await other.startTrainer();
+    stack.defer(() => service.stop());
+    return { stage: other, told, [Symbol.asyncDispose]: () => stack.disposeAsync() };
+  }
+
+  it('that leave no time for even the cheapest student are told so', async () => {
+    await using scene = await stageOf({ maxMinutes: 0.0001 });
+    await scene.stage.seal('run-1', PAIRS);
+    const [letter] = await scene.stage.bus.deadLetters(1);
+    expect(letter?.reason).toContain('no student was trained within training.maxMinutes (0.0001); allow more');
+    expect(scene.told.all).toEqual([]);
+  });
+
+  it('may name an encoder that is not there: the search does without', async () => {
+    const encoder = { folder: '/nowhere/minilm' };
+    await using scene = await stageOf({ families: ['bag', 'encoder'], encoder }, { sizeBytes: 500_000_000 });
+    await scene.stage.seal('run-1', PAIRS);
+    const { student, candidates } = await scene.told.first();
+    expect(student?.family).toBe('bag');
+    expect(candidates[1]).toMatchObject({ name: 'encoder minilm (all)', status: CandidateStatus.FAILED });
+    expect(candidates[1]?.reason).toContain('training.encoder.folder cannot be read where the trainer runs: ENOENT');
+  });
+
+  it('that want nothing but an encoder that is not there lead to no student', async () => {
+    await using scene = await stageOf({ families: ['encoder'], encoder: { folder: '/nowhere/minilm' } });
+    await scene.stage.seal('run-1', PAIRS);
+    const [letter] = await scene.stage.bus.deadLetters(1);
+    expect(letter?.reason).toContain('no student was trained: encoder minilm (all): training.encoder.folder cannot');
+  });
+
+  it('give another student with another seed, and the same one with the same', async () => {
+    // The weights: the bundle also names its task, which another seed makes another one.
+    const weightsWith = async (seed: number): Promise<Uint8Array> => {
+      await using scene = await stageOf({ seed });
+      await scene.stage.seal('run-1', PAIRS);
+      const { student } = await scene.told.first();
+      return (await openBundle(await scene.stage.blobs.get('students', student!.digest))).model;
+    };
+    const first = await weightsWith(2);
+    expect(await weightsWith(2)).toEqual(first);
+    expect(await weightsWith(3)).not.toEqual(first);
+  });
+});
+
+it('learns from a class with a single pair', async () => {
+  await stage.pairStore.listen();
+  await start();
+  const rare = pairs(Split.TRAIN, 2).slice(1);
+  await stage.seal('run-1', [...pairs(Split.TRAIN, 200, ['bill']), ...rare, ...pairs(Split.DEV, 20)]);
+  const { candidates } = await trained.first();
+  expect(candidates[0]?.status).toBe(CandidateStatus.TRAINED);
 });
 
 it('does not start on a device that is not there', async () => {
