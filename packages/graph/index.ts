@@ -30,6 +30,7 @@ export {
 } from './layers.ts';
 export { binaryCrossEntropy, huber, type SpanEnd, softCrossEntropy, spanCrossEntropy } from './loss.ts';
 export type { AdamWOptions } from './optimizer.ts';
+export { quantizeWeights } from './quantize.ts';
 export { learningRateAt, type Schedule } from './schedule.ts';
 export { OPSET_VERSION, serialize } from './serialize.ts';
 export {

@@ -24,7 +24,7 @@ function reach(
  * Copies what computes `wanted` from one graph into another, and gives the copies of `wanted`. Values named in `bindings`
  * are taken from the target instead of being copied: the source's inputs, constants that are to be trained, or any
  * other value. Types and shapes are inferred anew. Names stay as they were where the target has none like them.
- * @throws GraphError for an input of the source that is needed and not bound, or a name that the source does not have.
+ * @throws GraphError for an input of the source that is needed and not bound.
  */
 export function copyValues(target: Graph, source: Graph, bindings: Bindings, wanted: readonly Value[]): Value[] {
   const values = new Map(Object.entries(bindings));
