@@ -31,8 +31,7 @@ export type ImportedModel = { readonly graph: Graph; readonly parameters: readon
 const isStandard = (domain: string): boolean => domain === '' || domain === 'ai.onnx';
 
 function operatorSet(model: ModelProto, name: string): number {
-  const foreign = model.opsetImport.find(({ domain }) => !isStandard(domain));
-  const used = foreign && model.graph?.node.find(({ domain }) => domain === foreign.domain);
+  const used = model.graph?.node.find(({ domain }) => !isStandard(domain));
   if (used) {
     throw new GraphError(
       `${used.opType} node "${used.name}" of model "${name}": the operator domain "${used.domain}" is not supported; ` +

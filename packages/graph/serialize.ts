@@ -92,11 +92,21 @@ function fileNames(graph: Graph): Map<string, string> {
   return names;
 }
 
+/** Protocol buffers hold no more in one message. */
+export const MAX_MODEL_BYTES = 2 ** 31 - 1;
+
 /**
  * The graph as the bytes of an ONNX model of the standard operator set. The same graph gives the same bytes: there is
  * no time, host or random state in them.
+ * @throws GraphError for constants of 2 GiB and more.
  */
 export function serialize(graph: Graph): Uint8Array {
+  const bytes = graph.constants.reduce((sum, { tensor }) => sum + tensor.data.byteLength, 0);
+  if (bytes > MAX_MODEL_BYTES) {
+    throw new GraphError(
+      `model "${graph.name}" has ${bytes} bytes of constants; a file has at most ${MAX_MODEL_BYTES}: quantise its weights`,
+    );
+  }
   const renamed = fileNames(graph);
   const names = (name: string): string => renamed.get(name) ?? name;
   const extra = graph.outputs.filter(({ name, value }) => names(value.name) !== name);

@@ -3,10 +3,8 @@ import { dirname, isAbsolute, join, sep } from 'node:path';
 import type { ModelProto } from 'onnx-buf';
 import { GraphError } from '../errors.ts';
 import { parseModel } from '../inspect.ts';
+import { MAX_MODEL_BYTES } from '../serialize.ts';
 import type { ReadExternal } from './tensor.ts';
-
-/** Protocol buffers hold no more; larger models keep their weights in files of their own. */
-export const MAX_MODEL_BYTES = 2 ** 31 - 1;
 
 /** A parsed file, and how to read the tensors that it keeps beside itself. */
 export type ModelFile = { readonly model: ModelProto; readonly external: ReadExternal };
