@@ -20,6 +20,8 @@ export type SessionOptions = {
   readonly threads: number;
   /** `cpu` where absent. */
   readonly device?: Device;
+  /** Leaves what the model gives in the device's memory; for `webgpu` alone. */
+  readonly outputsOnDevice?: boolean;
 };
 
 /** Opens an ONNX model. @throws Error from onnxruntime when the model is not valid, or the device not there. */
@@ -30,6 +32,7 @@ export function openSession(model: Uint8Array, options: SessionOptions): Promise
     interOpNumThreads: 1,
     executionMode: 'sequential',
     graphOptimizationLevel: 'all',
+    ...(options.outputsOnDevice && { preferredOutputLocation: 'gpu-buffer' }),
     // Threads that wait in a loop take cores from whatever else runs: with busy neighbours a step took three times as long.
     extra: { session: { intra_op: { allow_spinning: '0' } } },
   });

@@ -1,3 +1,4 @@
+import { DeviceState } from './device-state.ts';
 import { DivergedError } from './errors.ts';
 import { RowTable } from './row-table.ts';
 import type { InferenceSession, Tensor } from './runtime.ts';
@@ -71,7 +72,7 @@ function rowTable(spec: ParameterSpec, state: TrainingState): RowTable {
 /**
  * Runs training steps in ONNX Runtime. State lives in two preallocated sets of buffers: a step reads one and writes the
  * other, and nothing is copied or allocated; tables of which a step uses some rows are kept once, and their used rows
- * copied. Each bucket has a model of its own, made when its first batch comes. `run` occupies its thread for the length
+ * copied. On WebGPU the two sets are in the GPU's memory. Each bucket has a model of its own, made when its first batch comes. `run` occupies its thread for the length
  * of a step.
  */
 export class TrainingSession {
@@ -79,6 +80,8 @@ export class TrainingSession {
   readonly #options: SessionOptions;
   readonly #sessions = new Map<number, InferenceSession>();
   readonly #tables: ReadonlyMap<string, RowTable>;
+  /** There where the sets of buffers are in a GPU's memory. */
+  #device: DeviceState | undefined;
   readonly #loss: Tensor = toRuntime(zeros('float32', []));
   readonly #norm: Tensor = toRuntime(zeros('float32', []));
   #current: StateSet;
@@ -104,6 +107,7 @@ export class TrainingSession {
     options: SessionOptions,
   ): Promise<TrainingSession> {
     const training = new TrainingSession(definition, state, options);
+    if (DeviceState.isOn(options)) await training.#moveToDevice();
     await training.#sessionOf(0);
     return training;
   }
@@ -142,15 +146,21 @@ export class TrainingSession {
     return loss;
   }
 
-  /** The current values of a parameter's state: a view that the next step, or the one after it, overwrites. */
+  /**
+   * The current values of a parameter's state on the host: a view that the next step, or the one after it, overwrites.
+   * @throws RangeError for an unknown parameter, and where the state is in a GPU's memory: `read` copies it from there.
+   */
   view(parameter: string, part: StatePart = 'value'): Float32Array {
-    const buffer = this.#current.feeds[stateInput(parameter, part)]?.data ?? this.#tables.get(parameter)?.parts[part];
-    if (!buffer) throw new RangeError(`no parameter "${parameter}" in this training`);
-    return buffer as Float32Array;
+    const buffer = this.#current.feeds[stateInput(parameter, part)];
+    const values = buffer?.location === 'cpu' ? buffer.data : this.#tables.get(parameter)?.parts[part];
+    if (!values) throw new RangeError(`no parameter "${parameter}" of this training is on the host`);
+    return values as Float32Array;
   }
 
   /** A copy of one tensor of a parameter's state. */
   async read(parameter: string, part: StatePart = 'value'): Promise<Float32Array> {
+    const name = stateInput(parameter, part);
+    if (this.#device && this.#current.feeds[name]) return await this.#device.download(name, this.#current.feeds);
     return this.view(parameter, part).slice();
   }
 
@@ -158,7 +168,7 @@ export class TrainingSession {
   async state(): Promise<TrainingState> {
     const tensors: Record<string, Float32Array> = {};
     for (const { name } of this.#definition.parameters) {
-      for (const part of STATE_PARTS) tensors[stateInput(name, part)] = this.view(name, part).slice();
+      for (const part of STATE_PARTS) tensors[stateInput(name, part)] = await this.read(name, part);
     }
     return { step: this.#step, tensors };
   }
@@ -166,6 +176,21 @@ export class TrainingSession {
   async release(): Promise<void> {
     for (const session of this.#sessions.values()) await session.release();
     this.#sessions.clear();
+    await this.#device?.release();
+  }
+
+  async #moveToDevice(): Promise<void> {
+    const { feeds } = this.#current;
+    if (Object.keys(feeds).length === 0) return;
+    const device = await DeviceState.open(feeds, this.#options);
+    const moved = async ({ feeds, fetches }: StateSet): Promise<StateSet> => {
+      const copies = await device.upload(feeds);
+      const named = Object.keys(feeds).map((input, i) => [Object.keys(fetches)[i] as string, copies[input] as Tensor]);
+      return { feeds: copies, fetches: Object.fromEntries(named) };
+    };
+    this.#current = await moved(this.#current);
+    this.#next = await moved(this.#next);
+    this.#device = device;
   }
 
   async #sessionOf(bucket: number): Promise<InferenceSession> {
