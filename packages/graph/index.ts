@@ -1,6 +1,6 @@
 export { differentiate } from './differentiate.ts';
 export { dropoutMask, hostMask, type MaskSpec } from './dropout.ts';
-export { cast, ints, reduceSum, reshape, slice, zerosOf } from './emit.ts';
+export { cast, ints, reduceSum, reshape, scalarLike, slice, zerosOf } from './emit.ts';
 export { ENGINES, type Engine, type EngineOptions, openTraining, type Training } from './engines/engine.ts';
 export { DivergedError, GraphError, NoGradientError } from './errors.ts';
 export { type Attributes, Graph, type GraphNode, type Value } from './graph.ts';

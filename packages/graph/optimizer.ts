@@ -83,6 +83,18 @@ export function adamWScale(graph: Graph, learningRate: Value, step: Value, optio
   };
 }
 
+/** The scale of a parameter whose learning rate is multiplied by a factor. */
+export function slowed(graph: Graph, scale: AdamWScale, factor = 1): AdamWScale {
+  if (factor === 1) return scale;
+  const times = (value: Value): Value => graph.node('Mul', [value, scalarLike(graph, value, factor)]);
+  const one = scalarLike(graph, scale.shrink, 1);
+  return {
+    rate: times(scale.rate),
+    epsilon: scale.epsilon,
+    shrink: graph.node('Sub', [one, times(graph.node('Sub', [one, scale.shrink]))]),
+  };
+}
+
 /** Emits one parameter's step. `decay` says whether the parameter takes part in weight decay. */
 export function adamW(
   graph: Graph,

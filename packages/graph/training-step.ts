@@ -9,6 +9,7 @@ import {
   clipFactor,
   clipped,
   globalNorm,
+  slowed,
   squared,
 } from './optimizer.ts';
 import { serialize } from './serialize.ts';
@@ -28,6 +29,8 @@ export type ParameterSpec = {
   readonly dims: readonly number[];
   /** Whether weight decay applies to it: weights yes, biases no. */
   readonly decay: boolean;
+  /** What the learning rate is multiplied by for it, such as less for the lower layers of an encoder; 1 where absent. */
+  readonly rateFactor?: number;
   /** Absent where a step uses and updates all of it. */
   readonly rows?: UsedRows;
 };
@@ -96,10 +99,10 @@ export function trainingStep(definition: TrainingDefinition, bucket = 0): Uint8A
   const norm = globalNorm(graph, gradients);
   const factor = options.clipNorm === undefined ? undefined : clipFactor(graph, norm, options.clipNorm);
   const scale = adamWScale(graph, learningRate, time, options);
-  for (const [i, { name, decay }] of parameters.entries()) {
+  for (const [i, { name, decay, rateFactor }] of parameters.entries()) {
     const [state, gradient] = [states[i], gradients[i]] as [AdamWState, (typeof gradients)[number]];
     const taken = factor ? clipped(graph, gradient, factor) : gradient;
-    const next = adamW(graph, state, taken, scale, options, decay);
+    const next = adamW(graph, state, taken, slowed(graph, scale, rateFactor), options, decay);
     graph.output(stateOutput(name, 'value'), next.parameter);
     graph.output(stateOutput(name, 'first'), next.first);
     graph.output(stateOutput(name, 'second'), next.second);

@@ -52,6 +52,8 @@ export type StudentTraining = {
   /** The output field that the head answers. */
   readonly field: string;
   readonly lineage: Lineage;
+  /** Where what frozen encoders give for texts is kept for the next training; in memory alone where absent. */
+  readonly cacheFolder?: string;
   readonly checkpoints?: CheckpointStore;
   /** Stops the training between two steps; the training then rejects with the signal's reason. */
   readonly signal?: AbortSignal;

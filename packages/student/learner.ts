@@ -20,6 +20,8 @@ export type LoopSettings = {
   readonly labelSmoothing: number;
   /** Decay of weights that decay, per step and learning rate. */
   readonly weightDecay: number;
+  /** The norm that a step's gradients are scaled down to where theirs is larger; 0 leaves them alone. */
+  readonly clipNorm: number;
 };
 
 /** The texts of one split as a family reads them. */
@@ -42,8 +44,8 @@ export type Pretrained = { readonly digest: string; readonly train: EncoderSourc
 /** What becomes of trained parameters: the parts of a bundle that a family decides on. */
 export type FinishedStudent = {
   /**
-   * The whole student as an ONNX model with dynamic batch and sequence: `input_ids` and `attention_mask` (and
-   * `token_type_ids`, where the model has them) in, logits out, both as `logits` and as `outputName`.
+   * The whole student as an ONNX model with dynamic batch and sequence: `input_ids` and `attention_mask` in, logits out,
+   * both as `logits` and as `outputName`.
    */
   readonly model: (precision: Precision, outputName: string) => Uint8Array;
   readonly tokenizer: TokenizerFiles;

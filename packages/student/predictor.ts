@@ -1,4 +1,4 @@
-import { openSession, tensor, toRuntime, zeros } from '@understudy/graph';
+import { openSession, tensor, toRuntime } from '@understudy/graph';
 import type { TextTokenizer } from './bytes.ts';
 import { TEXTS_PER_CALL } from './limits.ts';
 import { padded } from './padded.ts';
@@ -17,14 +17,12 @@ export async function openPredictor(
   threads: number,
 ): Promise<Predictor> {
   const session = await openSession(model, { threads });
-  const hasTypes = session.inputNames.includes('token_type_ids');
   const call = async (texts: readonly ArrayLike<number>[]): Promise<Float32Array[]> => {
     const { ids, mask, length } = padded(texts, tokenizer.padId);
     const dims = [texts.length, length];
     const feeds = {
       input_ids: toRuntime(tensor('int64', dims, ids)),
       attention_mask: toRuntime(tensor('int64', dims, mask)),
-      ...(hasTypes && { token_type_ids: toRuntime(zeros('int64', dims)) }),
     };
     const { [outputName]: output } = await session.run(feeds, [outputName]);
     const logits = output?.data as Float32Array;

@@ -1,6 +1,6 @@
 import { bagDefaults } from './bag/hyperparameters.ts';
 import { openBag } from './bag/learner.ts';
-import { TrainingError } from './errors.ts';
+import { openEncoder } from './encoder/learner.ts';
 import { checkExamples } from './examples.ts';
 import { exportStudent, type TrainedCandidate } from './export-student.ts';
 import type { Candidate, ExportedStudent, StudentTraining } from './family.ts';
@@ -26,7 +26,7 @@ async function openLearner(options: StudentTraining): Promise<Learner> {
       return openSequences(options, settings, transformerArchitecture(settings));
     }
     case 'encoder':
-      throw new TrainingError('unsupported', `this version trains no "${candidate.family}" students`);
+      return openEncoder(options);
   }
 }
 

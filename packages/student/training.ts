@@ -32,7 +32,11 @@ const ADAM_W = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
 const definitionOf = (learner: Learner, labels: number): TrainingDefinition => ({
   name: 'training-step',
   parameters: learner.parameters,
-  adamW: { ...ADAM_W, weightDecay: learner.settings.weightDecay },
+  adamW: {
+    ...ADAM_W,
+    weightDecay: learner.settings.weightDecay,
+    clipNorm: learner.settings.clipNorm || undefined,
+  },
   loss: (graph, parameters, clock) =>
     softCrossEntropy(
       graph,

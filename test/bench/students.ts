@@ -1,5 +1,5 @@
 /**
- * `npm run bench students -- --data DIR [--encoder DIR] [--few N] [--families bag,conv] [--holdout]`: each family on labelled
+ * `npm run bench students -- --data DIR [--encoder DIR [--train all|last-layers|heads]] [--few N] [--families bag,conv] [--holdout]`: each family on labelled
  * texts, `train.csv` and `test.csv` with `text,category`. Settings are the families' defaults, chosen with `--holdout`,
  * which trains on nine tenths of train, says what came of the last tenth and never opens test.csv. Without it a student
  * is trained on all of train, a tenth of which also plays dev, and is measured on test.
@@ -22,6 +22,7 @@ import {
 } from '@understudy/student';
 import { argmax } from '@understudy/student/examples';
 import { exportAt } from '@understudy/student/export-student';
+import { TRAINED_PARTS } from '@understudy/student/family';
 import { singleLatencies } from '@understudy/student/latencies';
 import { probabilitiesOf } from '@understudy/student/policy';
 import { seededOrder } from '@understudy/student/random';
@@ -95,6 +96,7 @@ const options = parseArgs({
   options: {
     data: { type: 'string' },
     encoder: { type: 'string' },
+    train: { type: 'string', default: 'all' },
     few: { type: 'string' },
     families: { type: 'string', default: FAMILIES.join(',') },
     holdout: { type: 'boolean', default: false },
@@ -137,7 +139,9 @@ const settings = (): Record<string, number> =>
 function candidateOf(family: Family): Candidate | undefined {
   const candidate = { family, hyperparameters: settings() };
   if (family !== 'encoder') return candidate;
-  return options.encoder ? { ...candidate, encoder: { folder: options.encoder, train: 'all' } } : undefined;
+  if (!options.encoder) return undefined;
+  const train = z.enum(TRAINED_PARTS).parse(options.train);
+  return { ...candidate, encoder: { folder: options.encoder, train } };
 }
 
 /** What a candidate comes to on the tenth of train that it is not trained on. */

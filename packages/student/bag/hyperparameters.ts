@@ -38,6 +38,7 @@ export function bagDefaults(labels: number, trainExamples: number): BagHyperpara
     dropout: 0.2,
     labelSmoothing: 0.05,
     weightDecay: 0.01,
+    clipNorm: 0,
     tableBound: 0.1,
   };
 }

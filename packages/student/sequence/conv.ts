@@ -33,6 +33,7 @@ export function convDefaults(trainExamples: number): ConvHyperparameters {
     tokenDropout: 0.1,
     labelSmoothing: 0.1,
     weightDecay: 0.01,
+    clipNorm: 1,
   };
 }
 

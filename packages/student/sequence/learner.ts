@@ -13,9 +13,9 @@ import {
   type Value,
 } from '@understudy/graph';
 import type { Learner, LearnerOptions, LoopSettings, ParameterValues } from '../learner.ts';
-import { seededUniform } from '../random.ts';
 import { loadTokenizer } from '../tokenizer.ts';
 import { bucketLengths, encodedSequences } from './batches.ts';
+import { keptTokens, startValues } from './start.ts';
 import { learnVocabulary } from './vocabulary.ts';
 
 /** Settings of students that read tokens of a learned vocabulary. */
@@ -49,26 +49,6 @@ export type Architecture = {
     dropped: Dropout | undefined,
   ) => Value;
 };
-
-/** Values that a layer's parameters start with; the draw depends on seed and name alone. */
-const startValues = (parameters: readonly LayerParameter[], seed: number): ParameterValues =>
-  Object.fromEntries(
-    parameters.map(({ name, dims, start }) => {
-      const count = dims.reduce((product, dim) => product * dim, 1);
-      const values =
-        'constant' in start
-          ? new Float32Array(count).fill(start.constant)
-          : seededUniform(seed, name, count, start.bound);
-      return [name, values] as const;
-    }),
-  );
-
-/** A mask of tokens without those that are dropped. */
-function keptTokens(graph: Graph, mask: Value, dropped: Dropout | undefined): Value {
-  if (!dropped || dropped.rate === 0) return mask;
-  const drawn = dropped.mask('tokens', mask.shape as readonly number[], dropped.rate);
-  return graph.node('Mul', [mask, cast(graph, cast(graph, drawn, 'bool'), 'float32')]);
-}
 
 /** The whole student with dynamic batch and sequence. */
 function inferenceModel(

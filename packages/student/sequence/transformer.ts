@@ -42,6 +42,7 @@ export function transformerDefaults(trainExamples: number): TransformerHyperpara
     tokenDropout: 0.1,
     labelSmoothing: 0.1,
     weightDecay: 0.01,
+    clipNorm: 1,
   };
 }
 

@@ -110,9 +110,10 @@ export class TfjsTraining implements Training {
     })(states.map(({ value }) => value));
     const norm = globalNorm(grads);
     const gradients = options.clipNorm === undefined ? grads : clipped(grads, norm, options.clipNorm);
-    const next = parameters.map(({ decay }, i) =>
-      adamW(states[i] as ParameterState, gradients[i] as tf.Tensor, options, { ...clock, decay }),
-    );
+    const next = parameters.map(({ decay, rateFactor = 1 }, i) => {
+      const learningRate = clock.learningRate * rateFactor;
+      return adamW(states[i] as ParameterState, gradients[i] as tf.Tensor, options, { ...clock, learningRate, decay });
+    });
     return { loss, norm, next };
   }
 
