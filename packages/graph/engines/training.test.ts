@@ -186,7 +186,7 @@ describe.each([bag, rows, transformer, conv])('$name, dropout and all', (student
   });
 });
 
-describe.skipIf(!(await usable('webgpu')))('on WebGPU, with the state in the GPU's memory', () => {
+describe.skipIf(!(await usable('webgpu')))('on WebGPU, with the state in its memory', () => {
   // Not conv: ONNX Runtime's MaxPool for WebGPU does not give the places that its gradient needs.
   it.each([bag, rows, transformer])('$name trains as on the CPU', async (student) => {
     const [ours, theirs] = [await train(student, ORT), await train(student, { ...ORT, device: 'webgpu' })];
