@@ -9,7 +9,7 @@ import { Graph, type Value } from './graph.ts';
 import { importModel } from './import.ts';
 import { serialize } from './serialize.ts';
 import { openSession, toRuntime } from './session.ts';
-import { splice } from './splice.ts';
+import { copyValues, splice } from './splice.ts';
 import { type TensorValue, vectorOf } from './tensor.ts';
 
 const FOLDER = join(import.meta.dirname, 'fixtures');
@@ -69,6 +69,36 @@ describe('an imported encoder computes what its file does', () => {
       const expected = await hiddenState(original, feeds);
       expectClose(await hiddenState(serialize(dynamic.graph), feeds), expected, 1e-5);
       expectClose(await hiddenState(serialize(fixed.graph), feeds), expected, 1e-5);
+    });
+  }
+});
+
+/** All values of a graph as the runtime gives them, beside what was inferred of them. */
+async function inferredAndReal(graph: Graph) {
+  const copy = new Graph('every value');
+  const inputs = graph.inputs.map((input) => [input.name, copy.input(input.name, input.type, input.shape)] as const);
+  const values = graph.nodes.flatMap(({ outputs }) => outputs);
+  const copies = copyValues(copy, graph, Object.fromEntries(inputs), values);
+  for (const [i, value] of copies.entries()) copy.output(`value ${i}`, value);
+  const session = await openSession(serialize(copy), { threads: 1 });
+  const results = await session.run(runtimeFeeds(feedsOf(copy)));
+  await session.release();
+  return values.map((value, i) => ({ value, real: results[`value ${i}`] }));
+}
+
+describe('types and shapes are inferred as the runtime gives them', () => {
+  const sizes: Readonly<Record<string, number>> = DIMS;
+  for (const file of FIXTURES) {
+    it(file, async () => {
+      const path = join(FOLDER, file);
+      for (const { graph } of [await importModel(path), await importModel(path, { dims: DIMS })]) {
+        for (const { value, real } of await inferredAndReal(graph)) {
+          const shape = value.shape.map((dim, axis) =>
+            typeof dim === 'number' ? dim : (sizes[dim] ?? real?.dims[axis]),
+          );
+          expect([real?.type, real?.dims], value.name).toEqual([value.type, shape]);
+        }
+      }
     });
   }
 });
