@@ -110,7 +110,7 @@ describe('loadTask', () => {
     [
       /goal:/,
       'training: { encoder: { folder: nowhere } }\ngoal:',
-      './task.yaml:15: training.encoder.folder: expected a folder in Hugging Face layout with tokenizer.json and onnx/model.onnx, but ./nowhere has no readable tokenizer.json',
+      './task.yaml:15: training.encoder.folder: expected a folder in Hugging Face layout, but ./nowhere has no readable config.json',
     ],
   ])('%s → %s is refused with its place and a way out', async (from, to, expected) => {
     expect(await issuesOf(from, to)).toContain(expected);
@@ -118,8 +118,9 @@ describe('loadTask', () => {
 
   test('finds a published encoder beside the file', async () => {
     await mkdir(join(folder, 'minilm/onnx'), { recursive: true });
-    await writeFile(join(folder, 'minilm/tokenizer.json'), '{}');
-    await writeFile(join(folder, 'minilm/onnx/model.onnx'), '');
+    for (const file of ['config.json', 'tokenizer.json', 'tokenizer_config.json', 'onnx/model.onnx']) {
+      await writeFile(join(folder, 'minilm', file), '{}');
+    }
     const task = await load(good.replace('goal:', 'training: { encoder: { folder: minilm } }\ngoal:'));
     expect(task.training.encoder).toEqual({ folder: join(folder, 'minilm'), train: 'all' });
   });

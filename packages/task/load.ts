@@ -87,8 +87,13 @@ function withAbsolutePaths(raw: Record<string, unknown>, folder: string): Record
   return resolved;
 }
 
-/** What the folder of a published encoder must hold. */
-const ENCODER_FILES = ['tokenizer.json', 'onnx/model.onnx'];
+/** What the folder of a published encoder must hold, one of each. */
+const ENCODER_FILES = [
+  ['config.json'],
+  ['tokenizer.json'],
+  ['tokenizer_config.json'],
+  ['onnx/model.onnx', 'model.onnx'],
+];
 
 /** A mistyped folder is told here, and not after the teacher was paid. */
 async function requireEncoder(
@@ -98,16 +103,12 @@ async function requireEncoder(
 ): Promise<void> {
   const folder = task.training.encoder?.folder;
   if (folder === undefined) return;
-  for (const name of ENCODER_FILES) {
-    const readable = await access(resolve(folder, name), constants.R_OK).then(
-      () => true,
-      () => false,
-    );
-    if (readable) continue;
-    const message = `expected a folder in Hugging Face layout with ${ENCODER_FILES.join(' and ')}, but ${folder} has no readable ${name}; correct the path or export the encoder to ONNX`;
-    throw new TaskError(origin, [
-      { path: 'training.encoder.folder', message, ...locate(['training', 'encoder', 'folder']) },
-    ]);
+  for (const names of ENCODER_FILES) {
+    const readable = await Promise.allSettled(names.map((name) => access(resolve(folder, name), constants.R_OK)));
+    if (readable.some(({ status }) => status === 'fulfilled')) continue;
+    const message = `expected a folder in Hugging Face layout, but ${folder} has no readable ${names.join(' or ')}; correct the path, or export the encoder to ONNX`;
+    const path = ['training', 'encoder', 'folder'];
+    throw new TaskError(origin, [{ path: path.join('.'), message, ...locate(path) }]);
   }
 }
 

@@ -134,7 +134,7 @@ const families = ['bag', 'conv', 'transformer', 'encoder'] as const;
 
 /** A published encoder that a student may start from. */
 const Encoder = strict({
-  /** A folder in Hugging Face layout, with `tokenizer.json` and `onnx/model.onnx`; the trainer reads it too. */
+  /** A folder in Hugging Face layout with an ONNX export. The trainer reads it, so in a cluster it is a path of the trainer's. */
   folder: path,
   /** How much of it is trained beside the head. All of it agrees best and takes longest. */
   train: z.enum(['heads', 'last-layers', 'all']).default('all'),

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { type CandidateSchema, CandidateStatus, type PayloadInit } from '@understudy/contract';
 import type { Event } from '@understudy/service/bus/settle';
@@ -111,6 +112,7 @@ function train(
     order,
     candidate: planned.candidate,
     checkpoint: checkpointName(planned.key),
+    cacheFolder: join(config.DATA_DIR, 'features'),
     threads: planned.threads,
     device: config.TRAINER_DEVICE,
     blobs: config,

@@ -249,14 +249,16 @@ describe("a task's limits", () => {
     const { student, candidates } = await scene.told.first();
     expect(student?.family).toBe('bag');
     expect(candidates[1]).toMatchObject({ name: 'encoder minilm (all)', status: CandidateStatus.FAILED });
-    expect(candidates[1]?.reason).toContain('training.encoder.folder cannot be read where the trainer runs: ENOENT');
+    expect(candidates[1]?.reason).toContain('the encoder in /nowhere/minilm cannot be used');
   });
 
   it('that want nothing but an encoder that is not there lead to no student', async () => {
     await using scene = await stageOf({ families: ['encoder'], encoder: { folder: '/nowhere/minilm' } });
     await scene.stage.seal('run-1', PAIRS);
     const [letter] = await scene.stage.bus.deadLetters(1);
-    expect(letter?.reason).toContain('no student was trained: encoder minilm (all): training.encoder.folder cannot');
+    expect(letter?.reason).toContain(
+      'no student was trained: encoder minilm (all): the encoder in /nowhere/minilm cannot be used',
+    );
   });
 
   it('give another student with another seed, and the same one with the same', async () => {

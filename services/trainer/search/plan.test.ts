@@ -1,10 +1,7 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { compileTask, parseTask } from '@understudy/task';
 import { describe, expect, it } from 'vitest';
 import { taskOf } from '../testing.ts';
-import { pinEncoder } from './encoder.ts';
+import { type PinnedEncoder, pinEncoder } from './encoder.ts';
 import { type Machine, planOf } from './plan.ts';
 
 const order = {
@@ -13,13 +10,10 @@ const order = {
 };
 const two: Machine = { threads: 2, memoryBytes: 8 * 1024 ** 3, sharesDevice: true };
 const encoder = { folder: '/models/minilm' };
-const pinned = { digest: 'e'.repeat(64) };
+const pinned = { digest: 'e'.repeat(64), modelBytes: 90_000_000 };
 
-const plan = (
-  change: { training?: object; goal?: object } = {},
-  machine = two,
-  at: typeof pinned | { missing: string } = pinned,
-) => planOf(order, compileTask(parseTask(JSON.stringify(taskOf(change)))), machine, at);
+const plan = (change: { training?: object; goal?: object } = {}, machine = two, at: PinnedEncoder = pinned) =>
+  planOf(order, compileTask(parseTask(JSON.stringify(taskOf(change)))), machine, at);
 
 describe('the ladder', () => {
   it('is of all families, cheapest first, and of an encoder where the task names one', () => {
@@ -42,11 +36,17 @@ describe('the ladder', () => {
     const small = plan({ goal: { sizeBytes: 1_000 } }).ladder;
     expect(small[0]?.unfit).toBeUndefined();
     expect(small.slice(1).map(({ unfit }) => unfit?.status)).toEqual(['skipped', 'skipped']);
-    expect(small[1]?.unfit?.reason).toMatch(/^about \d+\.\d MB, and goal.sizeBytes allows 0.001 MB$/);
+    expect(small[1]?.unfit?.reason).toMatch(/^at least \d+\.\d MB, and goal.sizeBytes allows 0.001 MB$/);
+  });
+
+  it('takes a quarter of a published encoder for its size', () => {
+    const fits = (sizeBytes: number) => plan({ training: { encoder }, goal: { sizeBytes } }).ladder.at(-1)?.unfit;
+    expect(fits(22_500_000)).toBeUndefined();
+    expect(fits(22_400_000)?.reason).toBe('at least 22.5 MB, and goal.sizeBytes allows 22.4 MB');
   });
 
   it('leaves out an encoder that is not there', () => {
-    const last = plan({ training: { encoder } }, two, { missing: 'no such folder' }).ladder.at(-1);
+    const last = plan({ training: { encoder } }, two, { unusable: 'no such folder' }).ladder.at(-1);
     expect(last?.unfit).toEqual({ status: 'failed', reason: 'no such folder', transient: false });
   });
 });
@@ -85,19 +85,14 @@ describe('keys', () => {
     expect(fewer.key).not.toBe(one.key);
   });
 
-  it('change with what an encoder folder holds', async () => {
-    const folder = await mkdtemp(join(tmpdir(), 'encoder-'));
-    await mkdir(join(folder, 'onnx'));
-    await writeFile(join(folder, 'tokenizer.json'), '{}');
-    await writeFile(join(folder, 'onnx/model.onnx'), 'one');
-    const before = await pinEncoder(folder);
-    expect(await pinEncoder(folder)).toEqual(before);
-    await writeFile(join(folder, 'onnx/model.onnx'), 'another');
-    const after = await pinEncoder(folder);
-    expect(after).not.toEqual(before);
-    const key = (at: typeof after) => plan({ training: { encoder: { folder } } }, two, at).ladder.at(-1)?.key;
-    expect(key(after)).not.toBe(key(before));
-    await rm(folder, { recursive: true });
-    expect(await pinEncoder(folder)).toMatchObject({ missing: expect.stringContaining('ENOENT') });
+  it('change with what an encoder folder holds', () => {
+    const key = (digest: string) => plan({ training: { encoder } }, two, { ...pinned, digest }).ladder.at(-1)?.key;
+    expect(key('f'.repeat(64))).not.toBe(key(pinned.digest));
+  });
+});
+
+it('an encoder that cannot be read says so', async () => {
+  expect(await pinEncoder('/nowhere/minilm')).toEqual({
+    unusable: expect.stringContaining('the encoder in /nowhere/minilm cannot be used: it has no config.json'),
   });
 });

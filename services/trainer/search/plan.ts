@@ -56,13 +56,13 @@ export function planOf(
   const threads = Math.min(machine.threads, training.threads ?? machine.threads);
   const slots = slotsOf(threads, candidates.length - 1, machine);
   const ladder = candidates.map((candidate, rung): PlannedCandidate => {
-    const unfit = rung > 0 ? tooLarge(candidate, output.labels.length, goal.sizeBytes) : undefined;
+    const megabytes = megabytesOf(candidate, output.labels.length, encoder);
     return {
       name: nameOf(candidate),
       candidate,
       key: keyOf(order, candidate, encoder),
       threads: rung === 0 ? threads : Math.floor(threads / slots),
-      unfit: missing(candidate, encoder) ?? unfit,
+      unfit: unusable(candidate, encoder) ?? (rung > 0 ? tooLarge(megabytes, goal.sizeBytes) : undefined),
     };
   });
   const { provable } = barOf(goal, Math.max(1, order.snapshot.devPairs), order.snapshot.testPairs);
@@ -91,16 +91,21 @@ const nameOf = ({ family, encoder }: Candidate): string =>
   encoder === undefined ? family : `${family} ${encoder.folder.split('/').at(-1)} (${encoder.train})`;
 
 /** The cheapest one is tried in any case: without a student there would be nothing to tell of. */
-function tooLarge(candidate: Candidate, labels: number, limitBytes: number): Unfit | undefined {
-  const { megabytes } = estimate(candidate, labels);
+function tooLarge(megabytes: number, limitBytes: number): Unfit | undefined {
   if (megabytes * 1e6 <= limitBytes) return undefined;
-  const reason = `about ${megabytes.toFixed(1)} MB, and goal.sizeBytes allows ${limitBytes / 1e6} MB`;
+  const reason = `at least ${megabytes.toFixed(1)} MB, and goal.sizeBytes allows ${limitBytes / 1e6} MB`;
   return { status: 'skipped', reason };
 }
 
-function missing({ family }: Candidate, encoder: PinnedEncoder | undefined): Unfit | undefined {
+/** Of the bundle with int8 weights; a published encoder has float32 weights, which are four times as large. */
+const megabytesOf = (candidate: Candidate, labels: number, encoder: PinnedEncoder | undefined): number =>
+  candidate.family === 'encoder' && encoder && 'digest' in encoder
+    ? encoder.modelBytes / 4e6
+    : estimate(candidate, labels).megabytes;
+
+function unusable({ family }: Candidate, encoder: PinnedEncoder | undefined): Unfit | undefined {
   if (family !== 'encoder' || encoder === undefined || 'digest' in encoder) return undefined;
-  return { status: 'failed', reason: encoder.missing, transient: false };
+  return { status: 'failed', reason: encoder.unusable, transient: false };
 }
 
 function keyOf({ taskDigest, snapshot }: Order, candidate: Candidate, encoder: PinnedEncoder | undefined): string {

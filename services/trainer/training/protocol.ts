@@ -11,6 +11,8 @@ export type Job = {
   readonly candidate: Candidate;
   /** Where the candidate keeps its checkpoint. */
   readonly checkpoint: string;
+  /** Where what frozen encoders give for texts is kept on this machine. */
+  readonly cacheFolder: string;
   readonly threads: number;
   readonly device: Device;
   readonly blobs: BlobConfig;

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { Split } from '@understudy/contract';
 import { RetryableError, TerminalError } from '@understudy/service/errors';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -25,6 +26,7 @@ const job = (change: Partial<Job> = {}): Job => ({
   },
   candidate: { family: 'bag' },
   checkpoint: 'trainer/test/checkpoint',
+  cacheFolder: join(stage.folder, 'features'),
   threads: 1,
   device: 'cpu',
   blobs: { DATA_DIR: stage.folder },

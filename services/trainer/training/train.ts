@@ -60,7 +60,7 @@ export async function train(job: Job, blobs: BlobStore, hooks: TrainHooks): Prom
 }
 
 function trainingOf(
-  { order, candidate, checkpoint, threads, device }: Job,
+  { order, candidate, checkpoint, cacheFolder, threads, device }: Job,
   { task, digest, output }: CompiledTask,
   examples: Examples,
   blobs: BlobStore,
@@ -75,6 +75,7 @@ function trainingOf(
     seed: seedOf(order, task.training.seed),
     threads,
     device,
+    cacheFolder,
     field: output.field,
     lineage: {
       task: { name: task.name, digest },
