@@ -20,7 +20,9 @@ export type ParsedAnswer =
  */
 export function answerParser(schema: OutputJsonSchema): (rawText: string) => ParsedAnswer {
   const { field, labels } = outputSpec(schema);
-  const validate = new Ajv({ strict: true }).compile(schema);
+  const compile = () => new Ajv({ strict: true, validateSchema: false }).compile(schema); // zod has validated it
+  // Most teachers write the canonical form, for which nothing needs to be compiled; it takes tens of milliseconds.
+  let compiled: ReturnType<typeof compile> | undefined;
   const accepted = new Map<string, ParsedAnswer>();
   labels.forEach((label, labelIndex) => {
     const answer = JSON.stringify({ [field]: label });
@@ -42,8 +44,9 @@ export function answerParser(schema: OutputJsonSchema): (rawText: string) => Par
       const reason = hasObjectInside(text) ? 'prose-around-json' : 'not-json';
       return refuse(reason, `expected a JSON object and nothing else, got ${excerpt(text)} (${String(error)})`);
     }
-    if (!validate(value)) {
-      const fault = validate.errors?.[0];
+    compiled ??= compile();
+    if (!compiled(value)) {
+      const fault = compiled.errors?.[0];
       const where = fault?.instancePath === '' || fault === undefined ? 'the answer' : fault.instancePath;
       return refuse(
         'outside-schema',

@@ -100,7 +100,7 @@ export class Answers {
     const until = performance.now() + LOOKUP_PATIENCE_MS;
     for (;;) {
       try {
-        return await this.#lookup.find(task, id);
+        return await this.#lookup.find(task, id, false);
       } catch (error) {
         if (performance.now() >= until) {
           throw new RetryableError('the pair store is away', { afterMs: LOOKUP_LATER_MS, cause: error });
@@ -116,7 +116,7 @@ export class Answers {
     const tooLate = new AbortController();
     try {
       return await Promise.race([
-        this.#lookup.find(task, id),
+        this.#lookup.find(task, id, true),
         delay(LIVE_LOOKUP_TIMEOUT_MS, undefined, { signal: tooLate.signal }),
       ]);
     } catch (error) {

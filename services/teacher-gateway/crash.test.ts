@@ -79,7 +79,10 @@ test('a replica that is told to stop finishes its calls and leaves the rest to o
   timeout: 60_000,
 }, async () => {
   const stopping = await stage.gateway({ TEACHER_CONCURRENCY: '8' });
-  const task = await stage.apply({ name: 'drained', teacher: { ...teacher, rate: { concurrency: 4 } } });
+  const task = await stage.apply({
+    name: 'drained',
+    teacher: { ...teacher, timeoutMs: 10_000, rate: { concurrency: 4 } },
+  });
   await stage.fake.behave({ latencyMs: 40 });
   await stage.submit(task, 'drained', texts(count));
   await until(() => stage.answered.length > count / 8);

@@ -1,7 +1,7 @@
 import type { Pair } from '@understudy/contract';
 import type { PairStoreService } from '@understudy/contract/pair-store';
 import type { RpcClient } from '@understudy/service/rpc/client';
-import { LOOKUP_INTERVAL_MS, LOOKUP_TIMEOUT_MS, MAX_LOOKUP_IDS } from './limits.ts';
+import { LIVE_LOOKUP_INTERVAL_MS, LOOKUP_INTERVAL_MS, LOOKUP_TIMEOUT_MS, MAX_LOOKUP_IDS } from './limits.ts';
 
 interface Batch {
   readonly ids: Set<string>;
@@ -12,6 +12,7 @@ interface Batch {
 interface Lane {
   batch: Batch | undefined;
   lastSentMs: number;
+  intervalMs: number;
 }
 
 /** Finds pairs that were paid for already; what many prompts want at about the same time is one RPC. */
@@ -23,9 +24,12 @@ export class PairLookup {
     this.#pairStore = pairStore;
   }
 
-  /** Rejects with RetryableError while the pair store is away. */
-  async find(task: string, pairId: string): Promise<Pair | undefined> {
-    const lane = this.#laneOf(task);
+  /**
+   * Rejects with RetryableError while the pair store is away.
+   * @param live somebody waits: fewer share an RPC
+   */
+  async find(task: string, pairId: string, live: boolean): Promise<Pair | undefined> {
+    const lane = this.#laneOf(task, live);
     lane.batch ??= this.#open(task, lane);
     const { ids, found, send } = lane.batch;
     ids.add(pairId);
@@ -33,11 +37,13 @@ export class PairLookup {
     return (await found).get(pairId);
   }
 
-  #laneOf(task: string): Lane {
-    const known = this.#lanes.get(task);
+  #laneOf(task: string, live: boolean): Lane {
+    const name = live ? `${task} live` : task;
+    const known = this.#lanes.get(name);
     if (known) return known;
-    const lane: Lane = { batch: undefined, lastSentMs: Number.NEGATIVE_INFINITY };
-    this.#lanes.set(task, lane);
+    const intervalMs = live ? LIVE_LOOKUP_INTERVAL_MS : LOOKUP_INTERVAL_MS;
+    const lane: Lane = { batch: undefined, lastSentMs: Number.NEGATIVE_INFINITY, intervalMs };
+    this.#lanes.set(name, lane);
     return lane;
   }
 
@@ -51,7 +57,7 @@ export class PairLookup {
       lane.lastSentMs = performance.now();
       resolve(this.#ask(task, [...ids]));
     };
-    const timer = setTimeout(send, Math.max(0, lane.lastSentMs + LOOKUP_INTERVAL_MS - performance.now()));
+    const timer = setTimeout(send, Math.max(0, lane.lastSentMs + lane.intervalMs - performance.now()));
     return { ids, found: promise, send };
   }
 

@@ -1,3 +1,4 @@
+import { peersSubject } from '@understudy/contract';
 import { type TestBus, testBus } from '@understudy/service/testing';
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
 import { CLAIM_MS } from './limits.ts';
@@ -42,11 +43,17 @@ test('a question nobody else claimed is asked', () => {
   expect(a.askElsewhere('three')).toBe(false);
 });
 
-test('the claim of one that is gone ends', async () => {
-  const gone = new Peers(bus.bus, '0');
-  gone.claim('four');
+test('who stops leaves its questions to the others at once', async () => {
+  const stopping = new Peers(bus.bus, '0');
+  stopping.claim('five');
+  await heard(a, 'five');
+  await stopping[Symbol.asyncDispose]();
+  await expect.poll(() => a.askElsewhere('five'), { interval: 5 }).toBe(false);
+});
+
+test('the claim of one that died ends', async () => {
+  bus.bus.nc.publish(`${peersSubject(bus.bus.naming, 'teacher-gateway')}.0`, 'four');
   await heard(a, 'four');
-  await gone[Symbol.asyncDispose]();
   const now = performance.now();
   vi.spyOn(performance, 'now').mockReturnValue(now + CLAIM_MS + 1);
   expect(a.askElsewhere('four')).toBe(false);

@@ -10,6 +10,9 @@ interface Claim {
   untilMs: number;
 }
 
+/** In place of questions: the replica stops, and asks none of them any more. */
+const farewell = '';
+
 /**
  * Which questions other replicas are asking just now. Whoever is about to ask says so to the others, and who hears of it in time
  * waits for the answer to be stored. Where two claim at once, the one of the lower id asks. A claim is a courtesy that saves
@@ -63,6 +66,7 @@ export class Peers implements AsyncDisposable {
     clearInterval(this.#renewal);
     clearTimeout(this.#teller);
     this.#subscription.unsubscribe();
+    if (!this.#bus.nc.isClosed()) this.#bus.nc.publish(`${this.#subject}.${this.#id}`, farewell);
   }
 
   #askedByOther(question: string): Claim | undefined {
@@ -90,6 +94,10 @@ export class Peers implements AsyncDisposable {
 
   #hear(by: string, questions: string[]): void {
     if (by === this.#id) return;
+    if (questions[0] === farewell) {
+      this.#forget(by);
+      return;
+    }
     const now = performance.now();
     for (const question of questions) {
       // Where three claim at once, all must yield to the same one.
@@ -102,5 +110,9 @@ export class Peers implements AsyncDisposable {
       if (untilMs > now) break;
       this.#claims.delete(question);
     }
+  }
+
+  #forget(gone: string): void {
+    for (const [question, { by }] of this.#claims) if (by === gone) this.#claims.delete(question);
   }
 }
