@@ -18,7 +18,7 @@ export const TEXTS_PER_CALL = 64;
 /** Labels of one head. More make a report and a table of logits unreadable long before they make training slow. */
 export const MAX_LABELS = 1_000;
 
-/** What frozen encoders gave for texts, kept for the next training: 650,000 texts at 384 numbers. A cache that is full takes no more. */
+/** What frozen encoders gave for texts, kept for the next training: 650,000 texts at 384 numbers. A file that is full takes no more. */
 export const MAX_CACHED_FEATURE_BYTES = 1024 ** 3;
 
 /** One file of a bundle. The largest student is a small encoder; a model beyond this was not made here. */

@@ -61,12 +61,19 @@ const ConfigSchema = z.looseObject({
   model_max_length: z.number().positive(),
 });
 
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+/** What tokenizer.json must say, because the library would take an unknown model for a table of whole words. */
+const JsonSchema = z.looseObject({ model: z.looseObject({ type: z.enum(['WordPiece', 'BPE', 'Unigram']) }) });
 
-/** Text of a character costs at most this many tokens, so that a longer one can be cut before it is tokenised. */
+const messageOf = (error: unknown): string => {
+  if (error instanceof z.ZodError) return z.prettifyError(error);
+  return error instanceof Error ? error.message : String(error);
+};
+
+/** A token seldom stands for more characters: of a text that is far longer than the limit, only the beginning is tokenised. */
 const CHARACTERS_PER_TOKEN = 64;
 
 function openHuggingFaceTokenizer({ json, config }: TokenizerFiles): TextTokenizer {
+  JsonSchema.parse(json);
   const { pad_token: pad, model_max_length: limit } = ConfigSchema.parse(config);
   const tokenizer = new Tokenizer(json as object, config as object);
   const padToken = typeof pad === 'string' ? pad : pad.content;

@@ -42,17 +42,17 @@ export class FeatureCache {
     return this.#known.get(keyOf(ids).toString('latin1'));
   }
 
-  /** Keeps the features of some texts, unless the cache is full. */
+  /** Keeps the features of some texts; in the file only as long as it is not full. */
   async add(texts: readonly { readonly ids: ArrayLike<number>; readonly features: Float32Array }[]): Promise<void> {
     const records: Buffer[] = [];
     for (const { ids, features } of texts) {
-      if (this.#bytes + this.#recordBytes > MAX_CACHED_FEATURE_BYTES) break;
       const key = keyOf(ids);
+      this.#known.set(key.toString('latin1'), features);
+      if (this.#bytes + this.#recordBytes > MAX_CACHED_FEATURE_BYTES) continue;
       const values = Buffer.from(features.buffer, features.byteOffset, features.byteLength);
       const crc = Buffer.alloc(CRC_BYTES);
       crc.writeUInt32LE(crc32(values));
       records.push(key, crc, values);
-      this.#known.set(key.toString('latin1'), features);
       this.#bytes += this.#recordBytes;
     }
     if (this.#file && records.length > 0) await appendFile(this.#file, Buffer.concat(records));

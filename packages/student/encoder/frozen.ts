@@ -52,6 +52,51 @@ function calls(
   );
 }
 
+/** The first text of each sequence of tokens. */
+function distinct(texts: readonly ArrayLike<number>[]): Map<string, number> {
+  const first = new Map<string, number>();
+  for (const [index, ids] of texts.entries()) {
+    const key = Array.from(ids).join();
+    if (!first.has(key)) first.set(key, index);
+  }
+  return first;
+}
+
+/** Asks the encoder for the features of some texts, and puts them into the cache. */
+async function compute(
+  folder: EncoderFolder,
+  trunk: Trunk,
+  weights: ParameterValues,
+  texts: readonly ArrayLike<number>[],
+  wanted: readonly number[],
+  cache: FeatureCache,
+  { threads, signal }: FrozenOptions,
+): Promise<void> {
+  const { width } = trunk;
+  const session = await openSession(featureModel(trunk, weights, folder), { threads });
+  try {
+    for (const { length, indices } of calls(texts, wanted)) {
+      signal?.throwIfAborted();
+      const rows = Array.from({ length: TEXTS_PER_CALL }, (_, slot) => texts[indices[slot] ?? -1] ?? []);
+      const { ids, mask } = padded(rows, folder.tokenizer.padId, length);
+      const dims = [TEXTS_PER_CALL, length];
+      const { features: output } = await session.run({
+        input_ids: toRuntime(tensor('int64', dims, ids)),
+        attention_mask: toRuntime(tensor('int64', dims, mask)),
+      });
+      const values = output?.data as Float32Array;
+      await cache.add(
+        indices.map((index, slot) => ({
+          ids: texts[index] as ArrayLike<number>,
+          features: values.slice(slot * width, (slot + 1) * width),
+        })),
+      );
+    }
+  } finally {
+    await session.release();
+  }
+}
+
 /**
  * What a frozen encoder gives for texts, [texts][width]; each text goes through it once, also over several trainings
  * where there is a cache folder.
@@ -66,30 +111,8 @@ export async function frozenFeatures(
 ): Promise<Float32Array[]> {
   const { width } = trunk;
   const cache = await FeatureCache.open(cacheFolder, folder.digest, width);
-  const found = texts.map((ids) => cache.get(ids));
-  const missing = [...found.keys()].filter((index) => !found[index]);
-  if (missing.length === 0) return found as Float32Array[];
-  const session = await openSession(featureModel(trunk, weights, folder), { threads });
-  try {
-    for (const { length, indices } of calls(texts, missing)) {
-      signal?.throwIfAborted();
-      const rows = Array.from({ length: TEXTS_PER_CALL }, (_, slot) => texts[indices[slot] ?? -1] ?? []);
-      const { ids, mask } = padded(rows, folder.tokenizer.padId, length);
-      const dims = [TEXTS_PER_CALL, length];
-      const { features: output } = await session.run({
-        input_ids: toRuntime(tensor('int64', dims, ids)),
-        attention_mask: toRuntime(tensor('int64', dims, mask)),
-      });
-      const values = output?.data as Float32Array;
-      const added = indices.map((index, slot) => ({
-        ids: texts[index] as ArrayLike<number>,
-        features: values.slice(slot * width, (slot + 1) * width),
-      }));
-      for (const [slot, { features: own }] of added.entries()) found[indices[slot] as number] = own;
-      await cache.add(added);
-    }
-  } finally {
-    await session.release();
-  }
-  return found as Float32Array[];
+  const missing = [...distinct(texts).values()].filter((index) => !cache.get(texts[index] as ArrayLike<number>));
+  if (missing.length > 0) await compute(folder, trunk, weights, texts, missing, cache, { threads, signal });
+  return texts.map((ids) => cache.get(ids) as Float32Array);
 }
+
