@@ -115,4 +115,3 @@ export async function frozenFeatures(
   if (missing.length > 0) await compute(folder, trunk, weights, texts, missing, cache, { threads, signal });
   return texts.map((ids) => cache.get(ids) as Float32Array);
 }
-
