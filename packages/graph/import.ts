@@ -4,12 +4,13 @@ import { GraphError, NodeError } from './errors.ts';
 import { Graph, type Value } from './graph.ts';
 import { readAttributes } from './import/attributes.ts';
 import { evaluate, Folder } from './import/constants.ts';
+import { fusions } from './import/fuse.ts';
 import { addNormalised } from './import/normalise.ts';
 import { mayBeWeight, type Parameter, parametersOf } from './import/parameters.ts';
 import { type ModelFile, readModel } from './import/read.ts';
 import { importedType, readTensor } from './import/tensor.ts';
 import { type Dim, UNKNOWN } from './shape.ts';
-import { copyValues } from './splice.ts';
+import { type Bindings, copyValues } from './splice.ts';
 
 /** Operator sets whose operators are read; what changed between them was compared one by one. */
 export const OLDEST_OPSET = 11;
@@ -186,7 +187,7 @@ function wantedOutputs(graph: GraphProto, wanted: readonly string[] | undefined,
 /**
  * Reads an ONNX model, of operator sets 11 to 28, as a graph that can be differentiated, spliced into others, and saved.
  * Constants and shape arithmetic are folded, dropout and what no output needs are left out, float16 and bfloat16
- * become float32. Without `dims` the graph keeps its named dimensions, as for inference; for training, give all sizes.
+ * become float32; Gelu and LayerNormalization that are spelled in other operators are fused. Without `dims` the graph keeps its named dimensions, as for inference; for training, give all sizes.
  * @param source the file's bytes, or its path, beside which its external data may lie.
  * @throws GraphError, naming node, operator and model, for what is no ONNX model, operators and domains that are not
  *   known, control flow, external data elsewhere than beside the file, or a model without weights.
@@ -215,18 +216,29 @@ export async function importModel(source: Uint8Array | string, options: ImportOp
   return { graph, parameters };
 }
 
-/** The imported graph with its constant parts computed and without what its outputs do not need. */
-async function finished(
-  { graph, folder }: Importer,
-  outputs: readonly { readonly name: string; readonly value: Value }[],
-): Promise<Graph> {
-  const result = new Graph(graph.name);
+type NamedValue = { readonly name: string; readonly value: Value };
+
+/** A graph of the same inputs with these outputs, whose copies `copy` makes. */
+function graphOf(
+  source: Graph,
+  names: readonly string[],
+  copy: (graph: Graph, inputs: Bindings) => readonly Value[],
+): Graph {
+  const graph = new Graph(source.name);
+  const inputs = source.inputs.map(({ name, type, shape }) => [name, graph.input(name, type, shape)] as const);
+  for (const [i, value] of copy(graph, Object.fromEntries(inputs)).entries()) graph.output(names[i] as string, value);
+  return graph;
+}
+
+/** The imported graph with its constant parts computed, what can be one operator fused, and what no output needs left out. */
+async function finished({ graph: read, folder }: Importer, outputs: readonly NamedValue[]): Promise<Graph> {
   const wanted = outputs.map(({ value }) => value);
-  const inputs = Object.fromEntries(
-    graph.inputs.map((input) => [input.name, result.input(input.name, input.type, input.shape)]),
-  );
-  const folded = await folder.fold(result, wanted);
-  const copies = copyValues(result, graph, { ...inputs, ...folded }, wanted);
-  for (const [index, { name }] of outputs.entries()) result.output(name, copies[index] as Value);
-  return result;
+  const names = outputs.map(({ name }) => name);
+  const constants = await folder.fold(wanted);
+  const folded = graphOf(read, names, (graph, inputs) => {
+    const computed = constants.map(({ name, tensor }) => [name, graph.constant(tensor, name)] as const);
+    return copyValues(graph, read, { ...inputs, ...Object.fromEntries(computed) }, wanted);
+  });
+  const values = folded.outputs.map(({ value }) => value);
+  return graphOf(folded, names, (graph, inputs) => copyValues(graph, folded, inputs, values, fusions(folded)));
 }

@@ -3,7 +3,7 @@ import { GraphError } from './errors.ts';
 import { Graph, type GraphNode, type Value } from './graph.ts';
 import { intAttribute } from './operators/context.ts';
 import { normalizeAxis } from './shape.ts';
-import { copyValues } from './splice.ts';
+import { copyValues, type Rewrite } from './splice.ts';
 import { elementCount, type TensorValue, tensor } from './tensor.ts';
 
 /** Largest magnitude of a symmetric int8 number; −128 has no counterpart. */
@@ -84,6 +84,7 @@ export function quantizeWeights(graph: Graph, names: readonly string[]): Graph {
   const target = new Graph(graph.name);
   const inputs = graph.inputs.map(({ name, type, shape }) => [name, target.input(name, type, shape)] as const);
   const bindings: Record<string, Value> = Object.fromEntries(inputs);
+  const rewrites = new Map<string, Rewrite>();
   for (const name of names) {
     const weight = graph.constants.find(({ value }) => value.name === name)?.tensor;
     const uses = usesOf(graph, name);
@@ -92,19 +93,19 @@ export function quantizeWeights(graph: Graph, names: readonly string[]): Graph {
       throw new GraphError(`weight "${name}" of model "${graph.name}": expected a float32 matrix in use, got ${given}`);
     }
     const stored = putWeight(target, name, weight, uses);
-    const lookUps = uses.filter(({ node }) => isLookUp(node)).map(({ node }) => node);
+    const lookUps = uses.filter(({ node }) => isLookUp(node));
     if (lookUps.length < uses.length) bindings[name] = stored.whole();
     if (lookUps.length === 0) continue;
     const rows = stored.rows();
-    const indices = lookUps.map((node) => node.inputs[1] as Value);
-    const copies = copyValues(target, graph, bindings, indices);
-    for (const [i, { outputs }] of lookUps.entries()) {
-      bindings[(indices[i] as Value).name] = copies[i] as Value;
-      bindings[(outputs[0] as Value).name] = rows(copies[i] as Value);
+    for (const { node } of lookUps) {
+      rewrites.set((node.outputs[0] as Value).name, {
+        inputs: [node.inputs[1] as Value],
+        emit: (_target, [indices]) => rows(indices as Value),
+      });
     }
   }
   const wanted = graph.outputs.map(({ value }) => value);
-  const copies = copyValues(target, graph, bindings, wanted);
+  const copies = copyValues(target, graph, bindings, wanted, rewrites);
   for (const [index, { name }] of graph.outputs.entries()) target.output(name, copies[index] as Value);
   return target;
 }

@@ -4,18 +4,26 @@ import type { Graph, GraphNode, Value } from './graph.ts';
 /** Values of a graph by name. */
 export type Bindings = Readonly<Record<string, Value>>;
 
+/** Gives a value in another way than its node does: from values of the source, copied, that it needs instead. */
+export type Rewrite = {
+  readonly inputs: readonly Value[];
+  readonly emit: (target: Graph, inputs: readonly Value[]) => Value;
+};
+
 /** The nodes and constants that `wanted` needs, up to those that are bound. */
 function reach(
   source: Graph,
   bound: ReadonlySet<string>,
   wanted: readonly Value[],
+  rewrites: ReadonlyMap<string, Rewrite>,
 ): { nodes: readonly GraphNode[]; names: ReadonlySet<string> } {
   const names = new Set(wanted.map(({ name }) => name));
   const nodes: GraphNode[] = [];
   for (const node of source.nodes.toReversed()) {
     if (!node.outputs.some(({ name }) => names.has(name) && !bound.has(name))) continue;
     nodes.push(node);
-    for (const input of node.inputs) if (input) names.add(input.name);
+    const rewrite = rewrites.get((node.outputs[0] as Value).name);
+    for (const input of rewrite?.inputs ?? node.inputs) if (input) names.add(input.name);
   }
   return { nodes: nodes.reverse(), names };
 }
@@ -24,11 +32,18 @@ function reach(
  * Copies what computes `wanted` from one graph into another, and gives the copies of `wanted`. Values named in `bindings`
  * are taken from the target instead of being copied: the source's inputs, constants that are to be trained, or any
  * other value. Types and shapes are inferred anew. Names stay as they were where the target has none like them.
+ * @param rewrites by the names of the values that they give, which are the first outputs of their nodes.
  * @throws GraphError for an input of the source that is needed and not bound.
  */
-export function copyValues(target: Graph, source: Graph, bindings: Bindings, wanted: readonly Value[]): Value[] {
+export function copyValues(
+  target: Graph,
+  source: Graph,
+  bindings: Bindings,
+  wanted: readonly Value[],
+  rewrites: ReadonlyMap<string, Rewrite> = new Map(),
+): Value[] {
   const values = new Map(Object.entries(bindings));
-  const { nodes, names } = reach(source, new Set(values.keys()), wanted);
+  const { nodes, names } = reach(source, new Set(values.keys()), wanted, rewrites);
   for (const { value, tensor } of source.constants) {
     if (!names.has(value.name) || values.has(value.name)) continue;
     const copy = target.isTaken(value.name) ? target.constant(tensor) : target.constant(tensor, value.name);
@@ -40,8 +55,16 @@ export function copyValues(target: Graph, source: Graph, bindings: Bindings, wan
     throw new GraphError(`input "${name}" of model "${source.name}" is needed and nothing is bound to it`);
   };
   for (const { name, operator, inputs, outputs, attributes } of nodes) {
-    const given = inputs.map((input) => input && copied(input));
-    const results = target.nodeOutputs(operator, given, outputs.length, attributes, name);
+    const rewrite = rewrites.get((outputs[0] as Value).name);
+    const results = rewrite
+      ? [rewrite.emit(target, rewrite.inputs.map(copied))]
+      : target.nodeOutputs(
+          operator,
+          inputs.map((input) => input && copied(input)),
+          outputs.length,
+          attributes,
+          name,
+        );
     for (const [index, output] of outputs.entries()) {
       if (!values.has(output.name)) values.set(output.name, results[index] as Value);
     }

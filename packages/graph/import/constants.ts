@@ -62,8 +62,8 @@ export class Folder {
     ) as Value[];
   }
 
-  /** The largest parts of what `wanted` needs that fold, by name, each computed and a constant of `target`. */
-  async fold(target: Graph, wanted: readonly Value[]): Promise<Record<string, Value>> {
+  /** The largest parts of what `wanted` needs that fold, each under the name of its value, computed. */
+  async fold(wanted: readonly Value[]): Promise<readonly { readonly name: string; readonly tensor: TensorValue }[]> {
     const names = new Set(wanted.map(({ name }) => name));
     const frontier = new Map(this.unfolded(wanted).map((value) => [value.name, value]));
     for (const node of this.#graph.nodes.toReversed()) {
@@ -78,6 +78,6 @@ export class Folder {
     }
     const values = [...frontier.values()];
     const tensors = await evaluate(this.#graph, values);
-    return Object.fromEntries(values.map(({ name }, i) => [name, target.constant(tensors[i] as TensorValue, name)]));
+    return values.map(({ name }, i) => ({ name, tensor: tensors[i] as TensorValue }));
   }
 }
