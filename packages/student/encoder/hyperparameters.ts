@@ -59,7 +59,7 @@ export function fineTuningDefaults(trainExamples: number): FineTuningHyperparame
     tokenDropout: 0.1,
     headFactor: 10,
     bottomFactor: 0.55,
-    maxTokens: 128,
+    maxTokens: 64,
     lastShare: 0.34,
     labelSmoothing: 0.1,
     weightDecay: 0.01,

@@ -7,7 +7,6 @@ import {
   linearParameters,
   type ParameterSpec,
   type Parameters,
-  serialize,
   type TensorValue,
   tensor,
 } from '@understudy/graph';
@@ -15,6 +14,7 @@ import { TrainingError } from '../errors.ts';
 import type { StudentTraining } from '../family.ts';
 import type { EncodedTexts, FinishedStudent, Learner, ParameterValues, Pretrained } from '../learner.ts';
 import { settingsOf } from '../learner.ts';
+import { modelAt } from '../precision.ts';
 import { bucketLengths, encodedSequences } from '../sequence/batches.ts';
 import { keptTokens } from '../sequence/start.ts';
 import { runTraining } from '../training.ts';
@@ -39,11 +39,7 @@ type Encoder = {
 };
 
 /** The whole student with dynamic batch and sequence. */
-function inferenceModel(
-  { folder, trunk, weights, labels }: Encoder,
-  trained: ParameterValues,
-  output: string,
-): Uint8Array {
+function inferenceGraph({ folder, trunk, weights, labels }: Encoder, trained: ParameterValues, output: string): Graph {
   const graph = new Graph('encoder');
   const ids = graph.input('input_ids', 'int64', ['batch', 'sequence']);
   const mask = cast(graph, graph.input('attention_mask', 'int64', ['batch', 'sequence']), 'float32');
@@ -57,7 +53,7 @@ function inferenceModel(
   const logits = linear(graph, features(graph, states, mask, folder.pooling), head, HEAD);
   graph.output('logits', logits);
   graph.output(output, logits);
-  return serialize(graph);
+  return graph;
 }
 
 /** `BertModel` as the classifier that it has become. */
@@ -65,11 +61,12 @@ const classifier = (architecture: string): string =>
   architecture.replace(/(Model|For\w+)$/, 'ForSequenceClassification');
 
 function finish(encoder: Encoder, trained: ParameterValues): FinishedStudent {
-  const { folder, pretrained } = encoder;
+  const { folder, pretrained, trunk, labels } = encoder;
   const { architectures } = folder.config;
+  const parameters = [...trunk.parameters, ...linearParameters(HEAD, trunk.width, labels)];
   const names = Array.isArray(architectures) ? architectures.map((name) => classifier(String(name))) : undefined;
   return {
-    model: (_precision, output) => inferenceModel(encoder, trained, output),
+    model: (precision, output) => modelAt(inferenceGraph(encoder, trained, output), parameters, precision),
     tokenizer: folder.tokenizerFiles,
     config: { ...folder.config, ...(names && { architectures: names }) },
     pretrained,

@@ -8,11 +8,11 @@ import {
   linear,
   linearParameters,
   type Parameters,
-  serialize,
   tensor,
   type Value,
 } from '@understudy/graph';
 import type { Learner, LearnerOptions, LoopSettings, ParameterValues } from '../learner.ts';
+import { modelAt } from '../precision.ts';
 import { loadTokenizer } from '../tokenizer.ts';
 import { bucketLengths, encodedSequences } from './batches.ts';
 import { keptTokens, startValues } from './start.ts';
@@ -51,12 +51,12 @@ export type Architecture = {
 };
 
 /** The whole student with dynamic batch and sequence. */
-function inferenceModel(
+function inferenceGraph(
   architecture: Architecture,
   parameters: readonly LayerParameter[],
   values: ParameterValues,
   outputName: string,
-): Uint8Array {
+): Graph {
   const graph = new Graph(architecture.name);
   const tokens = graph.input('input_ids', 'int64', ['batch', 'sequence']);
   const mask = graph.input('attention_mask', 'int64', ['batch', 'sequence']);
@@ -70,7 +70,7 @@ function inferenceModel(
   const logits = linear(graph, features, constants, 'head');
   graph.output('logits', logits);
   graph.output(outputName, logits);
-  return serialize(graph);
+  return graph;
 }
 
 /** Learns a vocabulary, encodes the texts with it, and opens an architecture on top of it. */
@@ -109,7 +109,8 @@ export function openSequences(
       shape,
     ),
     finish: (values) => ({
-      model: (_precision, output) => inferenceModel(architecture, parameters, values, output),
+      model: (precision, output) =>
+        modelAt(inferenceGraph(architecture, parameters, values, output), parameters, precision),
       tokenizer: vocabulary.files,
       config: {
         architectures: ['BertForSequenceClassification'],
