@@ -124,7 +124,7 @@ it('loses nothing, doubles nothing and seals once, however often it is killed', 
   cleanUp.use(database);
   const [counts] = await database.query(
     `select (select count(*)::int from pairs) as pairs, (select count(*)::int from prompts) as prompts,
-       (select count(*)::int from outcomes) as outcomes, (select count(*)::int from batches where octet_length(waiting_for) > 0) as incomplete,
+       (select count(*)::int from outcomes) as outcomes, (select count(*)::int from batches where waiting > 0) as incomplete,
        (select count(distinct group_id)::int from prompts) as groups,
        (select count(*)::int from (select 1 from prompts group by group_id having count(distinct split) > 1)) as torn`,
   );

@@ -4,9 +4,6 @@ import type { Database, Sql } from './database.ts';
 import { lockTask } from './record.ts';
 import { DUE } from './record-sql.ts';
 
-/** Of a SHA-256. */
-const ID_BYTES = 32;
-
 export interface ClosedBatch {
   readonly runId: string;
   readonly batch: number;
@@ -35,16 +32,15 @@ export async function closeBatch(database: Database, closed: ClosedBatch): Promi
  */
 async function lookAgain(sql: Sql, runId: string, batch: number): Promise<void> {
   await sql.query(
-    `with before as materialized (
-       select waiting_for || ''::bytea as ids from batches where run_id = $1 and batch = $2
-     ), waiting as (
-       select coalesce(string_agg(id, ''::bytea), '') as ids, count(*)::int as prompts
-       from (select substring(ids from first for ${ID_BYTES}) as id
-             from before, generate_series(1, octet_length(ids), ${ID_BYTES}) as first) as one
-       where not exists (select from outcomes where run_id = $1 and prompt_id = id)
+    `with still as (
+       select coalesce(array_agg(id), '{}') as ids, count(*)::int as prompts
+       from batches, unnest(waiting_for) as id
+       where run_id = $1 and batch = $2
+         and not exists (select from outcomes o where o.run_id = $1 and o.prompt_id = id)
      )
-     update batches b set waiting_for = waiting.ids, complete_from = r.answered + r.declined + waiting.prompts
-     from waiting, runs r where b.run_id = $1 and b.batch = $2 and r.run_id = $1`,
+     update batches b
+     set waiting_for = still.ids, waiting = still.prompts, complete_from = r.answered + r.declined + still.prompts
+     from still, runs r where b.run_id = $1 and b.batch = $2 and r.run_id = $1`,
     [runId, batch],
   );
 }
@@ -68,8 +64,8 @@ async function insertBatch(sql: Sql, closed: ClosedBatch): Promise<boolean> {
   const inserted = await sql.query(
     `with new_run as (insert into runs (run_id, task) values ($1, $3) on conflict do nothing)
      insert into batches (run_id, batch, task, task_digest, manifest_digest, seal, traceparent, waiting_for)
-     values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict do nothing returning batch`,
-    [runId, batch, task, taskDigest, manifestDigest, seal, traceparent ?? null, Buffer.from(promptIds.join(''), 'hex')],
+     values ($1, $2, $3, $4, $5, $6, $7, array(select decode(id, 'hex') from unnest($8::text[]) as id)) on conflict do nothing returning batch`,
+    [runId, batch, task, taskDigest, manifestDigest, seal, traceparent ?? null, promptIds],
   );
   if (inserted.length > 0) return true;
   const [before] = await sql.query<{ manifest_digest: string; seal: boolean }>(
@@ -103,7 +99,7 @@ export async function findSealable(sql: Sql): Promise<Sealable | undefined> {
        (select count(*)::int from batches s where s.run_id = b.run_id and s.seal and s.batch <= b.batch) as seal
      from batches b join runs r using (run_id)
      where b.seal and b.sealed_at is null and not r.cancelled
-       and not exists (select from batches w where w.run_id = b.run_id and w.batch <= b.batch and octet_length(w.waiting_for) > 0)
+       and not exists (select from batches w where w.run_id = b.run_id and w.batch <= b.batch and w.waiting > 0)
        and (select count(*) from batches c where c.run_id = b.run_id and c.batch between 1 and b.batch) = b.batch
      order by b.closed_at, b.run_id, b.batch limit 1`,
   );

@@ -144,7 +144,7 @@ const COUNTS = {
 };
 
 /** Of batch `b` and its run `r`: it may be complete by now. */
-export const DUE = 'octet_length(b.waiting_for) > 0 and b.complete_from <= r.answered + r.declined';
+export const DUE = 'b.waiting > 0 and b.complete_from <= r.answered + r.declined';
 
 /**
  * $1 task, $2 prompts, $3 pairs, $4 outcomes; the last three as JSON. One statement, because a round trip costs as much as a
