@@ -101,7 +101,22 @@ describe('loadTask', () => {
       './task.yaml:15: training.families[1]: expected one of bag, conv, transformer, encoder, got forest',
     ],
     [/goal:/, 'training: { families: [bag, bag] }\ngoal:', 'training.families: expected distinct families'],
-    [/goal:/, 'training: { families: [encoder] }\ngoal:', 'training.encoder: expected a folder, because'],
+    [/goal:/, 'training: { families: [encoder] }\ngoal:', 'training.encoder: expected a folder or hub, because'],
+    [
+      /goal:/,
+      'training: { encoder: { train: all } }\ngoal:',
+      './task.yaml:15: training.encoder: expected either folder or hub',
+    ],
+    [
+      /goal:/,
+      'training: { encoder: { hub: a/b@main } }\ngoal:',
+      'training.encoder.hub: expected owner/name@commit with all 40 digits',
+    ],
+    [
+      /goal:/,
+      `training: { encoder: { hub: ../b@${'a'.repeat(40)} } }\ngoal:`,
+      'training.encoder.hub: expected owner/name',
+    ],
     [
       /goal:/,
       'training: { families: [bag], encoder: { folder: x } }\ngoal:',

@@ -135,10 +135,18 @@ const families = ['bag', 'conv', 'transformer', 'encoder'] as const;
 /** A published encoder that a student may start from. */
 const Encoder = strict({
   /** A folder in Hugging Face layout with an ONNX export. The trainer reads it, so in a cluster it is a path of the trainer's. */
-  folder: path,
+  folder: path.optional(),
+  /** Of a model hub: the commit pins what the trainer fetches, once. */
+  hub: z
+    .string()
+    .regex(
+      /^[A-Za-z0-9][\w.-]*\/[A-Za-z0-9][\w.-]*@[0-9a-f]{40}$/,
+      'expected owner/name@commit with all 40 digits of the commit',
+    )
+    .optional(),
   /** How much of it is trained beside the head. All of it agrees best and takes longest. */
   train: z.enum(['heads', 'last-layers', 'all']).default('all'),
-});
+}).refine(({ folder, hub }) => (folder === undefined) !== (hub === undefined), 'expected either folder or hub');
 
 /** What a task is, everything inline. `loadTask` resolves a file to this; cross-field rules are in `validate.ts`. */
 export const TaskSchema = strict({

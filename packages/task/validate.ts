@@ -212,13 +212,16 @@ function trainingFaults({ training: { families, encoder } }: Task): Fault[] {
   const at = (...rest: string[]): KeyPath => ['training', ...rest];
   const wanted = families === undefined || families.includes('encoder');
   if (families !== undefined && wanted && encoder === undefined) {
-    return [{ path: at('encoder'), message: 'expected a folder, because training.families names encoder; add it' }];
+    return [
+      { path: at('encoder'), message: 'expected a folder or hub, because training.families names encoder; add it' },
+    ];
   }
   if (encoder === undefined) return [];
   if (!wanted) {
     return [{ path: at('encoder'), message: 'expected encoder in training.families, or no training.encoder; add it' }];
   }
-  return isAbsolute(encoder.folder) ? [] : [{ path: at('encoder', 'folder'), message: relativePath(encoder.folder) }];
+  if (encoder.folder === undefined || isAbsolute(encoder.folder)) return [];
+  return [{ path: at('encoder', 'folder'), message: relativePath(encoder.folder) }];
 }
 
 const relativePath = (given: string): string =>

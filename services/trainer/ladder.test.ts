@@ -30,7 +30,7 @@ const TASK = { training: { families: ['bag', 'conv', 'transformer'] } };
 /** Real trainings, and the ten seconds after which a killed trainer's message is delivered again. */
 const TIMEOUT_MS = 180_000;
 
-/** Of the student that an undisturbed search chooses. */
+/** Of the student that an undisturbed search chooses, with its candidates beside each other. */
 let digest = '';
 
 describe('a task that the cheapest student cannot learn', () => {

@@ -24,3 +24,7 @@ export const CLOCK_INTERVAL_MS = 5_000;
 export const MIN_THREADS = 2;
 /** Memory of a training process at most: the largest encoder's shape in training, its runtime and its examples. */
 export const PROCESS_MEMORY_BYTES = 2 * 1024 ** 3;
+/** Fetching a published encoder: 256 MB at 1 MB a second. */
+export const HUB_TIMEOUT_MS = 300_000;
+/** One file of it: more would not fit into a bundle. */
+export const MAX_HUB_FILE_BYTES = 256 * 1024 * 1024;

@@ -19,7 +19,7 @@ import {
   type Outcome,
 } from './outcomes.ts';
 import { Clock } from './search/clock.ts';
-import { pinEncoder } from './search/encoder.ts';
+import { type EncoderPlaces, pinEncoder } from './search/encoder.ts';
 import { type Plan, type PlannedCandidate, planOf } from './search/plan.ts';
 import { search } from './search/search.ts';
 import { loadTask } from './task.ts';
@@ -38,13 +38,19 @@ export async function onPairsSealed(context: TrainerContext, event: Event<'pairs
   await telemetry.span('train', event.traceparent, attributes, async (span) => {
     const task = await loadTask(blobs, order);
     const { encoder } = task.task.training;
-    const plan = planOf(order, task, machine, encoder && (await pinEncoder(encoder.folder)));
+    const plan = planOf(order, task, machine, encoder && (await pinEncoder(encoder, placesOf(context))));
     const kept = await keptOutcome(blobs, plan.key);
     if (kept) journal.reused(order, kept);
     const outcome = kept ?? (await searchOrDrop(context, order, plan, event.signal, span));
     if (outcome && !cancellations.has(order.runId)) await tell(context, order, outcome, span);
   });
 }
+
+const placesOf = ({ blobs, config }: TrainerContext): EncoderPlaces => ({
+  blobs,
+  hubUrl: config.ENCODER_HUB_URL.replace(/\/$/, ''),
+  encodersFolder: join(config.DATA_DIR, 'encoders'),
+});
 
 /** Undefined when the run was cancelled meanwhile. */
 async function searchOrDrop(

@@ -3,6 +3,7 @@
  * same snapshot, or a trainer that was killed trains nothing twice.
  */
 import type { BlobStore } from '@understudy/service/blobs/blob-store';
+import { sha256Hex } from '@understudy/task/canonical';
 import { z } from 'zod';
 import { type Trained, TrainedSchema } from './training/protocol.ts';
 
@@ -86,6 +87,18 @@ export async function keptSpentMs(blobs: BlobStore, searchKey: string): Promise<
 
 export const keepSpentMs = (blobs: BlobStore, searchKey: string, spentMs: number): Promise<void> =>
   write(blobs, clockName(searchKey), { spentMs });
+
+const HubDigestSchema = z.strictObject({ digest: z.string() });
+
+const hubDigestName = (encoder: string): string => `trainer/${sha256Hex(`hub\n${encoder}`)}/encoder.json`;
+
+/** The digest of a hub's encoder when it was first fetched. */
+export async function keptHubDigest(blobs: BlobStore, encoder: string): Promise<string | undefined> {
+  return (await read(blobs, hubDigestName(encoder), HubDigestSchema))?.digest;
+}
+
+export const keepHubDigest = (blobs: BlobStore, encoder: string, digest: string): Promise<void> =>
+  write(blobs, hubDigestName(encoder), { digest });
 
 const isStored = (blobs: BlobStore, { studentDigest }: Trained): Promise<boolean> =>
   blobs.has('students', studentDigest);

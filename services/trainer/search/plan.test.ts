@@ -1,7 +1,7 @@
 import { compileTask, parseTask } from '@understudy/task';
 import { describe, expect, it } from 'vitest';
 import { taskOf } from '../testing.ts';
-import { type PinnedEncoder, pinEncoder } from './encoder.ts';
+import type { PinnedEncoder } from './encoder.ts';
 import { type Machine, planOf } from './plan.ts';
 
 const order = {
@@ -10,7 +10,7 @@ const order = {
 };
 const two: Machine = { threads: 2, memoryBytes: 8 * 1024 ** 3, sharesDevice: true };
 const encoder = { folder: '/models/minilm' };
-const pinned = { digest: 'e'.repeat(64), modelBytes: 90_000_000 };
+const pinned = { folder: '/models/minilm', digest: 'e'.repeat(64), modelBytes: 90_000_000 };
 
 const plan = (change: { training?: object; goal?: object } = {}, machine = two, at: PinnedEncoder = pinned) =>
   planOf(order, compileTask(parseTask(JSON.stringify(taskOf(change)))), machine, at);
@@ -25,6 +25,12 @@ describe('the ladder', () => {
       ['transformer', undefined],
       ['encoder minilm (all)', undefined],
     ]);
+  });
+
+  it("names a hub's encoder by its name", () => {
+    const hub = `sentence-transformers/all-MiniLM-L6-v2@${'c'.repeat(40)}`;
+    const { ladder } = plan({ training: { families: ['encoder'], encoder: { hub, train: 'heads' } } });
+    expect(ladder.map(({ name }) => name)).toEqual(['encoder all-MiniLM-L6-v2 (heads)']);
   });
 
   it('is of the families that the task wants, in the ladder order', () => {
@@ -88,11 +94,8 @@ describe('keys', () => {
   it('change with what an encoder folder holds', () => {
     const key = (digest: string) => plan({ training: { encoder } }, two, { ...pinned, digest }).ladder.at(-1)?.key;
     expect(key('f'.repeat(64))).not.toBe(key(pinned.digest));
-  });
-});
-
-it('an encoder that cannot be read says so', async () => {
-  expect(await pinEncoder('/nowhere/minilm')).toEqual({
-    unusable: expect.stringContaining('the encoder in /nowhere/minilm cannot be used: it has no config.json'),
+    const elsewhere = plan({ training: { encoder } }, two, { ...pinned, folder: '/cache/minilm' });
+    expect(elsewhere.ladder.at(-1)?.key).toBe(key(pinned.digest));
+    expect(elsewhere.ladder.at(-1)?.candidate.encoder?.folder).toBe('/cache/minilm');
   });
 });

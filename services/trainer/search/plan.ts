@@ -1,5 +1,5 @@
 /** What a search tries, with what part of the machine each candidate gets. */
-import { type Candidate, estimate, FAMILIES, STUDENT_VERSION } from '@understudy/student';
+import { type Candidate, estimate, FAMILIES, type Family, STUDENT_VERSION } from '@understudy/student';
 import type { CompiledTask } from '@understudy/task';
 import { sha256Hex } from '@understudy/task/canonical';
 import { MIN_THREADS, PROCESS_MEMORY_BYTES } from '../limits.ts';
@@ -52,13 +52,13 @@ export function planOf(
   encoder: PinnedEncoder | undefined,
 ): Plan {
   const { goal, training } = task;
-  const candidates = candidatesOf(training);
+  const candidates = candidatesOf(training, encoder);
   const threads = Math.min(machine.threads, training.threads ?? machine.threads);
   const slots = slotsOf(threads, candidates.length - 1, machine);
   const ladder = candidates.map((candidate, rung): PlannedCandidate => {
     const megabytes = megabytesOf(candidate, output.labels.length, encoder);
     return {
-      name: nameOf(candidate),
+      name: nameOf(candidate, training),
       candidate,
       key: keyOf(order, candidate, encoder),
       threads: rung === 0 ? threads : Math.floor(threads / slots),
@@ -74,10 +74,13 @@ export function planOf(
   };
 }
 
-function candidatesOf({ families, encoder }: CompiledTask['task']['training']): Candidate[] {
-  return FAMILIES.filter((family) => families?.includes(family) ?? (family !== 'encoder' || encoder !== undefined)).map(
-    (family) => (family === 'encoder' ? { family, encoder } : { family }),
-  );
+function candidatesOf({ families, encoder }: CompiledTask['task']['training'], pinned?: PinnedEncoder): Candidate[] {
+  const isWanted = (family: Family) => families?.includes(family) ?? (family !== 'encoder' || encoder !== undefined);
+  return FAMILIES.filter(isWanted).map((family) => {
+    if (family !== 'encoder' || encoder === undefined) return { family };
+    const folder = pinned && 'folder' in pinned ? pinned.folder : '';
+    return { family, encoder: { folder, train: encoder.train } };
+  });
 }
 
 /** Candidates above the first that train at once: as many as have threads and memory enough. */
@@ -87,8 +90,11 @@ function slotsOf(threads: number, candidates: number, { memoryBytes, sharesDevic
   return Math.max(1, room);
 }
 
-const nameOf = ({ family, encoder }: Candidate): string =>
-  encoder === undefined ? family : `${family} ${encoder.folder.split('/').at(-1)} (${encoder.train})`;
+function nameOf({ family }: Candidate, { encoder }: CompiledTask['task']['training']): string {
+  if (family !== 'encoder' || encoder === undefined) return family;
+  const model = encoder.hub?.split('@')[0] ?? encoder.folder;
+  return `${family} ${model?.split('/').at(-1)} (${encoder.train})`;
+}
 
 /** The cheapest one is tried in any case: without a student there would be nothing to tell of. */
 function tooLarge(megabytes: number, limitBytes: number): Unfit | undefined {
@@ -108,9 +114,10 @@ function unusable({ family }: Candidate, encoder: PinnedEncoder | undefined): Un
   return { status: 'failed', reason: encoder.unusable, transient: false };
 }
 
-function keyOf({ taskDigest, snapshot }: Order, candidate: Candidate, encoder: PinnedEncoder | undefined): string {
-  const { family } = candidate;
-  const content = family === 'encoder' ? JSON.stringify(encoder) : '';
-  const parts = ['candidate', STUDENT_VERSION, taskDigest, snapshot.digest, JSON.stringify(candidate), content];
-  return sha256Hex(parts.join('\n'));
+/** An encoder counts by its content, wherever it lies. */
+function keyOf({ taskDigest, snapshot }: Order, candidate: Candidate, pinned: PinnedEncoder | undefined): string {
+  const { family, hyperparameters = {}, encoder } = candidate;
+  const content = encoder && pinned ? [encoder.train, 'digest' in pinned ? pinned.digest : pinned.unusable] : [];
+  const what = JSON.stringify([family, hyperparameters, ...content]);
+  return sha256Hex(['candidate', STUDENT_VERSION, taskDigest, snapshot.digest, what].join('\n'));
 }
