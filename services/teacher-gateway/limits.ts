@@ -6,7 +6,7 @@
  */
 export const DEFAULT_CONCURRENCY = { embedded: 8, openai: 64, nats: 512 } as const;
 /** Prompts taken beyond those whose call can be in flight: looking up and publishing overlap with the calls of others. */
-export const PREPARE_SHARE = 2;
+export const PREPARE_SHARE = 1;
 export const MIN_PREPARED = 4;
 
 /** Ids in one FindPairs: a round trip's worth at a few thousand a second. */
@@ -15,7 +15,7 @@ export const MAX_LOOKUP_IDS = 256;
  * Between two FindPairs of one task. An RPC costs as much as all else that a prompt needs; with this interval it is shared by
  * some prompts at 100 a second, by hundreds at thousands, and the prompts that are prepared meanwhile hide the wait.
  */
-export const LOOKUP_INTERVAL_MS = 100;
+export const LOOKUP_INTERVAL_MS = 50;
 export const LIVE_LOOKUP_INTERVAL_MS = 10;
 export const LOOKUP_TIMEOUT_MS = 5_000;
 /** A live request rather pays again than waits longer for the pair store. */
