@@ -4,8 +4,8 @@ import type { Pooling } from './folder.ts';
 /** The head's parameters are `student.head.weight` and `.bias`: no published encoder has weights of that name. */
 export const HEAD = 'student.head';
 
-/** A vector of no length, of a text without tokens, stays zero. */
-const SMALLEST_LENGTH = 1e-6;
+/** A vector of no length, of a text without tokens, stays zero; under the root, where it keeps the gradient finite. */
+const SMALLEST_SQUARE = 1e-12;
 
 function pooled(graph: Graph, states: Value, mask: Value, pooling: Pooling): Value {
   if (pooling === 'mean') return meanPool(graph, states, mask);
@@ -20,7 +20,7 @@ function pooled(graph: Graph, states: Value, mask: Value, pooling: Pooling): Val
 export function features(graph: Graph, states: Value, mask: Value, pooling: Pooling): Value {
   const vector = pooled(graph, states, mask, pooling);
   const squares = reduceSum(graph, graph.node('Mul', [vector, vector]), [1], 1);
-  const length = graph.node('Max', [graph.node('Sqrt', [squares]), scalarLike(graph, vector, SMALLEST_LENGTH)]);
+  const length = graph.node('Sqrt', [graph.node('Max', [squares, scalarLike(graph, vector, SMALLEST_SQUARE)])]);
   const width = vector.shape[1] as number;
   return graph.node('Mul', [graph.node('Div', [vector, length]), scalarLike(graph, vector, Math.sqrt(width))]);
 }
