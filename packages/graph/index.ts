@@ -2,6 +2,16 @@ export { differentiate } from './differentiate.ts';
 export { dropoutMask, hostMask, type MaskSpec } from './dropout.ts';
 export { cast, ints, reduceSum, reshape, scalarLike, slice, zerosOf } from './emit.ts';
 export { ENGINES, type Engine, type EngineOptions, openTraining, type Training } from './engines/engine.ts';
+export {
+  type Choice,
+  choosePlace,
+  DEVICE_WISHES,
+  ENGINE_WISHES,
+  type Finding,
+  findPlaces,
+  type Place,
+  type Wish,
+} from './engines/find.ts';
 export { DivergedError, GraphError, NoGradientError } from './errors.ts';
 export { type Attributes, Graph, type GraphNode, type Value } from './graph.ts';
 export type { Parameter } from './import/parameters.ts';

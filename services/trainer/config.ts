@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os';
-import { DEVICES } from '@understudy/graph';
+import { DEVICE_WISHES, ENGINE_WISHES } from '@understudy/graph';
 import { commonConfig } from '@understudy/service/config';
 import { z } from 'zod';
 
@@ -10,7 +10,9 @@ export const config = commonConfig.extend({
   ENCODER_HUB_URL: z.url({ protocol: /^https?$/ }).default('https://huggingface.co'),
   /** Threads of one operator in training. Another number trains a student that differs in the last bits. */
   TRAINING_THREADS: z.coerce.number().int().min(1).max(64).default(availableParallelism()),
-  /** Where training steps run. The service refuses to start where the device cannot be used. */
-  TRAINER_DEVICE: z.enum(DEVICES).default('cpu'),
+  /** What trains: ONNX Runtime, TensorFlow.js, or the best that works here. */
+  TRAINER_ENGINE: z.enum(ENGINE_WISHES).default('auto'),
+  /** Where it trains. The service refuses to start where what is asked for cannot be used; `auto` takes what there is. */
+  TRAINER_DEVICE: z.enum(DEVICE_WISHES).default('auto'),
 });
 export type Config = z.infer<typeof config>;

@@ -1,3 +1,4 @@
+import type { Choice } from '@understudy/graph';
 import type { ServiceContext } from '@understudy/service/lifecycle';
 import type { Cancellations } from './cancellations.ts';
 import type { Config } from './config.ts';
@@ -9,4 +10,6 @@ export interface TrainerContext extends ServiceContext<Config> {
   cancellations: Cancellations;
   journal: Journal;
   machine: Machine;
+  /** What trains, and where. */
+  choice: Choice;
 }

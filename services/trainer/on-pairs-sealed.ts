@@ -18,6 +18,7 @@ import {
   keptOutcome,
   type Outcome,
 } from './outcomes.ts';
+import { placeOf } from './place.ts';
 import { Clock } from './search/clock.ts';
 import { type EncoderPlaces, pinEncoder } from './search/encoder.ts';
 import { type Plan, type PlannedCandidate, planOf } from './search/plan.ts';
@@ -113,14 +114,14 @@ function train(
   signal: AbortSignal,
   span: Span,
 ): Promise<Trained> {
-  const { config, rpcToken, journal } = context;
+  const { config, rpcToken, journal, choice } = context;
   const job: Job = {
     order,
     candidate: planned.candidate,
     checkpoint: checkpointName(planned.key),
     cacheFolder: join(config.DATA_DIR, 'features'),
     threads: planned.threads,
-    device: config.TRAINER_DEVICE,
+    place: placeOf(planned.candidate.family, choice, config.TRAINER_DEVICE),
     blobs: config,
     pairStoreAddress: config.PAIR_STORE_ADDRESS,
     rpcToken,

@@ -1,5 +1,5 @@
 import { totalmem } from 'node:os';
-import { checkDevice, DEVICES, type Device } from '@understudy/graph';
+import { type Choice, choosePlace } from '@understudy/graph';
 import { messageOf, StartupError } from '@understudy/service/errors';
 import type { ServiceContext, ServiceDefinition, ServiceParts } from '@understudy/service/lifecycle';
 import { Cancellations } from './cancellations.ts';
@@ -12,12 +12,14 @@ import type { Machine } from './search/plan.ts';
 export const definition: ServiceDefinition<Config> = { name: 'trainer', config, create };
 
 async function create(base: ServiceContext<Config>): Promise<ServiceParts> {
-  await requireDevice(base.config.TRAINER_DEVICE);
+  const choice = await choose(base.config);
+  base.telemetry.log.info({ engine: choice.engine, device: choice.device }, `trains with ${choice.reason}`);
   const context: TrainerContext = {
     ...base,
     cancellations: new Cancellations(),
     journal: new Journal(base.telemetry),
-    machine: machineOf(base.config),
+    machine: machineOf(base.config, choice),
+    choice,
   };
   return {
     consumers: {
@@ -30,16 +32,16 @@ async function create(base: ServiceContext<Config>): Promise<ServiceParts> {
 }
 
 /** A container's memory where it has a limit, else the machine's; in total, so that the plan is the same every time. */
-const machineOf = ({ TRAINING_THREADS, TRAINER_DEVICE }: Config): Machine => ({
+const machineOf = ({ TRAINING_THREADS }: Config, { device }: Choice): Machine => ({
   threads: TRAINING_THREADS,
   memoryBytes: Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY),
-  sharesDevice: TRAINER_DEVICE === 'cpu',
+  sharesDevice: device === 'cpu',
 });
 
-async function requireDevice(device: Device): Promise<void> {
+async function choose({ TRAINER_ENGINE, TRAINER_DEVICE, TRAINING_THREADS }: Config): Promise<Choice> {
   try {
-    await checkDevice(device);
+    return await choosePlace({ engine: TRAINER_ENGINE, device: TRAINER_DEVICE }, TRAINING_THREADS);
   } catch (cause) {
-    throw new StartupError(`TRAINER_DEVICE: ${messageOf(cause)}; expected one of ${DEVICES.join(', ')}`, { cause });
+    throw new StartupError(`TRAINER_ENGINE and TRAINER_DEVICE: ${messageOf(cause)}`, { cause });
   }
 }

@@ -287,6 +287,6 @@ it('learns from a class with a single pair', async () => {
 it('does not start on a device that is not there', async () => {
   // No test machine has onnxruntime's CUDA provider: npm does not install it.
   await expect(stage.startTrainer({ TRAINER_DEVICE: 'cuda' })).rejects.toThrow(
-    'TRAINER_DEVICE: onnxruntime cannot use the device "cuda" here',
+    'TRAINER_ENGINE and TRAINER_DEVICE: nothing can train here as asked (engine auto on device cuda): not ort on cuda: ',
   );
 });

@@ -2,7 +2,7 @@ import type { SessionOptions } from '../session.ts';
 import type { TensorValue } from '../tensor.ts';
 import { TrainingSession, type TrainingState } from '../training-session.ts';
 import type { StatePart, TrainingDefinition } from '../training-step.ts';
-import type { TfjsBackend } from './tfjs/backends.ts';
+import type { TfjsBackend } from './tfjs/packages.ts';
 
 /**
  * What can train: `ort` runs a step as one ONNX model in ONNX Runtime; `tfjs` walks the same forward graph with

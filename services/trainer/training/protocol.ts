@@ -1,5 +1,5 @@
 /** What the service and its training processes say to each other: JSON over the process's IPC channel. */
-import type { Device } from '@understudy/graph';
+import type { Place } from '@understudy/graph';
 import type { BlobConfig } from '@understudy/service/blobs/open-blob-store';
 import type { Candidate, TrainingReport } from '@understudy/student';
 import { z } from 'zod';
@@ -14,7 +14,8 @@ export type Job = {
   /** Where what frozen encoders give for texts is kept on this machine. */
   readonly cacheFolder: string;
   readonly threads: number;
-  readonly device: Device;
+  /** What trains, and where. */
+  readonly place: Place;
   readonly blobs: BlobConfig;
   readonly pairStoreAddress: string;
   readonly rpcToken: string | undefined;

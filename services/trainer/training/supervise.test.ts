@@ -28,7 +28,7 @@ const job = (change: Partial<Job> = {}): Job => ({
   checkpoint: 'trainer/test/checkpoint',
   cacheFolder: join(stage.folder, 'features'),
   threads: 1,
-  device: 'cpu',
+  place: { engine: 'ort', device: 'cpu' },
   blobs: { DATA_DIR: stage.folder },
   pairStoreAddress: `127.0.0.1:${stage.pairStore.port}`,
   rpcToken: undefined,

@@ -60,7 +60,7 @@ export async function train(job: Job, blobs: BlobStore, hooks: TrainHooks): Prom
 }
 
 function trainingOf(
-  { order, candidate, checkpoint, cacheFolder, threads, device }: Job,
+  { order, candidate, checkpoint, cacheFolder, threads, place }: Job,
   { task, digest, output }: CompiledTask,
   examples: Examples,
   blobs: BlobStore,
@@ -74,7 +74,8 @@ function trainingOf(
     labels: output.labels,
     seed: seedOf(order, task.training.seed),
     threads,
-    device,
+    engine: place.engine,
+    device: place.device,
     cacheFolder,
     field: output.field,
     lineage: {

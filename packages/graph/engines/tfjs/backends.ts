@@ -1,40 +1,15 @@
-import { createRequire, registerHooks } from 'node:module';
+import { registerHooks } from 'node:module';
 import util from 'node:util';
 import * as tf from '@tensorflow/tfjs-core';
 import { GraphError } from '../../errors.ts';
-
-/**
- * What TensorFlow.js computes with, best first: TensorFlow's own library with CUDA, the same for the CPU, WebAssembly, and
- * plain JavaScript. The first two are packages that a user installs; the others come with this one.
- */
-export const TFJS_BACKENDS = ['node-gpu', 'node', 'wasm', 'cpu'] as const;
-export type TfjsBackend = (typeof TFJS_BACKENDS)[number];
+import type { Device } from '../../session.ts';
+import { nativePackageOf, requireInstalled, type TfjsBackend } from './packages.ts';
 
 /** The version of TensorFlow.js; another one may round differently in the last bits. */
 export const TFJS_VERSION = `tfjs-core ${tf.version_core}`;
 
-const NATIVE_PACKAGES = { 'node-gpu': '@tensorflow/tfjs-node-gpu', node: '@tensorflow/tfjs-node' } as const;
 /** The name under which a backend registers itself with tfjs. */
 const REGISTERED = { 'node-gpu': 'tensorflow', node: 'tensorflow', wasm: 'wasm', cpu: 'cpu' } as const;
-
-/** The package of a backend on TensorFlow's library; undefined for one that comes with this package. */
-export const nativePackageOf = (backend: TfjsBackend): string | undefined =>
-  backend === 'node-gpu' || backend === 'node' ? NATIVE_PACKAGES[backend] : undefined;
-
-/** Where a package is installed, from here; undefined where it is not. */
-export function installed(name: string): string | undefined {
-  try {
-    return createRequire(import.meta.url).resolve(`${name}/package.json`);
-  } catch {
-    return undefined;
-  }
-}
-
-/** The best backend that is installed. */
-export function bestBackend(): TfjsBackend {
-  const native = (['node-gpu', 'node'] as const).find((backend) => installed(NATIVE_PACKAGES[backend]));
-  return native ?? 'wasm';
-}
 
 /** tfjs-node 4.22 calls two functions that Node 23 took out of `node:util`. */
 function restoreNodeUtil(): void {
@@ -43,13 +18,13 @@ function restoreNodeUtil(): void {
   removed.isArray ??= Array.isArray;
 }
 
-async function loadNative(name: string, threads: number): Promise<void> {
-  if (!installed(name)) throw new GraphError(`the package ${name} is not installed: npm install --no-save ${name}`);
+async function loadNative(name: string, { threads, device }: Compute): Promise<void> {
   restoreNodeUtil();
   // Read by TensorFlow's library when it is loaded, which it is once a process.
   process.env.TF_NUM_INTRAOP_THREADS ??= String(threads);
   process.env.TF_NUM_INTEROP_THREADS ??= '1';
   process.env.TF_CPP_MIN_LOG_LEVEL ??= '2';
+  if (device !== 'cuda') process.env.CUDA_VISIBLE_DEVICES = '-1';
   try {
     await import(name);
   } catch (cause) {
@@ -108,11 +83,15 @@ async function registerGradients(): Promise<void> {
   }
 }
 
-async function loadBackend(backend: TfjsBackend, threads: number): Promise<void> {
+/** What a backend may use. */
+export type Compute = { readonly threads: number; readonly device?: Device | undefined };
+
+async function loadBackend(backend: TfjsBackend, compute: Compute): Promise<void> {
   tf.enableProdMode();
   await registerGradients();
   const native = nativePackageOf(backend);
-  if (native) return await loadNative(native, threads);
+  requireInstalled(backend);
+  if (native) return await loadNative(native, compute);
   await import('@tensorflow/tfjs-backend-cpu');
   if (backend === 'cpu') return;
   await import('@tensorflow/tfjs-backend-wasm');
@@ -122,15 +101,20 @@ async function loadBackend(backend: TfjsBackend, threads: number): Promise<void>
 const loaded = new Map<TfjsBackend, Promise<void>>();
 
 /**
- * Makes a backend the one that computes, and loads it where it is not yet. tfjs has one for the whole process.
- * @param threads of one operator, where TensorFlow's library is loaded here for the first time; the others use one.
- * @throws GraphError when the backend is not installed or does not load.
+ * Makes a backend the one that computes, and loads it where it is not yet. tfjs has one for the whole process, and
+ * TensorFlow's library, once loaded, keeps the threads and the device that it was first loaded with.
+ * @throws GraphError when the backend is not installed, does not load, or finds no GPU where one is asked for.
  */
-export async function activate(backend: TfjsBackend, threads: number): Promise<void> {
-  const loading = loaded.get(backend) ?? loadBackend(backend, threads);
+export async function activate(backend: TfjsBackend, compute: Compute): Promise<void> {
+  const loading = loaded.get(backend) ?? loadBackend(backend, compute);
   loaded.set(backend, loading);
   await loading;
   if (!(await tf.setBackend(REGISTERED[backend]))) {
     throw new GraphError(`tfjs cannot start its backend "${REGISTERED[backend]}" here`);
+  }
+  if (compute.device === 'cuda' && !(tf.backend() as { isUsingGpuDevice?: boolean }).isUsingGpuDevice) {
+    throw new GraphError(
+      `tfjs on ${nativePackageOf(backend) ?? backend} finds no GPU: it needs an NVIDIA GPU and CUDA`,
+    );
   }
 }

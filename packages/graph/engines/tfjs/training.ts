@@ -13,9 +13,10 @@ import {
 } from '../../training-step.ts';
 import type { Training } from '../engine.ts';
 import { adamW, clipped, globalNorm, type ParameterState } from './adamw.ts';
-import { activate, bestBackend, type TfjsBackend } from './backends.ts';
+import { activate, type Compute } from './backends.ts';
 import { toTfjs } from './context.ts';
 import { Forward } from './forward.ts';
+import { bestBackend, type TfjsBackend } from './packages.ts';
 
 /** What a parameter's state is kept in: on the backend, or, for a table of which a step uses some rows, on the host. */
 type Kept = Readonly<Record<StatePart, tf.Variable>> | RowTable;
@@ -49,17 +50,17 @@ type Clock = { readonly seed: number; readonly step: number; readonly learningRa
 export class TfjsTraining implements Training {
   readonly #definition: TrainingDefinition;
   readonly #backend: TfjsBackend;
-  readonly #threads: number;
+  readonly #compute: Compute;
   readonly #forwards = new Map<number, Forward>();
   readonly #kept: readonly Kept[];
   /** The rows that the last step saw of each table that is kept on the host. */
   readonly #windows = new Map<RowTable, Window>();
   #step: number;
 
-  private constructor(definition: TrainingDefinition, state: TrainingState, backend: TfjsBackend, threads: number) {
+  private constructor(definition: TrainingDefinition, state: TrainingState, backend: TfjsBackend, compute: Compute) {
     this.#definition = definition;
     this.#backend = backend;
-    this.#threads = threads;
+    this.#compute = compute;
     this.#kept = definition.parameters.map((spec) => kept(spec, state));
     this.#step = state.step;
   }
@@ -68,10 +69,11 @@ export class TfjsTraining implements Training {
   static async open(
     definition: TrainingDefinition,
     state: TrainingState,
-    { backend = bestBackend(), threads }: { readonly backend?: TfjsBackend; readonly threads: number },
+    { backend, ...compute }: Compute & { readonly backend?: TfjsBackend },
   ): Promise<TfjsTraining> {
-    await activate(backend, threads);
-    const training = new TfjsTraining(definition, state, backend, threads);
+    const chosen = backend ?? bestBackend(compute.device);
+    await activate(chosen, compute);
+    const training = new TfjsTraining(definition, state, chosen, compute);
     training.#forward(0);
     return training;
   }
@@ -81,9 +83,9 @@ export class TfjsTraining implements Training {
   }
 
   async run(batch: Batch, seed: number, learningRate: number, bucket = 0): Promise<number> {
-    await activate(this.#backend, this.#threads);
+    await activate(this.#backend, this.#compute);
     const clock = { seed, step: this.#step + 1, learningRate };
-    const computed = tf.tidy(() => this.#compute(batch, clock, bucket));
+    const computed = tf.tidy(() => this.#stepFrom(batch, clock, bucket));
     try {
       const [[loss], [norm]] = await Promise.all([computed.loss.data<'float32'>(), computed.norm.data<'float32'>()]);
       if (!Number.isFinite(loss) || !Number.isFinite(norm))
@@ -96,7 +98,7 @@ export class TfjsTraining implements Training {
     }
   }
 
-  #compute(batch: Batch, clock: Clock, bucket: number): Step {
+  #stepFrom(batch: Batch, clock: Clock, bucket: number): Step {
     const { parameters, adamW: options } = this.#definition;
     const forward = this.#forward(bucket);
     const { states, features } = this.#take(batch, bucket);

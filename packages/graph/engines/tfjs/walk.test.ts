@@ -7,8 +7,9 @@ import { Graph } from '../../graph.ts';
 import { serialize } from '../../serialize.ts';
 import { openSession, toRuntime } from '../../session.ts';
 import { scalar } from '../../tensor.ts';
-import { activate, type TfjsBackend } from './backends.ts';
+import { activate } from './backends.ts';
 import { toTfjs } from './context.ts';
+import type { TfjsBackend } from './packages.ts';
 import { WALKS, Walker } from './walk.ts';
 
 /** tfjs computes in float32, our side of the comparison in float64: this is some ten roundings of values near one. */
@@ -46,7 +47,7 @@ function expectClose(theirs: readonly number[], ours: readonly number[], what: s
 }
 
 describe.each<TfjsBackend>(['cpu', 'wasm'])('gradients agree with those of tfjs on %s', (backend) => {
-  beforeAll(() => activate(backend, 1));
+  beforeAll(() => activate(backend, { threads: 1 }));
 
   for (const gradientCase of GRADIENT_CASES) {
     it(`${gradientCase.operator} ${gradientCase.variant ?? ''}`, async () => {
