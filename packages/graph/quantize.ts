@@ -1,7 +1,6 @@
 import { cast } from './emit.ts';
 import { GraphError } from './errors.ts';
 import { Graph, type GraphNode, type Value } from './graph.ts';
-import { intAttribute } from './operators/context.ts';
 import { normalizeAxis } from './shape.ts';
 import { copyValues, type Rewrite } from './splice.ts';
 import { elementCount, type TensorValue, tensor } from './tensor.ts';
@@ -22,16 +21,24 @@ export type QuantizedWeight = { readonly integers: TensorValue; readonly scales:
 export function quantizeInt8({ dims, data }: TensorValue, axis: number): QuantizedWeight {
   const slices = dims[axis] as number;
   const inner = elementCount(dims.slice(axis + 1));
-  const sliceOf = (index: number): number => Math.floor(index / inner) % slices;
   const values = data as Float32Array;
   const scales = new Float32Array(slices);
-  for (const [i, value] of values.entries()) {
-    const slice = sliceOf(i);
-    scales[slice] = Math.max(scales[slice] as number, Math.abs(value));
+  const integers = new Int8Array(values.length);
+  // Each run of `inner` numbers belongs to one slice.
+  for (let start = 0, run = 0; start < values.length; start += inner, run++) {
+    let largest = scales[run % slices] as number;
+    for (let i = start; i < start + inner; i++) largest = Math.max(largest, Math.abs(values[i] as number));
+    scales[run % slices] = largest;
   }
   // A slice of zeros takes any scale.
-  for (const [slice, largest] of scales.entries()) scales[slice] = largest < SMALLEST ? 1 : largest / INT8_MAX;
-  const integers = Int8Array.from(values, (value, i) => Math.round(value / (scales[sliceOf(i)] as number)));
+  for (let slice = 0; slice < slices; slice++) {
+    const largest = scales[slice] as number;
+    scales[slice] = largest < SMALLEST ? 1 : largest / INT8_MAX;
+  }
+  for (let start = 0, run = 0; start < values.length; start += inner, run++) {
+    const scale = scales[run % slices] as number;
+    for (let i = start; i < start + inner; i++) integers[i] = Math.round((values[i] as number) / scale);
+  }
   return { integers: tensor('int8', dims, integers), scales: tensor('float32', [slices], scales) };
 }
 
@@ -39,35 +46,43 @@ export function quantizeInt8({ dims, data }: TensorValue, axis: number): Quantiz
 const isLookUp = ({ operator, attributes, inputs: [table] }: GraphNode): boolean =>
   operator === 'Gather' && table?.shape.length === 2 && normalizeAxis(Number(attributes.axis ?? 0), 2) === 0;
 
-type Use = { readonly node: GraphNode; readonly input: number };
-
-const usesOf = (graph: Graph, name: string): Use[] =>
-  graph.nodes.flatMap((node) =>
-    node.inputs.flatMap((value, input): Use[] => (value?.name === name ? [{ node, input }] : [])),
-  );
-
-/** The axis of a weight along which a node gives separate outputs. */
-function outputAxis({ node, input }: Use, rank: number): number {
-  if (node.operator === 'MatMul') return input === 1 ? rank - 1 : rank - 2;
-  if (node.operator !== 'Gemm') return 0;
-  const transposed = intAttribute(node, input === 1 ? 'transB' : 'transA', 0) === 1;
-  return (input === 1) === transposed ? 0 : 1;
+/** Σ (weight − integer × scale)² */
+function squaredError({ data }: TensorValue, { integers, scales }: QuantizedWeight, axis: number): number {
+  const inner = elementCount(integers.dims.slice(axis + 1));
+  let error = 0;
+  for (let start = 0, run = 0; start < data.length; start += inner, run++) {
+    const scale = scales.data[run % scales.data.length] as number;
+    for (let i = start; i < start + inner; i++) {
+      error += ((data[i] as number) - (integers.data[i] as number) * scale) ** 2;
+    }
+  }
+  return error;
 }
 
-/** Puts one weight into `target` as integers; gives what stands for the weight, and for each row looked up in it. */
-function putWeight(target: Graph, name: string, weight: TensorValue, uses: readonly Use[]) {
-  const product = uses.find(({ node }) => !isLookUp(node));
-  const axis = product && !uses.some(({ node }) => isLookUp(node)) ? outputAxis(product, weight.dims.length) : 0;
-  const { integers, scales } = quantizeInt8(weight, axis);
+/** Scales by rows or by columns, whichever lose less: a few numbers far out spoil the scale of all that share it. */
+function bestOf(weight: TensorValue): QuantizedWeight & { readonly axis: 0 | 1 } {
+  const [rows, columns] = [quantizeInt8(weight, 0), quantizeInt8(weight, 1)];
+  return squaredError(weight, rows, 0) < squaredError(weight, columns, 1)
+    ? { ...rows, axis: 0 }
+    : { ...columns, axis: 1 };
+}
+
+/** Puts one weight into `target` as integers; gives what stands for all of it, and for rows looked up in it. */
+function putWeight(target: Graph, name: string, weight: TensorValue) {
+  const { integers, scales, axis } = bestOf(weight);
   const stored = target.constant(integers, `${name}.int8`);
   return {
     whole: () => target.node('DequantizeLinear', [stored, target.constant(scales, `${name}.scales`)], { axis }),
-    /** Each row as the Gather would give it. */
     rows: () => {
-      const column = target.constant(tensor('float32', [scales.data.length, 1], scales.data), `${name}.row_scales`);
+      const dims = axis === 0 ? [scales.data.length, 1] : scales.dims;
+      const factors = target.constant(tensor('float32', dims, scales.data), `${name}.row_scales`);
       return (indices: Value): Value => {
-        const [rows, factors] = [stored, column].map((table) => target.node('Gather', [table, indices], { axis: 0 }));
-        return target.node('Mul', [cast(target, rows as Value, 'float32'), factors as Value]);
+        const rows = target.node('Gather', [stored, indices], { axis: 0 });
+        if (axis === 1) return target.node('DequantizeLinear', [rows, factors], { axis: -1 });
+        return target.node('Mul', [
+          cast(target, rows, 'float32'),
+          target.node('Gather', [factors, indices], { axis: 0 }),
+        ]);
       };
     },
   };
@@ -75,8 +90,8 @@ function putWeight(target: Graph, name: string, weight: TensorValue, uses: reado
 
 /**
  * The same graph with the named float32 weights stored as int8, a quarter of the size, in standard operators: products
- * take them through DequantizeLinear with a scale for each output channel, and tables are gathered as int8 with a scale
- * for each row, so that only the rows of a text become float32.
+ * take them through DequantizeLinear, and tables are gathered as int8 first, so that only the rows of a text become
+ * float32. Each weight has a scale for each of its rows, or for each of its columns, whichever loses less.
  * @param names of constants with at least two axes.
  * @throws GraphError for a name that is no such constant, or that nothing uses.
  */
@@ -87,17 +102,17 @@ export function quantizeWeights(graph: Graph, names: readonly string[]): Graph {
   const rewrites = new Map<string, Rewrite>();
   for (const name of names) {
     const weight = graph.constants.find(({ value }) => value.name === name)?.tensor;
-    const uses = usesOf(graph, name);
+    const uses = graph.nodes.filter(({ inputs: operands }) => operands.some((operand) => operand?.name === name));
     if (weight?.type !== 'float32' || weight.dims.length < 2 || uses.length === 0) {
       const given = weight ? `${weight.type} [${weight.dims}] that ${uses.length} nodes use` : 'no constant';
       throw new GraphError(`weight "${name}" of model "${graph.name}": expected a float32 matrix in use, got ${given}`);
     }
-    const stored = putWeight(target, name, weight, uses);
-    const lookUps = uses.filter(({ node }) => isLookUp(node));
+    const stored = putWeight(target, name, weight);
+    const lookUps = uses.filter(isLookUp);
     if (lookUps.length < uses.length) bindings[name] = stored.whole();
     if (lookUps.length === 0) continue;
     const rows = stored.rows();
-    for (const { node } of lookUps) {
+    for (const node of lookUps) {
       rewrites.set((node.outputs[0] as Value).name, {
         inputs: [node.inputs[1] as Value],
         emit: (_target, [indices]) => rows(indices as Value),
