@@ -13,8 +13,11 @@ const isFloat = ({ type }: Pick<Value, 'type'>): boolean => type === 'float32' |
 /** Whether a tensor of a file can be a weight: several finite numbers of a float type. */
 export const mayBeWeight = (tensor: TensorValue): boolean => isFloat(tensor) && tensor.data.length > 1;
 
-const withoutInfinity = ({ data }: TensorValue): boolean =>
-  (data as Float32Array).every((value) => Math.abs(value) < LARGEST_WEIGHT);
+function withoutInfinity({ data }: TensorValue): boolean {
+  // A loop, because a callback for each of 20 million weights takes longer than the rest of the import.
+  for (let i = 0; i < data.length; i++) if (!(Math.abs(data[i] as number) < LARGEST_WEIGHT)) return false;
+  return true;
+}
 
 /** Angles are positions times frequencies, which are fixed: what only gets to the outputs through these is no weight. */
 const isDifferentiated = (operator: string): boolean =>
