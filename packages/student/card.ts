@@ -5,6 +5,17 @@ const percent = (share: number): string => `${(100 * share).toFixed(1)}%`;
 /** Text that stands in a Markdown table or sentence, whatever characters a label has. */
 const plain = (text: string): string => `\`${text.replaceAll(/[`|\r\n]/g, ' ')}\``;
 
+const FAMILY: Readonly<Record<Description['family'], string>> = {
+  bag: 'hashed byte n-grams, an embedding bag, a linear head',
+  conv: 'embeddings of byte pairs, convolutions of several widths, their largest values, a linear head',
+  transformer: 'a small encoder over byte pairs, the mean of its states, a linear head',
+  encoder: 'a published encoder, one vector for a text, a linear head',
+};
+
+/** What a student started from, as a row of the card. */
+const pretrainedRow = ({ pretrained }: Description['training']): string =>
+  pretrained ? `\n| started from | \`${pretrained.digest}\`, of which ${pretrained.train} were trained |` : '';
+
 /** The model card (README.md) of a student. */
 export function modelCard({ family, heads, lineage, training, precision, devAgreement }: Description): string {
   const [head] = heads as [Description['heads'][number]];
@@ -17,19 +28,19 @@ tags: [understudy, onnx, distillation]
 # A student of ${plain(lineage.task.name)}
 
 It answers \`${head.field}\` with one of ${head.labels.length} labels: ${head.labels.map(plain).join(', ')}.
-It learned from the answers of a teacher to this one task, and knows nothing else.
+It learned from the answers of a teacher to this one task.
 
 | | |
 | --- | --- |
-| family | \`${family}\`: hashed byte n-grams, an embedding bag, a linear head; table in ${precision} |
+| family | \`${family}\`: ${FAMILY[family]}; weights in ${precision} |
 | trained on | ${training.trainExamples} answers of the teacher, ${training.epochs.length} epochs |
 | agreement with the teacher | ${percent(devAgreement)} of ${training.devExamples} dev examples, which also chose this student: a test set says more |
-| task | \`${lineage.task.digest}\` |
+| task | \`${lineage.task.digest}\` |${pretrainedRow(training)}
 | snapshot | \`${lineage.snapshotDigest}\` |
 | teacher's fingerprint | ${plain(lineage.fingerprint)} |
 | trained by | ${training.code} on ${training.runtime} (${training.device}, ${training.threads} threads), seed ${training.seed} |
 
-Input: the UTF-8 bytes of the rendered prompt as \`input_ids\`, with \`attention_mask\`; \`tokenizer.json\` gives them.
+Input: the rendered prompt as \`input_ids\` with \`attention_mask\`, as \`tokenizer.json\` gives them.
 Output: \`logits\` in the order of the labels. Probabilities are not calibrated: calibration and the confidence from which
 on to believe an answer are in the policy that the evaluator made for this student.
 `;

@@ -11,6 +11,7 @@ export {
   TrainingError,
   type TrainingErrorCode,
 } from './errors.ts';
+export { estimate } from './estimate.ts';
 export type { Example } from './examples.ts';
 export {
   type Candidate,
@@ -33,4 +34,4 @@ export {
   probabilitiesOf,
 } from './policy.ts';
 export { type Prediction, StudentModel } from './student-model.ts';
-export { estimate, trainStudent } from './train-student.ts';
+export { trainStudent } from './train-student.ts';

@@ -3,7 +3,7 @@ import { openBag } from './bag/learner.ts';
 import { openEncoder } from './encoder/learner.ts';
 import { checkExamples } from './examples.ts';
 import { exportStudent, type TrainedCandidate } from './export-student.ts';
-import type { Candidate, ExportedStudent, StudentTraining } from './family.ts';
+import type { ExportedStudent, StudentTraining } from './family.ts';
 import { trainingKey } from './key.ts';
 import { type Learner, settingsOf } from './learner.ts';
 import { convArchitecture, convDefaults } from './sequence/conv.ts';
@@ -49,10 +49,4 @@ export async function trainCandidate(options: StudentTraining): Promise<TrainedC
  */
 export async function trainStudent(options: StudentTraining): Promise<ExportedStudent> {
   return exportStudent(options, await trainCandidate(options));
-}
-
-/** What a candidate is likely to cost before it is trained: megabytes of its bundle with int8 weights. */
-export function estimate(candidate: Candidate, labels: number): { readonly megabytes: number } {
-  const { rows, width } = settingsOf(bagDefaults(labels, 1), candidate.hyperparameters);
-  return { megabytes: (rows * width + 4 * labels * width) / 1e6 };
 }

@@ -1,0 +1,21 @@
+import { expect, it } from 'vitest';
+import { estimate } from './estimate.ts';
+import { smallStudent } from './testing.ts';
+
+/** A task of few words does not fill its vocabulary, so the settings ask for a small one. */
+const CANDIDATES = [
+  { family: 'bag', hyperparameters: { rows: 8_192, width: 32, epochs: 1 } },
+  { family: 'conv', hyperparameters: { vocabulary: 300, epochs: 1 } },
+  { family: 'transformer', hyperparameters: { vocabulary: 300, epochs: 1 } },
+] as const;
+
+it.each(CANDIDATES)('tells the size of a $family bundle before it is trained', async (candidate) => {
+  const { archive } = await smallStudent({ candidate });
+  const { megabytes } = estimate(candidate, 3);
+  expect(megabytes / (archive.length / 1e6)).toBeGreaterThan(0.8);
+  expect(megabytes / (archive.length / 1e6)).toBeLessThan(1.25);
+});
+
+it('leaves the size of an encoder to its folder', () => {
+  expect(() => estimate({ family: 'encoder' }, 3)).toThrow('that of its folder');
+});
