@@ -103,11 +103,14 @@ function tooLarge(megabytes: number, limitBytes: number): Unfit | undefined {
   return { status: 'skipped', reason };
 }
 
-/** Of the bundle with int8 weights; a published encoder has float32 weights, which are four times as large. */
-const megabytesOf = (candidate: Candidate, labels: number, encoder: PinnedEncoder | undefined): number =>
-  candidate.family === 'encoder' && encoder && 'digest' in encoder
-    ? encoder.modelBytes / 4e6
-    : estimate(candidate, labels).megabytes;
+/**
+ * Of the bundle with int8 weights; a published encoder has float32 weights, which are four times as large. That of one
+ * that cannot be used is not known.
+ */
+function megabytesOf(candidate: Candidate, labels: number, encoder: PinnedEncoder | undefined): number {
+  if (candidate.family !== 'encoder') return estimate(candidate, labels).megabytes;
+  return encoder && 'digest' in encoder ? encoder.modelBytes / 4e6 : 0;
+}
 
 function unusable({ family }: Candidate, encoder: PinnedEncoder | undefined): Unfit | undefined {
   if (family !== 'encoder' || encoder === undefined || 'digest' in encoder) return undefined;
