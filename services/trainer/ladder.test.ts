@@ -105,7 +105,7 @@ describe('a task that the cheapest student cannot learn', () => {
 });
 
 it(
-  'a trainer that is killed in the midst of a search goes on with it, and repeats no candidate',
+  'a trainer that is killed in the midst of a search goes on to the same student, and repeats no candidate',
   async () => {
     await using stage = await Stage.set(TASK);
     await using trained = new Heard(stage.bus, 'student.trained');

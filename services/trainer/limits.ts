@@ -20,7 +20,7 @@ export const MAX_TRIES = 2;
 export const TIMED_REQUESTS = 200;
 /** Between notes of how much of its time a search has spent: a killed trainer forgets no more than this. */
 export const CLOCK_INTERVAL_MS = 5_000;
-/** Threads of a candidate that trains beside others. With fewer, all of them end later than one after the other would. */
+/** Threads of a candidate that trains beside others. With one each, two cores would train two at once, and the cheaper one, which may be enough, would end later. */
 export const MIN_THREADS = 2;
 /** Memory of a training process at most: the largest encoder's shape in training, its runtime and its examples. */
 export const PROCESS_MEMORY_BYTES = 2 * 1024 ** 3;

@@ -1,7 +1,9 @@
 import { readdir, unlink } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { CandidateStatus, Split } from '@understudy/contract';
 import type { RunningService } from '@understudy/service/lifecycle';
 import { openBundle, StudentModel } from '@understudy/student';
+import { tinyEncoder } from '@understudy/student/testing-encoder';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Heard, LABELS, type Pair, pairs, SNAPSHOT, Stage, TASK } from './testing.ts';
 
@@ -250,6 +252,18 @@ describe("a task's limits", () => {
     expect(student?.family).toBe('bag');
     expect(candidates[1]).toMatchObject({ name: 'encoder minilm (all)', status: CandidateStatus.FAILED });
     expect(candidates[1]?.reason).toContain('the encoder in /nowhere/minilm cannot be used');
+  });
+
+  it('may name an encoder that is: its student is of it, and what it gives for texts is kept', async () => {
+    await using encoder = await tinyEncoder();
+    await using scene = await stageOf({ families: ['encoder'], encoder: { folder: encoder.folder, train: 'heads' } });
+    await scene.stage.seal('run-1', PAIRS);
+    const { student, candidates } = await scene.told.first();
+    const description = { name: `encoder ${basename(encoder.folder)} (heads)`, status: CandidateStatus.TRAINED };
+    expect(candidates).toMatchObject([{ ...description, digest: student?.digest }]);
+    const bundle = await openBundle(await scene.stage.blobs.get('students', student!.digest));
+    expect(bundle.description).toMatchObject({ family: 'encoder', training: { pretrained: { train: 'heads' } } });
+    expect(await readdir(join(scene.stage.folder, 'features'))).toHaveLength(1);
   });
 
   it('that want nothing but an encoder that is not there lead to no student', async () => {

@@ -99,7 +99,7 @@ function nameOf({ family }: Candidate, { encoder }: CompiledTask['task']['traini
 /** The cheapest one is tried in any case: without a student there would be nothing to tell of. */
 function tooLarge(megabytes: number, limitBytes: number): Unfit | undefined {
   if (megabytes * 1e6 <= limitBytes) return undefined;
-  const reason = `at least ${megabytes.toFixed(1)} MB, and goal.sizeBytes allows ${limitBytes / 1e6} MB`;
+  const reason = `about ${megabytes.toFixed(1)} MB, and goal.sizeBytes allows ${limitBytes / 1e6} MB`;
   return { status: 'skipped', reason };
 }
 
