@@ -29,7 +29,7 @@ const STEPS_PER_REPORT = 20;
 const ADAM_W = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
 
 /** The training step of a learner, for batches of any of its buckets. */
-const definitionOf = (learner: Learner, labels: number): TrainingDefinition => ({
+export const definitionOf = (learner: Learner, labels: number): TrainingDefinition => ({
   name: 'training-step',
   parameters: learner.parameters,
   adamW: {

@@ -4,6 +4,7 @@ const benches: Record<string, () => Promise<{ run(): Promise<void> }>> = {
   replicas: () => import('./replicas.ts'),
   serve: () => import('./serve.ts'),
   students: () => import('./students.ts'),
+  train: () => import('./train.ts'),
 };
 
 const name = process.argv[2] ?? '';

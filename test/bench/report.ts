@@ -1,7 +1,8 @@
 /** What every benchmark prints: the machine, a table, and last one line of JSON. */
 import { cpus, totalmem } from 'node:os';
 
-export type Figures = Record<string, number>;
+/** A figure is null where what it would measure is not there. */
+export type Figures = Record<string, number | null>;
 
 export const machine = (): string =>
   `${cpus().length} × ${cpus()[0]?.model ?? 'unknown CPU'}, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.versions.node}`;

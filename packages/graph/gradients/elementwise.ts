@@ -107,16 +107,14 @@ const erf = (graph: Graph, x: Value, upstream: Value): Value => {
 };
 
 /**
- * y = x·Φ(x), so y′ = Φ(x) + x·φ(x). With z = x/√2 that is ½·(1 + erf z + 2/√π·z·exp(−z²)).
+ * y = x·Φ(x), so y′ = Φ(x) + x·φ(x), which is ½·(1 + erf z + 2x·φ(x)) with z = x/√2 and 2φ(x) = exp(½·ln(2/π) − z²).
  * Hendrycks, Gimpel 2016, arXiv 1606.08415.
  */
 function geluErf(graph: Graph, x: Value, upstream: Value): Value {
   const z = times(graph, x, Math.SQRT1_2);
-  const bell = graph.node('Exp', [graph.node('Neg', [graph.node('Mul', [z, z])])]);
-  const slope = graph.node('Add', [
-    graph.node('Mul', [times(graph, z, 2 / Math.sqrt(Math.PI)), bell]),
-    plus(graph, graph.node('Erf', [z]), 1),
-  ]);
+  const exponent = graph.node('Sub', [scalarLike(graph, z, Math.log(2 / Math.PI) / 2), graph.node('Mul', [z, z])]);
+  const bell = graph.node('Mul', [x, graph.node('Exp', [exponent])]);
+  const slope = graph.node('Add', [plus(graph, graph.node('Erf', [z]), 1), bell]);
   return graph.node('Mul', [times(graph, upstream, 0.5), slope]);
 }
 
