@@ -1,11 +1,11 @@
 /** `doctor`: what this machine has, and what that means. */
 import { execFile } from 'node:child_process';
 import { mkdirSync, statfsSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { availableParallelism, cpus, freemem, totalmem } from 'node:os';
 import { promisify } from 'node:util';
 import { messageOf } from '@understudy/service/errors';
 import { dataFolder } from '../connect.ts';
+import { engineFindings } from '../engines.ts';
 import { ExitError, exitCodes } from '../errors.ts';
 import { bytes } from '../format.ts';
 import { type Output, table } from '../output.ts';
@@ -17,7 +17,7 @@ const databaseTimeoutMs = 5_000;
 const wantedFreeBytes = 2_000_000_000;
 const wantedMemoryBytes = 3_000_000_000;
 
-interface Finding {
+export interface Finding {
   what: string;
   state: 'ok' | 'note' | 'missing';
   detail: string;
@@ -30,9 +30,8 @@ export const doctor = async (output: Output): Promise<void> => {
     coresFinding(),
     memoryFinding(),
     diskFinding(),
-    await onnxFinding(),
     await gpuFinding(),
-    ...tfjsFindings(),
+    ...(await engineFindings()),
     await databaseFinding(),
     blobFinding(),
   ];
@@ -103,35 +102,14 @@ const diskFinding = (): Finding => {
   }
 };
 
-const onnxFinding = async (): Promise<Finding> => {
-  try {
-    const { listSupportedBackends } = await import('onnxruntime-node');
-    const backends = listSupportedBackends().map(({ name, bundled }) => (bundled ? name : `${name} (not installed)`));
-    return { what: 'ONNX Runtime', state: 'ok', detail: backends.join(', ') };
-  } catch (error) {
-    return { what: 'ONNX Runtime', state: 'missing', detail: messageOf(error) };
-  }
-};
-
 const gpuFinding = async (): Promise<Finding> => {
   try {
     const query = ['--query-gpu=name,memory.total', '--format=csv,noheader'];
     const { stdout } = await run('nvidia-smi', query, { timeout: toolTimeoutMs });
     return { what: 'GPU', state: 'ok', detail: stdout.trim().replaceAll('\n', '; ') };
   } catch {
-    return { what: 'GPU', state: 'note', detail: 'none that nvidia-smi shows; students are trained on the processor' };
+    return { what: 'GPU', state: 'note', detail: 'none that nvidia-smi shows' };
   }
-};
-
-const tfjsFindings = (): Finding[] => {
-  const require = createRequire(import.meta.url);
-  return ['@tensorflow/tfjs-node-gpu', '@tensorflow/tfjs-node'].flatMap((name) => {
-    try {
-      return [{ what: name, state: 'ok' as const, detail: require.resolve(name) }];
-    } catch {
-      return []; // An engine that is not installed is not worth a line.
-    }
-  });
 };
 
 const databaseFinding = async (): Promise<Finding> => {

@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import { GraphError } from '../errors.ts';
 import { checkDevice, DEVICES, type Device, RUNTIME_VERSION } from '../session.ts';
 import { ENGINES, type Engine } from './engine.ts';
-import { bestBackend, nativePackageOf, requireInstalled } from './tfjs/packages.ts';
+import { bestBackend, lackOf, nativePackageOf, requireInstalled } from './tfjs/packages.ts';
 
 /** Where and by what a training can run. */
 export type Place = { readonly engine: Engine; readonly device: Device };
@@ -83,7 +83,8 @@ async function tryTfjs(device: Device, threads: number): Promise<string> {
   // Loaded only where it may train: tfjs takes a good part of a second to load.
   const { activate, TFJS_VERSION } = await import('./tfjs/backends.ts');
   await activate(backend, { threads, device });
-  return `${TFJS_VERSION} on ${nativePackageOf(backend) ?? backend}`;
+  const lack = backend === 'wasm' ? `; for TensorFlow's own library, ${lackOf('node')}` : '';
+  return `${TFJS_VERSION} on ${nativePackageOf(backend) ?? backend}${lack}`;
 }
 
 /** Tries a place for real, by computing something there. */

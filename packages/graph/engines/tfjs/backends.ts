@@ -28,10 +28,7 @@ async function loadNative(name: string, { threads, device }: Compute): Promise<v
   try {
     await import(name);
   } catch (cause) {
-    throw new GraphError(
-      `${name} cannot be loaded, as when its TensorFlow library is missing: npm rebuild ${name} --ignore-scripts=false`,
-      { cause },
-    );
+    throw new GraphError(`${name} is there and does not load: ${(cause as Error).message}`, { cause });
   }
 }
 

@@ -1,4 +1,6 @@
+import { globSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
 import { GraphError } from '../../errors.ts';
 import type { Device } from '../../session.ts';
 
@@ -15,21 +17,30 @@ const NATIVE_PACKAGES = { 'node-gpu': '@tensorflow/tfjs-node-gpu', node: '@tenso
 export const nativePackageOf = (backend: TfjsBackend): string | undefined =>
   backend === 'node-gpu' || backend === 'node' ? NATIVE_PACKAGES[backend] : undefined;
 
-/** Whether a package is installed where this one finds it. */
-export function isInstalled(name: string): boolean {
+/** The folder of a package, as seen from this one; undefined where it is not installed. */
+function folderOf(name: string): string | undefined {
   try {
-    createRequire(import.meta.url).resolve(`${name}/package.json`);
-    return true;
+    return dirname(createRequire(import.meta.url).resolve(`${name}/package.json`));
   } catch {
-    return false;
+    return undefined;
   }
 }
 
-/** @throws GraphError saying how to get a backend's package, where it has one and it is not installed. */
-export function requireInstalled(backend: TfjsBackend): void {
+/** What a backend lacks to be loaded, and how to get it; undefined where it lacks nothing. */
+export function lackOf(backend: TfjsBackend): string | undefined {
   const name = nativePackageOf(backend);
-  if (!name || isInstalled(name)) return;
-  throw new GraphError(`the package ${name} is not installed: npm install --no-save --ignore-scripts=false ${name}`);
+  if (!name) return undefined;
+  const folder = folderOf(name);
+  if (!folder) return `${name} is not installed: npm install --no-save --ignore-scripts=false ${name}`;
+  // npm leaves the binary out under `ignore-scripts`, which this repository sets.
+  if (globSync(join(folder, 'lib', '*', 'tfjs_binding.node')).length > 0) return undefined;
+  return `${name} lacks its TensorFlow binary: npm rebuild ${name} --ignore-scripts=false --build-addon-from-source`;
+}
+
+/** @throws GraphError saying what the backend lacks. */
+export function requireInstalled(backend: TfjsBackend): void {
+  const lack = lackOf(backend);
+  if (lack) throw new GraphError(lack);
 }
 
 /**
@@ -39,5 +50,5 @@ export function requireInstalled(backend: TfjsBackend): void {
 export function bestBackend(device: Device = 'cpu'): TfjsBackend {
   if (device === 'webgpu') throw new GraphError('tfjs has a backend for webgpu in browsers only; train on it with ort');
   if (device === 'cuda') return 'node-gpu';
-  return (['node', 'node-gpu'] as const).find((backend) => isInstalled(NATIVE_PACKAGES[backend])) ?? 'wasm';
+  return (['node', 'node-gpu'] as const).find((backend) => !lackOf(backend)) ?? 'wasm';
 }
