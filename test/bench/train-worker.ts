@@ -4,7 +4,7 @@
  */
 import { createInterface } from 'node:readline';
 import { type Engine, openTraining } from '@understudy/graph';
-import type { TfjsBackend } from '@understudy/graph/engines/tfjs/backends';
+import type { TfjsBackend } from '@understudy/graph/engines/tfjs/packages';
 import { benchTraining, type Shape } from './train-shapes.ts';
 
 const [shape, engine, threads, backend] = process.argv.slice(2) as [Shape, Engine, string, TfjsBackend | undefined];
