@@ -5,8 +5,9 @@ import type { Event } from '@understudy/service/bus/settle';
 import { messageOf, TerminalError } from '@understudy/service/errors';
 import { type Span, traceparentOf } from '@understudy/service/telemetry';
 import type { TrainingReport } from '@understudy/student';
+import type { CompiledTask } from '@understudy/task';
 import type { TrainerContext } from './context.ts';
-import { PROGRESS_INTERVAL_MS } from './limits.ts';
+import { HUB_TIMEOUT_MS, PROGRESS_INTERVAL_MS } from './limits.ts';
 import { type Order, orderOf } from './order.ts';
 import {
   type CandidateReport,
@@ -20,7 +21,7 @@ import {
 } from './outcomes.ts';
 import { placeOf } from './place.ts';
 import { Clock } from './search/clock.ts';
-import { type EncoderPlaces, pinEncoder } from './search/encoder.ts';
+import { type PinnedEncoder, pinEncoder } from './search/encoder.ts';
 import { type Plan, type PlannedCandidate, planOf } from './search/plan.ts';
 import { search } from './search/search.ts';
 import { loadTask } from './task.ts';
@@ -38,34 +39,46 @@ export async function onPairsSealed(context: TrainerContext, event: Event<'pairs
   const attributes = { 'understudy.run_id': order.runId, 'understudy.task': order.task };
   await telemetry.span('train', event.traceparent, attributes, async (span) => {
     const task = await loadTask(blobs, order);
-    const { encoder } = task.task.training;
-    const plan = planOf(order, task, machine, encoder && (await pinEncoder(encoder, placesOf(context))));
+    const begunMs = performance.now();
+    const plan = planOf(order, task, machine, await encoderOf(context, task, event.signal));
     const kept = await keptOutcome(blobs, plan.key);
     if (kept) journal.reused(order, kept);
-    const outcome = kept ?? (await searchOrDrop(context, order, plan, event.signal, span));
+    const outcome = kept ?? (await searchOrDrop(context, { order, plan, begunMs, span }, event.signal));
     if (outcome && !cancellations.has(order.runId)) await tell(context, order, outcome, span);
   });
 }
 
-const placesOf = ({ blobs, config }: TrainerContext): EncoderPlaces => ({
-  blobs,
-  hubUrl: config.ENCODER_HUB_URL.replace(/\/$/, ''),
-  encodersFolder: join(config.DATA_DIR, 'encoders'),
-});
+/** What a search is about, and when it began by `performance.now()`. */
+interface Given {
+  readonly order: Order;
+  readonly plan: Plan;
+  readonly begunMs: number;
+  readonly span: Span;
+}
+
+async function encoderOf(
+  { blobs, config }: TrainerContext,
+  { task: { training } }: CompiledTask,
+  drained: AbortSignal,
+): Promise<PinnedEncoder | undefined> {
+  if (!training.encoder) return undefined;
+  const timeout = AbortSignal.timeout(Math.min(HUB_TIMEOUT_MS, training.maxMinutes * 60_000));
+  return await pinEncoder(training.encoder, {
+    blobs,
+    hubUrl: config.ENCODER_HUB_URL.replace(/\/$/, ''),
+    encodersFolder: join(config.DATA_DIR, 'encoders'),
+    signal: AbortSignal.any([drained, timeout]),
+  });
+}
 
 /** Undefined when the run was cancelled meanwhile. */
-async function searchOrDrop(
-  context: TrainerContext,
-  order: Order,
-  plan: Plan,
-  drained: AbortSignal,
-  span: Span,
-): Promise<Outcome | undefined> {
+async function searchOrDrop(context: TrainerContext, given: Given, drained: AbortSignal): Promise<Outcome | undefined> {
   const { blobs, cancellations, journal } = context;
+  const { order, plan } = given;
   const keys = plan.ladder.map(({ key }) => key);
   try {
     const outcome = await cancellations.during(order.runId, (cancelled) =>
-      searchInTime(context, order, plan, AbortSignal.any([drained, cancelled]), span),
+      searchInTime(context, given, AbortSignal.any([drained, cancelled])),
     );
     await keepOutcome(blobs, plan.key, keys, outcome);
     journal.searched(order, outcome);
@@ -81,16 +94,15 @@ async function searchOrDrop(
 
 async function searchInTime(
   context: TrainerContext,
-  order: Order,
-  plan: Plan,
+  { order, plan, begunMs, span }: Given,
   signal: AbortSignal,
-  span: Span,
 ): Promise<Outcome> {
   const { blobs, journal } = context;
   await using clock = await Clock.start({
     blobs,
     searchKey: plan.key,
     limitMs: plan.limitMs,
+    begunMs,
     onNoteLost: (reason) => journal.clockLost(order, reason),
   });
   return await search({

@@ -8,6 +8,8 @@ export interface ClockOptions {
   /** Of the search whose time it is. */
   readonly searchKey: string;
   readonly limitMs: number;
+  /** When it began here, by `performance.now()`: what had to be fetched first is part of it. */
+  readonly begunMs: number;
   /** Told when what was spent could not be kept: a next process would begin a little earlier. */
   readonly onNoteLost: (reason: string) => void;
 }
@@ -21,7 +23,6 @@ export class Clock implements AsyncDisposable {
   readonly over: Promise<void>;
   readonly #options: ClockOptions;
   readonly #earlierMs: number;
-  readonly #started = performance.now();
   readonly #deadline: NodeJS.Timeout;
   readonly #notes: NodeJS.Timeout;
   #isOver: boolean;
@@ -29,9 +30,9 @@ export class Clock implements AsyncDisposable {
 
   private constructor(options: ClockOptions, earlierMs: number) {
     const { promise, resolve } = Promise.withResolvers<void>();
-    const leftMs = Math.max(0, options.limitMs - earlierMs);
     this.#options = options;
     this.#earlierMs = earlierMs;
+    const leftMs = Math.max(0, options.limitMs - this.spentMs);
     this.#isOver = leftMs === 0;
     this.over = promise;
     this.#deadline = setTimeout(() => {
@@ -50,7 +51,7 @@ export class Clock implements AsyncDisposable {
   }
 
   get spentMs(): number {
-    return Math.round(this.#earlierMs + performance.now() - this.#started);
+    return Math.round(this.#earlierMs + performance.now() - this.#options.begunMs);
   }
 
   #keep(): void {

@@ -62,9 +62,11 @@ afterEach(async () => {
   await rm(folder, { recursive: true });
 });
 
+const signal = AbortSignal.timeout(30_000);
+
 /** As a machine does that keeps its encoders in a folder of its own. */
 const pin = (machine = 'one') =>
-  pinEncoder({ hub: HUB, train: 'all' }, { blobs, hubUrl: hub.url, encodersFolder: join(folder, machine) });
+  pinEncoder({ hub: HUB, train: 'all' }, { blobs, hubUrl: hub.url, encodersFolder: join(folder, machine), signal });
 
 describe('an encoder of a hub', () => {
   it('is fetched once by each machine, to the same content', async () => {
@@ -100,7 +102,7 @@ describe('an encoder of a hub', () => {
   });
 
   it('on a hub that is away is not used', async () => {
-    const places = { blobs, hubUrl: 'http://127.0.0.1:1', encodersFolder: join(folder, 'one') };
+    const places = { blobs, hubUrl: 'http://127.0.0.1:1', encodersFolder: join(folder, 'one'), signal };
     const { unusable } = (await pinEncoder({ hub: HUB, train: 'all' }, places)) as { unusable: string };
     expect(unusable).toContain('cannot be fetched: fetch failed');
     expect(unusable).toContain('put the encoder into a folder instead');
@@ -108,7 +110,7 @@ describe('an encoder of a hub', () => {
 });
 
 it('a folder that holds no encoder says what is missing', async () => {
-  const places = { blobs, hubUrl: hub.url, encodersFolder: join(folder, 'one') };
+  const places = { blobs, hubUrl: hub.url, encodersFolder: join(folder, 'one'), signal };
   expect(await pinEncoder({ folder: '/nowhere/minilm', train: 'all' }, places)).toEqual({
     unusable: expect.stringContaining('the encoder in /nowhere/minilm cannot be used: it has no config.json'),
   });

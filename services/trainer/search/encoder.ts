@@ -18,6 +18,8 @@ export interface EncoderPlaces {
   readonly hubUrl: string;
   /** Where fetched encoders are kept on this machine. */
   readonly encodersFolder: string;
+  /** Ends fetching. */
+  readonly signal: AbortSignal;
 }
 
 /**
@@ -25,8 +27,9 @@ export interface EncoderPlaces {
  * hub's encoder the first digest that was seen stays the only one, whichever machine fetches it again.
  */
 export async function pinEncoder({ folder, hub }: TaskEncoder, places: EncoderPlaces): Promise<PinnedEncoder> {
+  const { hubUrl, encodersFolder, signal } = places;
   try {
-    const found = folder ?? (await fetchEncoder(hub as string, places.hubUrl, places.encodersFolder));
+    const found = folder ?? (await fetchEncoder(hub as string, hubUrl, encodersFolder, signal));
     const { digest, model } = await readEncoderFolder(found);
     if (hub !== undefined) await pinToFirst(places.blobs, hub, digest);
     return { folder: found, digest, modelBytes: model.length };

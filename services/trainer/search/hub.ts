@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import { Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { messageOf } from '@understudy/service/errors';
-import { HUB_TIMEOUT_MS, MAX_HUB_FILE_BYTES } from '../limits.ts';
+import { MAX_HUB_FILE_BYTES } from '../limits.ts';
 
 /** What an encoder's folder holds: of the files in a row the first that the hub has. */
 const FILES = [
@@ -23,15 +23,21 @@ export class HubError extends Error {
 /**
  * The folder of a hub's encoder, fetched unless it is there already. It appears under its name when all of it is there.
  * @param encoder `owner/name@commit`
+ * @param signal ends the fetching
  * @throws HubError naming the file and what the hub said
  */
-export async function fetchEncoder(encoder: string, hubUrl: string, encodersFolder: string): Promise<string> {
+export async function fetchEncoder(
+  encoder: string,
+  hubUrl: string,
+  encodersFolder: string,
+  signal: AbortSignal,
+): Promise<string> {
   const folder = join(encodersFolder, encoder.replace('/', '--'));
   if (await exists(folder)) return folder;
   await mkdir(encodersFolder, { recursive: true });
   const unfinished = await mkdtemp(join(encodersFolder, 'unfinished-'));
   try {
-    await fetchFiles(encoder, hubUrl, unfinished);
+    await fetchFiles(encoder, hubUrl, unfinished, signal);
     await rename(unfinished, folder);
   } catch (error) {
     // Another trainer on this folder may have been faster.
@@ -42,9 +48,8 @@ export async function fetchEncoder(encoder: string, hubUrl: string, encodersFold
   return folder;
 }
 
-async function fetchFiles(encoder: string, hubUrl: string, folder: string): Promise<void> {
+async function fetchFiles(encoder: string, hubUrl: string, folder: string, signal: AbortSignal): Promise<void> {
   const [repository, commit] = encoder.split('@');
-  const signal = AbortSignal.timeout(HUB_TIMEOUT_MS);
   const fetchOne = (name: string): Promise<boolean> =>
     fetchFile(`${hubUrl}/${repository}/resolve/${commit}/${name}`, join(folder, name), signal);
   for (const { names, required } of FILES) {
