@@ -22,6 +22,11 @@ export type SessionOptions = {
   readonly device?: Device;
   /** Leaves what the model gives in the device's memory; for `webgpu` alone. */
   readonly outputsOnDevice?: boolean;
+  /**
+   * Whether freed memory is kept for the next run, in blocks that double; true where absent. A training step needs far more
+   * than an answer, and each bucket would keep its own.
+   */
+  readonly keepsMemory?: boolean;
 };
 
 /** Opens an ONNX model. @throws Error from onnxruntime when the model is not valid, or the device not there. */
@@ -32,6 +37,7 @@ export function openSession(model: Uint8Array, options: SessionOptions): Promise
     interOpNumThreads: 1,
     executionMode: 'sequential',
     graphOptimizationLevel: 'all',
+    enableCpuMemArena: options.keepsMemory ?? true,
     ...(options.outputsOnDevice && { preferredOutputLocation: 'gpu-buffer' }),
     // Threads that wait in a loop take cores from whatever else runs: with busy neighbours a step took three times as long.
     extra: { session: { intra_op: { allow_spinning: '0' } } },

@@ -196,7 +196,7 @@ export class TrainingSession {
   async #sessionOf(bucket: number): Promise<InferenceSession> {
     const open = this.#sessions.get(bucket);
     if (open) return open;
-    const session = await openSession(trainingStep(this.#definition, bucket), this.#options);
+    const session = await openSession(trainingStep(this.#definition, bucket), { ...this.#options, keepsMemory: false });
     this.#sessions.set(bucket, session);
     return session;
   }
