@@ -70,7 +70,7 @@ const BAG = { rows: 16_384, width: 64, texts: 64 };
 /** Enough texts for nearly all rows of the table to be used by one. */
 const BAG_TEXTS = 4_096;
 const WORDS = 6_000;
-const WORDS_PER_TEXT = 11;
+const WORDS_PER_TEXT = 9;
 
 /** Texts of made-up words with the frequencies and lengths of short requests: some 60 characters each. */
 function texts(): string[] {

@@ -4,6 +4,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { GraphError } from '../../errors.ts';
 import type { Device } from '../../session.ts';
 import { nativePackageOf, requireInstalled, type TfjsBackend } from './packages.ts';
+import { replaceSegmentSum } from './segment-sum.ts';
 
 /** The version of TensorFlow.js; another one may round differently in the last bits. */
 export const TFJS_VERSION = `tfjs-core ${tf.version_core}`;
@@ -90,6 +91,7 @@ async function loadBackend(backend: TfjsBackend, compute: Compute): Promise<void
   requireInstalled(backend);
   if (native) return await loadNative(native, compute);
   await import('@tensorflow/tfjs-backend-cpu');
+  replaceSegmentSum();
   if (backend === 'cpu') return;
   await import('@tensorflow/tfjs-backend-wasm');
   completeWasm();
