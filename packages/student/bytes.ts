@@ -4,7 +4,12 @@ import { MAX_TEXT_BYTES } from './limits.ts';
 export const PAD_ID = 256;
 
 /** Turns texts into the token ids that a student reads; `padId` fills up the shorter ones of a batch. */
-export type TextTokenizer = { readonly padId: number; readonly encode: (text: string) => ArrayLike<number> };
+export type TextTokenizer = {
+  readonly padId: number;
+  readonly encode: (text: string) => ArrayLike<number>;
+  /** How many ids `encode` gives. */
+  readonly count: (text: string) => number;
+};
 
 const encoder = new TextEncoder();
 
@@ -14,7 +19,11 @@ const encoder = new TextEncoder();
  */
 export const encodeText = (text: string): Uint8Array => encoder.encode(text).subarray(0, MAX_TEXT_BYTES);
 
-export const byteTokenizer = { padId: PAD_ID, encode: encodeText } satisfies TextTokenizer;
+export const byteTokenizer = {
+  padId: PAD_ID,
+  encode: encodeText,
+  count: (text) => Math.min(Buffer.byteLength(text), MAX_TEXT_BYTES),
+} satisfies TextTokenizer;
 
 /**
  * The printable character that stands for each byte in a byte-level tokenizer's vocabulary (GPT-2's table): printable

@@ -11,11 +11,13 @@ export class StudentModel {
   readonly digest: string;
   readonly description: Description;
   readonly #predictor: Predictor;
+  readonly #tokenizer: Bundle['tokenizer'];
 
-  private constructor({ digest, description }: Bundle, predictor: Predictor) {
+  private constructor({ digest, description, tokenizer }: Bundle, predictor: Predictor) {
     this.digest = digest;
     this.description = description;
     this.#predictor = predictor;
+    this.#tokenizer = tokenizer;
   }
 
   /** Loads an opened bundle. @throws Error from the runtime when the model does not run here. */
@@ -29,6 +31,11 @@ export class StudentModel {
     const { field } = this.description.heads[0] as Description['heads'][number];
     const logits = await this.#predictor.predict(texts);
     return logits.map((values) => ({ [field]: values }));
+  }
+
+  /** How many tokens of a text the student reads. */
+  countTokens(text: string): number {
+    return this.#tokenizer.count(text);
   }
 
   release(): Promise<void> {

@@ -1,7 +1,7 @@
 import { Tokenizer } from '@huggingface/tokenizers';
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { encodeText } from './bytes.ts';
+import { byteTokenizer, encodeText } from './bytes.ts';
 import { byteTokenizerFiles } from './tokenizer.ts';
 
 const { json, config } = byteTokenizerFiles();
@@ -22,6 +22,15 @@ it.each([
   ['combining marks, unnormalised', 'e\u0301 é ﬁ Å'],
 ])('gives the bytes of %s', (_, text) => {
   expect(idsOf(text)).toEqual(bytesOf(text));
+});
+
+it('counts the bytes that it gives', () => {
+  fc.assert(
+    fc.property(fc.string({ unit: 'binary' }), (text) => {
+      expect(byteTokenizer.count(text)).toBe(encodeText(text).length);
+    }),
+  );
+  expect(byteTokenizer.count('x'.repeat(10_000))).toBe(encodeText('x'.repeat(10_000)).length);
 });
 
 it('gives the bytes of any text', () => {

@@ -87,7 +87,7 @@ function openHuggingFaceTokenizer({ json, config }: TokenizerFiles): TextTokeniz
     return ids.length <= maxTokens ? ids : [...ids.slice(0, maxTokens - suffix.length), ...suffix];
   };
   encode('a text to try it with');
-  return { padId, encode };
+  return { padId, encode, count: (text) => encode(text).length };
 }
 
 /**

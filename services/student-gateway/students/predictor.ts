@@ -1,5 +1,4 @@
 import { openBundle } from '@understudy/student/bundle';
-import { MAX_TEXT_BYTES } from '@understudy/student/limits';
 import { decide, type Policy, parsePolicy } from '@understudy/student/policy';
 import { StudentModel } from '@understudy/student/student-model';
 import type { Predictions, StudentMaterial } from './protocol.ts';
@@ -46,7 +45,7 @@ export class Predictor {
       predictions.labels[index] = this.#labelIndices.get(label)!;
       predictions.confidences[index] = confidence;
       predictions.sure[index] = confident ? 1 : 0;
-      predictions.tokens[index] = Math.min(Buffer.byteLength(texts[index]!), MAX_TEXT_BYTES);
+      predictions.tokens[index] = this.#model.countTokens(texts[index]!);
     });
     return predictions;
   }
