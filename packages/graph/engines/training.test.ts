@@ -188,6 +188,14 @@ describe.each([bag, rows, transformer, conv])('$name, dropout and all', (student
   });
 });
 
+it.skipIf(lackOf('node'))('trains on the TensorFlow library as on ort', async () => {
+  for (const student of [bag, rows, transformer, conv]) {
+    const [ours, theirs] = [await train(student, ORT), await train(student, { ...TFJS, backend: 'node' })];
+    expectClose(theirs.losses, ours.losses, LOSS_TOLERANCE, 'losses');
+    expectSameWeights(student, theirs.end, ours.end);
+  }
+});
+
 describe.skipIf(!(await usable('webgpu')))('on WebGPU, with the state in its memory', () => {
   // Not conv: ONNX Runtime's MaxPool for WebGPU does not give the places that its gradient needs.
   it.each([bag, rows, transformer])('$name trains as on the CPU', async (student) => {

@@ -4,12 +4,17 @@ import { differentiate } from '../../differentiate.ts';
 import { GRADIENT_CASES, type GradientCase, weightedSum } from '../../gradient-cases.ts';
 import { GRADIENT_RULES, GRADIENT_RULES_OF_SEVERAL } from '../../gradients.ts';
 import { Graph } from '../../graph.ts';
+import { ALONG_AXES } from '../../operators/along-axes.ts';
+import { ELEMENTWISE } from '../../operators/elementwise.ts';
+import { INDEXING } from '../../operators/indexing.ts';
+import { LAYOUT } from '../../operators/layout.ts';
+import { PRODUCTS } from '../../operators/products.ts';
 import { serialize } from '../../serialize.ts';
 import { openSession, toRuntime } from '../../session.ts';
 import { scalar } from '../../tensor.ts';
 import { activate } from './backends.ts';
 import { toTfjs } from './context.ts';
-import type { TfjsBackend } from './packages.ts';
+import { lackOf, TFJS_BACKENDS } from './packages.ts';
 import { WALKS, Walker } from './walk.ts';
 
 /** tfjs computes in float32, our side of the comparison in float64: this is some ten roundings of values near one. */
@@ -46,7 +51,10 @@ function expectClose(theirs: readonly number[], ours: readonly number[], what: s
   }
 }
 
-describe.each<TfjsBackend>(['cpu', 'wasm'])('gradients agree with those of tfjs on %s', (backend) => {
+/** TensorFlow's own library is checked where it is installed. */
+const BACKENDS = TFJS_BACKENDS.filter((backend) => backend !== 'node-gpu' && !lackOf(backend));
+
+describe.each(BACKENDS)('gradients agree with those of tfjs on %s', (backend) => {
   beforeAll(() => activate(backend, { threads: 1 }));
 
   for (const gradientCase of GRADIENT_CASES) {
@@ -62,6 +70,22 @@ describe.each<TfjsBackend>(['cpu', 'wasm'])('gradients agree with those of tfjs 
 it('every gradient rule has a walk', () => {
   const rules = [...Object.keys(GRADIENT_RULES), ...Object.keys(GRADIENT_RULES_OF_SEVERAL)];
   expect(rules.filter((operator) => !WALKS[operator])).toEqual([]);
+});
+
+/** What no forward pass of a training holds. */
+const UNWALKED = {
+  BitShift: 'hashing, which has its own graph',
+  BitwiseAnd: 'hashing',
+  BitwiseXor: 'hashing',
+  MatMulInteger: 'quantised weights',
+  DequantizeLinear: 'quantised weights',
+  ConvTranspose: 'the gradient of a convolution',
+  ScatterND: 'no gradient rule, and none of the encoders has it',
+};
+
+it('every known operator has a walk, or a reason to have none', () => {
+  const known = Object.keys({ ...ELEMENTWISE, ...PRODUCTS, ...ALONG_AXES, ...LAYOUT, ...INDEXING });
+  expect(known.filter((operator) => !WALKS[operator]).sort()).toEqual(Object.keys(UNWALKED).sort());
 });
 
 it('an operator that tfjs lacks is refused with operator, node, model and engine', () => {
