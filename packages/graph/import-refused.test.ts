@@ -1,65 +1,21 @@
 import { mkdir, mkdtemp, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
+import { create } from '@bufbuild/protobuf';
 import fc from 'fast-check';
 import {
   AttributeProto_AttributeType as AttributeType,
   TensorProto_DataLocation as DataLocation,
   TensorProto_DataType as DataType,
   GraphProtoSchema,
-  ModelProtoSchema,
-  type NodeProtoSchema,
-  type TensorProtoSchema,
 } from 'onnx-buf';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { GraphError, NodeError } from './errors.ts';
+import { GraphError } from './errors.ts';
 import { Graph } from './graph.ts';
+import { type Initializer, modelOf, type Node, type Parts, PRODUCT, WEIGHT } from './import/small-models.ts';
 import { importModel } from './import.ts';
 import { serialize } from './serialize.ts';
-import { openSession, toRuntime } from './session.ts';
-import { tensor, vectorOf } from './tensor.ts';
-
-type Node = MessageInitShape<typeof NodeProtoSchema>;
-type Initializer = MessageInitShape<typeof TensorProtoSchema>;
-
-const WEIGHT: Initializer = {
-  name: 'weight',
-  dims: [2n, 2n],
-  dataType: DataType.FLOAT,
-  floatData: [1, 2, 3, 4],
-};
-const PRODUCT: Node = { opType: 'MatMul', name: 'product', input: ['x', 'weight'], output: ['y'] };
-
-type Parts = {
-  readonly nodes?: Node[];
-  readonly initializers?: Initializer[];
-  readonly opsets?: { domain: string; version: bigint }[];
-  readonly functions?: boolean;
-};
-
-/** A model that multiplies x [batch, 2] by a weight, with parts of it replaced. */
-function modelOf({ nodes = [PRODUCT], initializers = [WEIGHT], opsets, functions }: Parts): Uint8Array {
-  const batch = { value: { case: 'dimParam' as const, value: 'batch' } };
-  const two = { value: { case: 'dimValue' as const, value: 2n } };
-  const shape = { dim: [batch, two] };
-  const type = { value: { case: 'tensorType' as const, value: { elemType: DataType.FLOAT, shape } } };
-  return toBinary(
-    ModelProtoSchema,
-    create(ModelProtoSchema, {
-      irVersion: 8n,
-      opsetImport: opsets ?? [{ domain: '', version: 17n }],
-      functions: functions ? [{ name: 'own', domain: 'mine' }] : [],
-      graph: {
-        name: 'm',
-        node: nodes,
-        initializer: initializers,
-        input: [{ name: 'x', type }],
-        output: [{ name: 'y' }],
-      },
-    }),
-  );
-}
+import { tensor } from './tensor.ts';
 
 const external = (location: string, length = 16): Initializer => ({
   name: 'weight',
@@ -291,91 +247,5 @@ describe('external data', () => {
     const graph = new Graph('large');
     graph.output('y', graph.constant(tensor('int8', [2 ** 31], new Int8Array(2 ** 31))));
     expect(() => serialize(graph)).toThrow('model "large" has 2147483648 bytes of constants; a file has at most');
-  });
-});
-
-describe('what older operator sets spell differently', () => {
-  const feeds = { x: toRuntime(vectorOf('float32', [1, -2, 3, 0.5, 2, -1], [3, 2])) };
-  const ints = (name: string, values: readonly number[]) => ({
-    name,
-    type: AttributeType.INTS,
-    ints: values.map(BigInt),
-  });
-  const node = (opType: string, input: string[], output: string[], attribute: Node['attribute'] = []): Node => ({
-    opType,
-    name: opType,
-    input,
-    output,
-    attribute,
-  });
-  const half: Initializer = {
-    name: 'weight',
-    dims: [2n, 2n],
-    dataType: DataType.FLOAT16,
-    int32Data: [0x3c00, 0xc000, 0x3555, 0x0001],
-  };
-
-  const cases: readonly (readonly [what: string, opset: number, nodes: Node[]])[] = [
-    [
-      'axes of Unsqueeze, Squeeze and reductions',
-      11,
-      [
-        node('Unsqueeze', ['h'], ['u'], [ints('axes', [0])]),
-        node('Squeeze', ['u'], ['s'], [ints('axes', [0])]),
-        node('ReduceSum', ['s'], ['r'], [ints('axes', [1])]),
-        node('ReduceMean', ['s'], ['q'], [ints('axes', [-1])]),
-        node('Add', ['r', 'q'], ['y']),
-      ],
-    ],
-    [
-      'softmax over several axes',
-      12,
-      [node('Unsqueeze', ['h'], ['u'], [ints('axes', [0])]), node('Softmax', ['u'], ['y'])],
-    ],
-    [
-      'sizes of Split, and a Dropout',
-      12,
-      [
-        node('Split', ['h'], ['a', 'b'], [ints('split', [1, 1]), { name: 'axis', type: AttributeType.INT, i: 1n }]),
-        node('Dropout', ['a'], ['d', '']),
-        node('Sub', ['d', 'b'], ['y']),
-      ],
-    ],
-    [
-      'a Split without sizes',
-      13,
-      [
-        node('Split', ['h'], ['a', 'b'], [{ name: 'axis', type: AttributeType.INT, i: 1n }]),
-        node('Mul', ['a', 'b'], ['y']),
-      ],
-    ],
-  ];
-  for (const [what, opset, nodes] of cases) {
-    it(`${what} (operator set ${opset})`, async () => {
-      const bytes = modelOf({
-        nodes: [{ ...PRODUCT, output: ['h'] }, ...nodes],
-        opsets: [{ domain: '', version: BigInt(opset) }],
-      });
-      for (const dims of [undefined, { batch: 3 }]) {
-        const { graph } = await importModel(bytes, dims && { dims });
-        const [before, after] = await Promise.all([
-          openSession(bytes, { threads: 1 }),
-          openSession(serialize(graph), { threads: 1 }),
-        ]);
-        const [expected, actual] = [await before.run(feeds), await after.run(feeds)];
-        expect(actual.y?.dims).toEqual(expected.y?.dims);
-        expect(actual.y?.data).toEqual(expected.y?.data);
-      }
-    });
-  }
-
-  it('float16 becomes float32', async () => {
-    const { parameters } = await importModel(modelOf({ initializers: [half] }));
-    expect(parameters[0]?.tensor).toEqual(tensor('float32', [2, 2], Float32Array.of(1, -2, 0.333251953125, 2 ** -24)));
-  });
-
-  it('a mask of Dropout that something uses is refused', async () => {
-    const nodes = [{ ...PRODUCT, output: ['h'] }, node('Dropout', ['h'], ['d', 'mask']), node('Cast', ['mask'], ['y'])];
-    await expect(importModel(modelOf({ nodes }))).rejects.toThrow(NodeError);
   });
 });

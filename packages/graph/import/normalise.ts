@@ -4,6 +4,7 @@ import type { Attributes, Graph, Value } from '../graph.ts';
 import { inputOf, intAttribute, intsAttribute } from '../operators/context.ts';
 import { normalizeAxis } from '../shape.ts';
 import { dataTypeCode, scalar, type TensorValue, vectorOf } from '../tensor.ts';
+import { attention, rmsNormalization, rotaryEmbedding } from './later.ts';
 
 /** A node of a file, its inputs looked up. `outputs` are the file's names; an output that nobody wants is ''. */
 export type FileNode = {
@@ -93,6 +94,9 @@ const DIFFERENT: Readonly<Record<string, Emit>> = {
   ReduceMin: reduction,
   ReduceProd: reduction,
   ReduceL2: reduction,
+  Attention: attention,
+  RotaryEmbedding: rotaryEmbedding,
+  RMSNormalization: rmsNormalization,
 };
 
 /**
