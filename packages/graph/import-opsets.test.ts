@@ -145,6 +145,18 @@ describe('what other operator sets spell differently is computed as the file doe
     await refused(node('Attention', ['heads', 'heads', 'heads'], ['y', 'key'])).toThrow('Attention with a cache');
   });
 
+  it('what the newest sets add for types of 8 and 16 bits is left out where it says nothing, and else refused', async () => {
+    const integer = (name: string, i: number) => ({ name, type: AttributeType.INT, i: BigInt(i) });
+    const opsets = [{ domain: '', version: 28n }];
+    const toDouble = node('Cast', ['h'], ['y'], [integer('to', DataType.DOUBLE), integer('saturate', 1)]);
+    const { graph } = await importModel(modelOf({ nodes: [{ ...PRODUCT, output: ['h'] }, toDouble], opsets }));
+    expect(graph.nodes.at(-1)?.attributes).toEqual({ to: DataType.DOUBLE });
+    const blocks = node('DequantizeLinear', ['h', 'weight'], ['y'], [integer('block_size', 2)]);
+    await expect(importModel(modelOf({ nodes: [{ ...PRODUCT, output: ['h'] }, blocks], opsets }))).rejects.toThrow(
+      'DequantizeLinear node "DequantizeLinear" of model "m": DequantizeLinear by blocks',
+    );
+  });
+
   it('float16 becomes float32', async () => {
     const { parameters } = await importModel(modelOf({ initializers: [half] }));
     expect(parameters[0]?.tensor).toEqual(tensor('float32', [2, 2], Float32Array.of(1, -2, 0.333251953125, 2 ** -24)));

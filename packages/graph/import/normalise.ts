@@ -70,10 +70,23 @@ const constantTensor = ({ attributes }: FileNode): TensorValue => {
   throw new GraphError(`a Constant of ${Object.keys(attributes).join(', ') || 'nothing'} is not supported`);
 };
 
-/** A cast to the type that the value has, as half precision read as float32 leaves many of. */
+/**
+ * A cast to the type that the value has, as half precision read as float32 leaves many of. What else Cast says since
+ * sets 19 and 24 is about types of 8 bits.
+ */
 const cast: Emit = (graph, node) => {
   const x = inputOf(node, 0);
-  return intAttribute(node, 'to', 0) === dataTypeCode(x.type) ? [x] : asIs(graph, node);
+  const to = intAttribute(node, 'to', 0);
+  return to === dataTypeCode(x.type) ? [x] : asIs(graph, { ...node, attributes: { to } });
+};
+
+/** Since sets 21 and 23 scales may be for blocks, and the result of another type than they. */
+const dequantizeLinear: Emit = (graph, node) => {
+  const { block_size, output_dtype, ...attributes } = node.attributes;
+  if ((block_size ?? 0) !== 0 || (output_dtype ?? 0) !== 0) {
+    throw new GraphError('DequantizeLinear by blocks, or to a type of its own, is not supported');
+  }
+  return asIs(graph, { ...node, attributes });
 };
 
 const reduction = attributeToInput('axes');
@@ -83,6 +96,9 @@ const DIFFERENT: Readonly<Record<string, Emit>> = {
   Identity: (_graph, node) => [inputOf(node, 0)],
   Dropout: passOn,
   Cast: cast,
+  DequantizeLinear: dequantizeLinear,
+  // Since set 27 it says in what precision numbers of 16 bits are computed.
+  Range: (graph, node) => asIs(graph, { ...node, attributes: {} }),
   Softmax: softmax,
   LogSoftmax: softmax,
   Split: split,
