@@ -2,7 +2,7 @@
 
 import { successesNeeded } from '@understudy/student/statistics/clopper-pearson';
 import { ASSUMPTIONS, MAX_GROWTH } from '@understudy/student/statistics/estimate';
-import { MIN_DEV_PAIRS } from './limits.ts';
+import { MIN_DEV_PAIRS } from '@understudy/student/statistics/threshold';
 import type { CostsReport, GateReport, Report, TestReport, VerdictReport } from './report.ts';
 
 type Goal = Report['goal'];

@@ -1,7 +1,5 @@
 /** Bounds of the evaluator, each with its reason. Those of the statistics stand where they are used. */
 
-/** Fewer dev pairs fix a threshold to no better than ten points either way. */
-export const MIN_DEV_PAIRS = 50;
 /** Pairs of one snapshot held in memory while they are judged: a text of 2 KB each makes 2 GB. */
 export const MAX_PAIRS = 1_000_000;
 /** Reading a split over gRPC: a million pairs at 10,000 a second take under two minutes. */

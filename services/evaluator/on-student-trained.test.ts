@@ -7,9 +7,10 @@ import { type RunningService, startService } from '@understudy/service/lifecycle
 import { createClient, type RpcClient } from '@understudy/service/rpc/client';
 import { parsePolicy } from '@understudy/student';
 import { levelOfLook } from '@understudy/student/statistics/level';
+import { MIN_DEV_PAIRS } from '@understudy/student/statistics/threshold';
 import { type CompiledTask, sha256Hex } from '@understudy/task';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { MIN_DEV_PAIRS } from './limits.ts';
+
 import { ReportSchema } from './report.ts';
 import { definition } from './service.ts';
 import { Bench, type StudentTrainedInit } from './testing/bench.ts';

@@ -7,6 +7,8 @@ import { jeffreysMean, type Ranking } from './ranking.ts';
  * here pass. It also pays for having picked the threshold on the same pairs.
  */
 export const MARGIN_STANDARD_ERRORS = 1.645;
+/** Fewer dev pairs fix a threshold to no better than ten points either way: nothing is decided by them. */
+export const MIN_DEV_PAIRS = 50;
 /** Thresholds tried. More would only follow the noise of single pairs. */
 const MAX_CANDIDATES = 500;
 

@@ -32,7 +32,7 @@ export type Rung<M extends Measured = Measured> =
 export interface Limits {
   readonly sizeBytes: number;
   readonly latencyMs: number;
-  /** False where no student could be proven on the test there is: then the cheapest one will do. */
+  /** False where no student could be proven on the dev and test there are: then the cheapest one will do. */
   readonly provable: boolean;
   /** Candidates above the first that train at once. */
   readonly slots: number;

@@ -29,9 +29,10 @@ describe('the bar', () => {
     expect(bar.coverage).toBeLessThan(0.9);
   });
 
-  it('cannot be cleared on a test that is too small, or at a goal of 1', () => {
+  it('cannot be cleared on a dev or test that is too small, or at a goal of 1', () => {
     expect(barOf(goal, 50, 40).provable).toBe(false);
     expect(barOf(goal, 50, 0).provable).toBe(false);
+    expect(barOf(goal, 49, 1_000).provable).toBe(false);
     expect(barOf({ ...goal, agreement: 1 }, 500, 1_000).provable).toBe(false);
     expect(barOf({ ...goal, coverage: 1 }, 500, 1_000).provable).toBe(false);
   });

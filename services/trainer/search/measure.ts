@@ -7,7 +7,7 @@ import { fitTemperature } from '@understudy/student/statistics/calibration';
 import { successesNeeded } from '@understudy/student/statistics/clopper-pearson';
 import { levelOfLook } from '@understudy/student/statistics/level';
 import { jeffreysMean } from '@understudy/student/statistics/ranking';
-import { MARGIN_STANDARD_ERRORS, margin, shareNeeded } from '@understudy/student/statistics/threshold';
+import { MARGIN_STANDARD_ERRORS, MIN_DEV_PAIRS, margin, shareNeeded } from '@understudy/student/statistics/threshold';
 
 /** Parts of dev; five leave each choice four fifths of the pairs. */
 const FOLDS = 5;
@@ -25,7 +25,7 @@ export interface Bar {
   /** Pairs of the test that it would then answer, and the share of them that has to agree. */
   readonly testCovered: number;
   readonly agreement: number;
-  /** False where the test is too small to prove the goal, whatever the student. */
+  /** False where dev or test is too small for any student to pass. */
   readonly provable: boolean;
 }
 
@@ -53,6 +53,7 @@ export function barOf(goal: Goal, devPairs: number, testPairs: number): Bar {
     testCovered,
     agreement: shareNeeded(testCovered, goal.agreement, level),
     provable:
+      devPairs >= MIN_DEV_PAIRS &&
       successesNeeded(testPairs, goal.coverage, level) !== undefined &&
       successesNeeded(testCovered, goal.agreement, level) !== undefined,
   };

@@ -159,7 +159,7 @@ describe('a search', () => {
     await scene.end('a', -1);
     expect(statuses(await outcome)).toEqual([
       'a trained',
-      'b skipped: no student could be proven on a test of this size',
+      'b skipped: dev and test are too small to prove any student',
     ]);
   });
 

@@ -169,7 +169,7 @@ function reportOf(
 
 function whyUntried({ limits }: Plan, late: boolean): string {
   if (late) return 'the time for training was over';
-  return limits.provable ? 'a cheaper student reached the goal' : 'no student could be proven on a test of this size';
+  return limits.provable ? 'a cheaper student reached the goal' : 'dev and test are too small to prove any student';
 }
 
 function nothingTrained(
