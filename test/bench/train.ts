@@ -17,8 +17,10 @@ const ROUNDS = 7;
 const WARM_UP_ROUNDS = 2;
 /** Steps that a contender takes in a round: short rounds, but several steps, so that caches are its own. */
 const STEPS: Readonly<Record<Shape, number>> = { bag: 24, transformer: 12, encoder: 3 };
-/** tfjs takes seconds for what the others do in a fraction of one. */
+/** tfjs takes seconds for what the others do in a fraction of one: fewer steps, and not in all rounds. */
 const TFJS_STEPS: Readonly<Record<Shape, number>> = { bag: 4, transformer: 2, encoder: 1 };
+const TFJS_ROUNDS = 3;
+const TFJS_WARM_UP_ROUNDS = 1;
 const TFJS_BACKEND = 'wasm';
 /** A contender that takes longer for a round cannot run the shape for any practical purpose; all others wait for it. */
 const ROUND_LIMIT_MS = 60_000;
@@ -35,6 +37,9 @@ type Answer = {
 type Contender = {
   readonly name: string;
   readonly steps: number;
+  /** How many rounds it takes part in, the last ones, and how many of them only warm it up. */
+  readonly rounds: number;
+  readonly warmUpRounds: number;
   readonly command: readonly string[];
   /** What its first line of input says. */
   readonly opening?: string;
@@ -42,15 +47,13 @@ type Contender = {
 
 /** A contender's process. */
 class Racer {
-  readonly name: string;
-  readonly #steps: number;
+  readonly contender: Contender;
   readonly #child: ChildProcess;
   readonly #answers: AsyncIterator<string>;
-  readonly taken: Answer[] = [];
+  readonly #taken: Answer[] = [];
 
-  private constructor({ name, steps }: Contender, child: ChildProcess, answers: AsyncIterator<string>) {
-    this.name = name;
-    this.#steps = steps;
+  private constructor(contender: Contender, child: ChildProcess, answers: AsyncIterator<string>) {
+    this.contender = contender;
     this.#child = child;
     this.#answers = answers;
   }
@@ -67,15 +70,20 @@ class Racer {
 
   /** @returns false when the process has ended, as for want of memory, or is too slow: it is then killed. */
   async round(): Promise<boolean> {
-    this.#child.stdin?.write(`${JSON.stringify({ steps: this.#steps })}\n`);
+    this.#child.stdin?.write(`${JSON.stringify({ steps: this.contender.steps })}\n`);
     const limit = new AbortController();
     const tooLate = sleep(ROUND_LIMIT_MS, undefined, { signal: limit.signal }).catch(() => undefined);
     const answer = await Promise.race([this.#answers.next(), tooLate]);
     limit.abort();
     if (!answer) this.#child.kill('SIGKILL');
     if (!answer || answer.done) return false;
-    this.taken.push(JSON.parse(answer.value) as Answer);
+    this.#taken.push(JSON.parse(answer.value) as Answer);
     return true;
+  }
+
+  /** What its rounds came to, apart from those that warmed it up. */
+  get measured(): readonly Answer[] {
+    return this.#taken.slice(this.contender.warmUpRounds);
   }
 
   async stop(): Promise<void> {
@@ -87,15 +95,17 @@ class Racer {
 
 function contendersOf(shape: Shape, { pytorch }: BenchTraining, python: Python): Contender[] {
   const worker = [process.execPath, join(folder, 'train-worker.ts'), shape];
+  const usual = { steps: STEPS[shape], rounds: ROUNDS, warmUpRounds: WARM_UP_ROUNDS };
+  const slow = { steps: TFJS_STEPS[shape], rounds: TFJS_ROUNDS, warmUpRounds: TFJS_WARM_UP_ROUNDS };
   const ours: Contender[] = [
-    { name: 'ort', steps: STEPS[shape], command: [...worker, 'ort', String(threads)] },
-    { name: 'tfjs', steps: TFJS_STEPS[shape], command: [...worker, 'tfjs', String(threads), TFJS_BACKEND] },
+    { name: 'ort', ...usual, command: [...worker, 'ort', String(threads)] },
+    { name: 'tfjs', ...slow, command: [...worker, 'tfjs', String(threads), TFJS_BACKEND] },
   ];
   if ('missing' in python) return ours;
   const script = [python.interpreter, join(folder, 'train-pytorch.py')];
   const torch = (name: string, sparse: boolean): Contender => ({
     name,
-    steps: STEPS[shape],
+    ...usual,
     command: script,
     opening: JSON.stringify({ ...pytorch, threads, sparse }),
   });
@@ -107,10 +117,12 @@ async function race(contenders: readonly Contender[]): Promise<Map<string, reado
   const started = await Promise.all(contenders.map((contender) => Racer.start(contender)));
   const racers = new Set(started.filter((racer) => racer !== undefined));
   for (let round = 0; round < ROUNDS; round++) {
-    for (const racer of racers) if (!(await racer.round())) racers.delete(racer);
+    for (const racer of racers) {
+      if (round >= ROUNDS - racer.contender.rounds && !(await racer.round())) racers.delete(racer);
+    }
   }
   await Promise.all([...racers].map((racer) => racer.stop()));
-  return new Map([...racers].map(({ name, taken }) => [name, taken.slice(WARM_UP_ROUNDS)]));
+  return new Map([...racers].map(({ contender, measured }) => [contender.name, measured]));
 }
 
 const rounded = (value: number): number => Number(value.toPrecision(4));
