@@ -51,7 +51,7 @@ export async function openTraining(
   { engine, ...options }: EngineOptions,
 ): Promise<Training> {
   if (engine === 'ort') return await TrainingSession.open(definition, state, options);
-  // Loaded only where it trains: tfjs takes a good part of a second to load.
+  // Loaded only where it trains: tfjs and its gradients take a second or two to load.
   const { TfjsTraining } = await import('./tfjs/training.ts');
   return await TfjsTraining.open(definition, state, options);
 }

@@ -80,7 +80,7 @@ async function tryOrt(device: Device): Promise<string> {
 async function tryTfjs(device: Device, threads: number): Promise<string> {
   const backend = bestBackend(device);
   requireInstalled(backend);
-  // Loaded only where it may train: tfjs takes a good part of a second to load.
+  // Loaded only where it may train: tfjs and its gradients take a second or two to load.
   const { activate, TFJS_VERSION } = await import('./tfjs/backends.ts');
   await activate(backend, { threads, device });
   const lack = backend === 'wasm' ? `; for TensorFlow's own library, ${lackOf('node')}` : '';

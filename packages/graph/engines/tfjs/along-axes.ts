@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { reducedAxes } from '../../operators/along-axes.ts';
 import { constantInts, inputOf, intAttribute } from '../../operators/context.ts';
 import { normalizeAxis } from '../../shape.ts';
-import { floatAttribute, tensorAt, type Walk, type WalkedNode, type Walks } from './context.ts';
+import { floatAttribute, tensorAt, type Walk, type WalkedNode, type Walks, withoutGradient } from './context.ts';
 
 const axisOf = (node: WalkedNode, fallback: number): number =>
   normalizeAxis(intAttribute(node, 'axis', fallback), inputOf(node, 0).shape.length);
@@ -17,6 +17,12 @@ const alongLast =
     const swapped = x.shape.map((_, i) => (i === axis ? last : i === last ? axis : i));
     return tf.transpose(compute(tf.transpose(x, swapped)), swapped);
   };
+
+/** Of a row of nothing but −∞, such as a text that is all padding, the result is NaN, and no gradient goes back. */
+function softmax(x: tf.Tensor): tf.Tensor {
+  const empty = withoutGradient(x, (given) => tf.equal(tf.max(given, -1, true), -Infinity));
+  return tf.where(empty, Number.NaN, tf.softmax(tf.where(empty, 0, x)));
+}
 
 const reduce =
   (compute: (x: tf.Tensor, axes: number[], keepDims: boolean) => tf.Tensor): Walk =>
@@ -46,7 +52,7 @@ const layerNormalization: Walk = (node) => {
 };
 
 export const ALONG_AXES_WALKS: Walks = {
-  Softmax: alongLast((x) => tf.softmax(x)),
+  Softmax: alongLast(softmax),
   LogSoftmax: alongLast((x) => tf.logSoftmax(x)),
   CumSum: cumSum,
   ReduceSum: reduce(tf.sum),

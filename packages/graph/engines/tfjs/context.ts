@@ -51,6 +51,12 @@ export const binary =
   (node) =>
     compute(tensorAt(node, 0), tensorAt(node, 1));
 
+/** A function of a tensor from which no gradient goes back to it. */
+export const withoutGradient = (x: tf.Tensor, compute: (x: tf.Tensor) => tf.Tensor): tf.Tensor =>
+  tf.customGrad((given) => ({ value: compute(given as tf.Tensor), gradFunc: () => tf.zerosLike(given as tf.Tensor) }))(
+    x,
+  );
+
 /** tfjs has no integer but int32, and no float but float32. */
 export const tfjsType = (type: ElementType): 'float32' | 'int32' | 'bool' =>
   type === 'bool' ? 'bool' : type === 'float32' || type === 'float64' ? 'float32' : 'int32';
