@@ -151,13 +151,14 @@ function summary(
       continue;
     }
     const answers = results.get(name) as readonly Answer[];
+    const fastest = Math.min(...answers.flatMap(({ milliseconds }) => milliseconds));
     const cpuMs = median(answers.map((answer) => answer.cpuMs));
     const megabytes = Math.max(...answers.map((answer) => answer.megabytes));
     figures[`${key}_megabytes`] = Math.round(megabytes);
     const ratio = name === 'ort' ? '' : `, ort takes ${(ort / ms).toFixed(2)} of its time`;
     rows.push([
       `  ${name}`,
-      `${ms.toFixed(1)} ms a step (${cpuMs.toFixed(1)} ms of processor time), ` +
+      `${ms.toFixed(1)} ms a step (fastest ${fastest.toFixed(1)}; ${cpuMs.toFixed(1)} of processor time), ` +
         `${(flops / ms / 1e6).toFixed(1)} GFLOP/s, ${Math.round(megabytes)} MB${ratio}`,
     ]);
   }
