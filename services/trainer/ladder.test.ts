@@ -83,6 +83,10 @@ describe('a task that the cheapest student cannot learn', () => {
       const again = await trained.first(({ runId }) => runId === 'run-2');
       expect(again.candidates).toEqual(candidates);
       expect(stage.pairStore.reads).toBe(reads);
+      const metrics = await (await fetch(`http://127.0.0.1:${service.metricsPort}/metrics`)).text();
+      expect(metrics).toContain('understudy_candidates_total{task="desk",family="conv",status="trained"} 1');
+      expect(metrics).toContain('understudy_students_total{task="desk",family="conv",source="kept"} 1');
+      expect(metrics).toContain('understudy_training_processes_total{task="desk",family="bag"} 1');
       await service.stop();
     },
     TIMEOUT_MS,
