@@ -149,3 +149,34 @@ describe('a training is refused', () => {
     await expect(trainStudent(smallOptions({ signal }))).rejects.toThrow('the run was cancelled');
   });
 });
+
+describe.each(['bag', 'conv', 'transformer'] as const)('a %s student of scarce answers', (family) => {
+  const { train, dev } = smallTask();
+  const isPassword = ({ target }: Example): boolean => (target[2] as number) > 0.5;
+  const settings = family === 'bag' ? SMALL : { vocabulary: 300, width: 16, batchTexts: 8, epochs: 3 };
+  const candidate: Candidate = { family, hyperparameters: settings };
+  const others = train.filter((example) => !isPassword(example));
+
+  it('is trained where a label has one example', async () => {
+    const one = train.find(isPassword) as Example;
+    const { description } = await smallStudent({ candidate, train: [...others, one] });
+    expect(description.devAgreement).toBeGreaterThan(0.5);
+  });
+
+  it('is trained where a label has none: dev then shows what it cannot know', async () => {
+    const { description } = await smallStudent({ candidate, train: others });
+    const known = dev.filter((example) => !isPassword(example)).length / dev.length;
+    expect(description.devAgreement).toBeGreaterThan(0.5);
+    expect(description.devAgreement).toBeLessThan(known + 0.02);
+  });
+
+  it('is trained among texts that are empty, or a megabyte long', async () => {
+    const [first, second, ...rest] = train as [Example, Example, ...Example[]];
+    const odd = [
+      { ...first, text: '' },
+      { ...second, text: 'where is my delivery '.repeat(50_000) },
+    ];
+    const { description } = await smallStudent({ candidate, train: [...odd, ...rest] });
+    expect(description.devAgreement).toBeGreaterThan(0.7);
+  });
+});
