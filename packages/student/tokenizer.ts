@@ -5,24 +5,30 @@ import { byteCharacters, byteTokenizer, PAD_ID, type TextTokenizer } from './byt
 import { TokenizerError } from './errors.ts';
 import { MAX_TEXT_BYTES, MAX_TOKENS } from './limits.ts';
 
-const PAD_TOKEN = '<pad>';
+export const PAD_TOKEN = '<pad>';
 
 /** A tokenizer as others load it: `tokenizer.json` and `tokenizer_config.json`. */
 export type TokenizerFiles = { readonly json: unknown; readonly config: unknown };
 
-/**
- * A Hugging Face tokenizer.json that maps a text to its UTF-8 bytes: byte-level BPE of the 256 byte characters without
- * merges. Padding is in the vocabulary but no added token, or a user's text "<pad>" would become one id.
- */
-function byteTokenizerJson(): unknown {
-  const bytes = byteCharacters().map((character, byte) => [character, byte] as const);
-  const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: false, use_regex: false };
+/** What sets one byte-level BPE apart from another, in the terms of tokenizer.json. */
+export type ByteLevelBpe = {
+  readonly truncation: object | null;
+  readonly normalizer: object | null;
+  /** Whether texts are cut into words, each with the space before it, and pairs are merged within them alone. */
+  readonly words: boolean;
+  readonly vocab: Readonly<Record<string, number>>;
+  readonly merges: readonly (readonly [string, string])[];
+};
+
+/** A Hugging Face tokenizer.json. No token is an added one, or a user's text "<pad>" would become one id. */
+export function bpeTokenizerJson({ truncation, normalizer, words, vocab, merges }: ByteLevelBpe): unknown {
+  const byteLevel = { type: 'ByteLevel', add_prefix_space: words, trim_offsets: false, use_regex: words };
   return {
     version: '1.0',
-    truncation: null,
+    truncation,
     padding: null,
     added_tokens: [],
-    normalizer: null,
+    normalizer,
     pre_tokenizer: byteLevel,
     post_processor: null,
     decoder: byteLevel,
@@ -35,16 +41,16 @@ function byteTokenizerJson(): unknown {
       fuse_unk: false,
       byte_fallback: false,
       ignore_merges: false,
-      vocab: Object.fromEntries([...bytes, [PAD_TOKEN, PAD_ID]]),
-      merges: [],
+      vocab,
+      merges,
     },
   };
 }
 
 /** The tokenizer_config.json that goes with it. */
-const byteTokenizerConfig = (): unknown => ({
+export const bpeTokenizerConfig = (maxTokens: number): object => ({
   tokenizer_class: 'PreTrainedTokenizerFast',
-  model_max_length: MAX_TEXT_BYTES,
+  model_max_length: maxTokens,
   model_input_names: ['input_ids', 'attention_mask'],
   pad_token: PAD_TOKEN,
   padding_side: 'right',
@@ -52,8 +58,18 @@ const byteTokenizerConfig = (): unknown => ({
   clean_up_tokenization_spaces: false,
 });
 
+/** Maps a text to its UTF-8 bytes: the 256 byte characters without merges, and padding. */
+function byteTokenizerJson(): unknown {
+  const bytes = byteCharacters().map((character, byte) => [character, byte] as const);
+  const vocab = Object.fromEntries([...bytes, [PAD_TOKEN, PAD_ID]]);
+  return bpeTokenizerJson({ truncation: null, normalizer: null, words: false, vocab, merges: [] });
+}
+
 /** The tokenizer of students that read bytes. */
-export const byteTokenizerFiles = (): TokenizerFiles => ({ json: byteTokenizerJson(), config: byteTokenizerConfig() });
+export const byteTokenizerFiles = (): TokenizerFiles => ({
+  json: byteTokenizerJson(),
+  config: bpeTokenizerConfig(MAX_TEXT_BYTES),
+});
 
 /** Settings of tokenizer_config.json that are read here; the rest is for others. */
 const ConfigSchema = z.looseObject({

@@ -1,9 +1,7 @@
 import { Tokenizer } from '@huggingface/tokenizers';
 import { byteCharacters } from '../bytes.ts';
-import type { TokenizerFiles } from '../tokenizer.ts';
+import { bpeTokenizerConfig, bpeTokenizerJson, PAD_TOKEN, type TokenizerFiles } from '../tokenizer.ts';
 import { learnMerges, type Merge } from './merges.ts';
-
-const PAD_TOKEN = '<pad>';
 
 /** Texts whose words are counted: more change a vocabulary of a narrow task no further. */
 const MAX_TEXTS = 100_000;
@@ -20,44 +18,16 @@ const lowercase = {
   })),
 };
 
-/**
- * A tokenizer.json of byte-level byte-pair encoding with these tokens and merges: no text has an unknown token. Padding is in the
- * vocabulary but no added token, or a user's text "<pad>" would become one id; its id is 0.
- */
-function tokenizerJson(tokens: readonly string[], merges: readonly Merge[], maxTokens: number): unknown {
-  const byteLevel = { type: 'ByteLevel', add_prefix_space: true, trim_offsets: false, use_regex: true };
-  return {
-    version: '1.0',
+/** Byte-level byte-pair encoding with these tokens and merges: no text has an unknown token, and padding has the id 0. */
+const filesOf = (tokens: readonly string[], merges: readonly Merge[], maxTokens: number): TokenizerFiles => ({
+  json: bpeTokenizerJson({
     truncation: { direction: 'Right', max_length: maxTokens, strategy: 'LongestFirst', stride: 0 },
-    padding: null,
-    added_tokens: [],
     normalizer: lowercase,
-    pre_tokenizer: byteLevel,
-    post_processor: null,
-    decoder: byteLevel,
-    model: {
-      type: 'BPE',
-      dropout: null,
-      unk_token: null,
-      continuing_subword_prefix: null,
-      end_of_word_suffix: null,
-      fuse_unk: false,
-      byte_fallback: false,
-      ignore_merges: false,
-      vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),
-      merges: merges.map(({ left, right }) => [left, right]),
-    },
-  };
-}
-
-const tokenizerConfig = (maxTokens: number): object => ({
-  tokenizer_class: 'PreTrainedTokenizerFast',
-  model_max_length: maxTokens,
-  model_input_names: ['input_ids', 'attention_mask'],
-  pad_token: PAD_TOKEN,
-  padding_side: 'right',
-  truncation_side: 'right',
-  clean_up_tokenization_spaces: false,
+    words: true,
+    vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),
+    merges: merges.map(({ left, right }) => [left, right]),
+  }),
+  config: bpeTokenizerConfig(maxTokens),
 });
 
 /** Padding and single bytes: the tokens that every vocabulary has. */
@@ -68,8 +38,7 @@ export type Vocabulary = { readonly files: TokenizerFiles; readonly size: number
 function vocabularyOf(merges: readonly Merge[], maxTokens: number): Vocabulary {
   // Different merges can lead to the same token.
   const tokens = [...new Set([...FIXED_TOKENS, ...merges.map(({ left, right }) => left + right)])];
-  const files = { json: tokenizerJson(tokens, merges, maxTokens), config: tokenizerConfig(maxTokens) };
-  return { files, size: tokens.length };
+  return { files: filesOf(tokens, merges, maxTokens), size: tokens.length };
 }
 
 /**
