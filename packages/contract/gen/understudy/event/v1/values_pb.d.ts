@@ -142,6 +142,13 @@ export declare type Pair = Message<"understudy.event.v1.Pair"> & {
    * @generated from field: string text = 15;
    */
   text: string;
+
+  /**
+   * The teacher's probabilities, for those parts of the answer that it gives any for.
+   *
+   * @generated from field: repeated understudy.event.v1.HeadDistribution soft = 16;
+   */
+  soft: HeadDistribution[];
 };
 
 /**
@@ -149,6 +156,34 @@ export declare type Pair = Message<"understudy.event.v1.Pair"> & {
  * Use `create(PairSchema)` to create a new message.
  */
 export declare const PairSchema: GenMessage<Pair>;
+
+/**
+ * Probabilities for one part of an answer.
+ *
+ * @generated from message understudy.event.v1.HeadDistribution
+ */
+export declare type HeadDistribution = Message<"understudy.event.v1.HeadDistribution"> & {
+  /**
+   * Path of the field in the answer, joined by dots.
+   *
+   * @generated from field: string head = 1;
+   */
+  head: string;
+
+  /**
+   * Of a choice: of its values in the order of the compiled schema. Of a set: of each label. Of a number: of its bins,
+   * then of absence where it can be absent.
+   *
+   * @generated from field: repeated float probabilities = 2;
+   */
+  probabilities: number[];
+};
+
+/**
+ * Describes the message understudy.event.v1.HeadDistribution.
+ * Use `create(HeadDistributionSchema)` to create a new message.
+ */
+export declare const HeadDistributionSchema: GenMessage<HeadDistribution>;
 
 /**
  * @generated from message understudy.event.v1.SnapshotRef
