@@ -1,4 +1,14 @@
 export { type AnswerErrorReason, answerParser, type ParsedAnswer } from './answer.ts';
+export {
+  type CallObstacle,
+  type ChatCall,
+  insideFrame,
+  readCall,
+  type TemplateFrame,
+  templateFrame,
+  workloadId,
+  workloadOfTask,
+} from './call.ts';
 export { canonicalJson, sha256Hex } from './canonical.ts';
 export {
   type CompiledTask,

@@ -220,6 +220,11 @@ export const TaskSchema = strict({
     /** 0: with a teacher that has a price, no live request reaches it until the task's owner says what it may cost. */
     usdPerDay: z.number().min(0).default(0),
   }).prefault({}),
+  /**
+   * Calls to any model with this task's instructions as their system prompt, its output schema, and a user message in the
+   * frame of its template are this task's, as if they had named it.
+   */
+  matchCalls: z.boolean().default(false),
   /** What a client gets when the student is unsure and the teacher cannot be reached. */
   onTeacherUnavailable: z.enum(['fail', 'answer-unsure']).default('fail'),
   /** Keep what clients' requests contain. Off unless the task's owner says so. */
