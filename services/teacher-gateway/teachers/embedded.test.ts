@@ -51,7 +51,7 @@ describe('an answer', () => {
     expect(model).toBe('universal-sentence-encoder-lite');
     expect(version).toMatch(/^sha256:[0-9a-f]{16}\/head-\d+$/);
     expect(usage).toEqual({ inputTokens: 5, outputTokens: 0, spentUsd: 0, durationMs: expect.any(Number) });
-    expect(teacher.costBound({ text: 'x' })).toEqual({ usd: 0 });
+    expect(teacher.costBound({ text: 'x' })).toEqual({ usd: 0, tokens: 0 });
   });
 
   test('is the same from every replica, in any order and company', async () => {

@@ -46,7 +46,7 @@ class EmbeddedTeacher implements Teacher {
   }
 
   costBound(): CostBound {
-    return { usd: 0 };
+    return { usd: 0, tokens: 0 };
   }
 
   async answer(request: TeacherRequest, signal: AbortSignal): Promise<TeacherReply> {

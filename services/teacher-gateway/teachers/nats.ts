@@ -2,13 +2,12 @@ import type { Msg } from '@nats-io/transport-node';
 import { type EventType, events, type Naming, patternOf } from '@understudy/contract';
 import type { Teacher as TeacherSettings } from '@understudy/task';
 import { z } from 'zod';
-import { spentUsd } from './pricing.ts';
+import { failureOf, mayBePaid, maybePaid, spentUsd } from './pricing.ts';
 import { NoResponders, type RequestInbox } from './request-inbox.ts';
 import {
   type CostBound,
   type Teacher,
   TeacherError,
-  type TeacherFailure,
   type TeacherReply,
   type TeacherRequest,
   type TeacherTask,
@@ -82,7 +81,10 @@ class NatsTeacher implements Teacher {
 
   costBound({ text }: TeacherRequest): CostBound {
     const inputTokens = Buffer.byteLength(this.#prefix) + Buffer.byteLength(text);
-    return { usd: spentUsd(this.#settings.pricing, { inputTokens, outputTokens: maxOutputTokens }) };
+    return {
+      usd: spentUsd(this.#settings.pricing, { inputTokens, outputTokens: maxOutputTokens }),
+      tokens: inputTokens + maxOutputTokens,
+    };
   }
 
   async answer(request: TeacherRequest, signal: AbortSignal): Promise<TeacherReply> {
@@ -96,25 +98,28 @@ class NatsTeacher implements Teacher {
       reply = await this.#inbox.request(this, this.#settings.subject, body, signal);
     } catch (error) {
       signal.throwIfAborted();
-      throw this.#failure(error, this.costBound(request).usd);
+      throw this.#failure(error, this.costBound(request));
     }
     return this.#read(reply.string(), request, performance.now() - startedAt);
   }
 
   #read(text: string, request: TeacherRequest, durationMs: number): TeacherReply {
     const read = parse(text);
-    const bound = this.costBound(request).usd;
+    const bound = this.costBound(request);
     if (!read) {
       const message = `${this.#name} replied with something else than content or error: ${text.slice(0, 100)}`;
-      throw new TeacherError('malformed', message, { spentUsd: bound });
+      throw new TeacherError('malformed', message, maybePaid(bound));
     }
     if ('error' in read) {
       const { status, message, retry_after_ms: retryAfterMs } = read.error;
-      const details = retryAfterMs === undefined ? {} : { retryAfterMs };
+      const details = {
+        ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+        ...(mayBePaid(status) ? maybePaid(bound) : {}),
+      };
       throw new TeacherError(failureOf(status), `${this.#name} answered ${status}: ${message.slice(0, 300)}`, details);
     }
     const { input_tokens: inputTokens = 0, output_tokens: outputTokens = 0 } = read.usage ?? {};
-    const paid = read.usage ? spentUsd(this.#settings.pricing, { inputTokens, outputTokens }) : bound;
+    const paid = read.usage ? spentUsd(this.#settings.pricing, { inputTokens, outputTokens }) : bound.usd;
     return {
       content: read.content,
       model: read.model ?? this.model,
@@ -127,14 +132,14 @@ class NatsTeacher implements Teacher {
     return `${this.model} on ${this.#settings.subject}`;
   }
 
-  #failure(cause: unknown, bound: number): TeacherError {
+  #failure(cause: unknown, bound: CostBound): TeacherError {
     if (cause instanceof TeacherError) return cause;
     if (cause instanceof NoResponders) {
       return new TeacherError('unreachable', `nobody answers on ${this.#settings.subject} (teacher.subject)`, {
         cause,
       });
     }
-    return new TeacherError('unreachable', `${this.#name} could not be asked`, { cause, spentUsd: bound });
+    return new TeacherError('unreachable', `${this.#name} could not be asked`, { cause, ...maybePaid(bound) });
   }
 
   #closedError(): TeacherError {
@@ -153,11 +158,4 @@ const parse = (text: string): z.infer<typeof replySchema> | undefined => {
   } catch {
     return undefined;
   }
-};
-
-const failureOf = (status: number): TeacherFailure => {
-  if (status === 401 || status === 403) return 'unauthorized';
-  if (status === 408) return 'timeout';
-  if (status === 429) return 'rate-limited';
-  return status >= 500 ? 'overloaded' : 'rejected';
 };

@@ -1,13 +1,12 @@
 import type { Teacher as TeacherSettings } from '@understudy/task';
 import OpenAI from 'openai';
 import { ForbiddenAddress, type PooledFetch, pooledFetch } from './http-fetch.ts';
-import { spentUsd } from './pricing.ts';
+import { failureOf, mayBePaid, maybePaid, spentUsd } from './pricing.ts';
 import { apiKeyOf } from './secrets.ts';
 import {
   type CostBound,
   type Teacher,
   TeacherError,
-  type TeacherFailure,
   type TeacherReply,
   type TeacherRequest,
   type TeacherTask,
@@ -74,7 +73,11 @@ class OpenAiTeacher implements Teacher {
 
   costBound({ text }: TeacherRequest): CostBound {
     const inputTokens = this.#fixedTokens + bytesOf(text);
-    return { usd: spentUsd(this.#settings.pricing, { inputTokens, outputTokens: this.#settings.maxOutputTokens }) };
+    const outputTokens = this.#settings.maxOutputTokens;
+    return {
+      usd: spentUsd(this.#settings.pricing, { inputTokens, outputTokens }),
+      tokens: inputTokens + outputTokens,
+    };
   }
 
   async answer(request: TeacherRequest, signal: AbortSignal): Promise<TeacherReply> {
@@ -99,7 +102,13 @@ class OpenAiTeacher implements Teacher {
     }
   }
 
-  #reply({ model, usage, choices }: OpenAI.ChatCompletion, bound: CostBound, durationMs: number): TeacherReply {
+  #reply(completion: OpenAI.ChatCompletion, bound: CostBound, durationMs: number): TeacherReply {
+    const inside = errorInside(completion);
+    if (inside) {
+      const message = `${this.#name} answered 200 with an error in its body: ${inside.message}`;
+      throw new TeacherError(failureOf(inside.status), message, maybePaid(bound));
+    }
+    const { model, usage, choices } = completion;
     const tokens = { inputTokens: usage?.prompt_tokens ?? 0, outputTokens: usage?.completion_tokens ?? 0 };
     const paid = usage ? spentUsd(this.#settings.pricing, tokens) : bound.usd;
     const message = choices?.[0]?.message;
@@ -107,7 +116,10 @@ class OpenAiTeacher implements Teacher {
       throw new TeacherError('rejected', `${this.#name} refused: ${message.refusal.slice(0, 200)}`, { spentUsd: paid });
     }
     if (typeof message?.content !== 'string') {
-      throw new TeacherError('malformed', `${this.#name} sent no choice with content`, { spentUsd: paid });
+      throw new TeacherError('malformed', `${this.#name} sent no choice with content`, {
+        spentUsd: paid,
+        unsettled: !usage,
+      });
     }
     return {
       content: message.content,
@@ -121,36 +133,33 @@ class OpenAiTeacher implements Teacher {
   }
 
   /** A call that broke off may have been paid for all the same. */
-  #failure(error: unknown, { usd }: CostBound): TeacherError {
+  #failure(error: unknown, bound: CostBound): TeacherError {
     if (error instanceof TeacherError) return error;
-    const maybePaid = { cause: error, spentUsd: usd };
-    if (this.#closed) return new TeacherError('closed', `${this.#name}: the connector was closed`, maybePaid);
+    const unsure = { cause: error, ...maybePaid(bound) };
+    if (this.#closed) return new TeacherError('closed', `${this.#name}: the connector was closed`, unsure);
     if (error instanceof OpenAI.APIConnectionTimeoutError) {
-      return new TeacherError(
-        'timeout',
-        `${this.#name} gave no answer within ${this.#settings.timeoutMs} ms`,
-        maybePaid,
-      );
+      return new TeacherError('timeout', `${this.#name} gave no answer within ${this.#settings.timeoutMs} ms`, unsure);
     }
-    if (error instanceof OpenAI.APIConnectionError) return this.#disconnected(error.cause ?? error, usd);
+    if (error instanceof OpenAI.APIConnectionError) return this.#disconnected(error.cause ?? error, bound);
     if (error instanceof OpenAI.APIError && error.status !== undefined) {
       const retryAfterMs = retryAfterOf(error.headers);
       const message = `${this.#name} answered ${error.status}: ${error.message.slice(0, 300)}`;
       return new TeacherError(failureOf(error.status), message, {
         cause: error,
         ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+        ...(mayBePaid(error.status) ? maybePaid(bound) : {}),
       });
     }
-    return new TeacherError('malformed', `${this.#name} sent a reply that cannot be read`, maybePaid);
+    return new TeacherError('malformed', `${this.#name} sent a reply that cannot be read`, unsure);
   }
 
-  #disconnected(cause: unknown, usd: number): TeacherError {
+  #disconnected(cause: unknown, bound: CostBound): TeacherError {
     if (cause instanceof ForbiddenAddress) return new TeacherError('rejected', cause.message, { cause });
     const { code } = cause as NodeJS.ErrnoException;
     const neverConnected = code !== undefined && neverConnectedCodes.has(code);
     return new TeacherError('unreachable', `${this.#name} cannot be reached; check teacher.baseUrl`, {
       cause,
-      spentUsd: neverConnected ? 0 : usd,
+      ...(neverConnected ? {} : maybePaid(bound)),
     });
   }
 
@@ -170,11 +179,12 @@ const outputLimitOf = ({ baseUrl, maxOutputTokens }: OpenAiSettings) =>
 
 const bytesOf = (text: string): number => Buffer.byteLength(text);
 
-const failureOf = (status: number): TeacherFailure => {
-  if (status === 401 || status === 403) return 'unauthorized';
-  if (status === 408) return 'timeout';
-  if (status === 429) return 'rate-limited';
-  return status >= 500 ? 'overloaded' : 'rejected';
+/** What some gateways in front of several providers send instead of a completion: `{"error": …}` with status 200. */
+const errorInside = (reply: object): { status: number; message: string } | undefined => {
+  if (!('error' in reply) || typeof reply.error !== 'object' || reply.error === null) return undefined;
+  const { code, message } = reply.error as { code?: unknown; message?: unknown };
+  const status = Number(code);
+  return { status: status >= 400 ? status : 500, message: String(message).slice(0, 300) };
 };
 
 /** `retry-after-ms`, or `retry-after` in seconds or as a date (RFC 9110, 10.2.3). */

@@ -59,9 +59,11 @@ export interface TeacherUsage {
   readonly durationMs: number;
 }
 
-/** The most one call can cost, computed before it is made: what is reserved from the budget. */
+/** The most one call can cost, computed before it is made: what is reserved from the budget and from the rate. */
 export interface CostBound {
   readonly usd: number;
+  /** Tokens read and written together; 0 where the model has no such notion. */
+  readonly tokens: number;
 }
 
 export interface Teacher extends AsyncDisposable {
@@ -114,16 +116,19 @@ export class TeacherError extends Error {
   readonly retryAfterMs: number | undefined;
   /** What the failed call cost all the same (a truncated answer is paid for); 0 where nothing was spent. */
   readonly spentUsd: number;
+  /** True where nobody knows whether the call was charged: then `spentUsd` is the most that it can have cost. */
+  readonly unsettled: boolean;
 
   constructor(
     failure: TeacherFailure,
     message: string,
-    details: { cause?: unknown; retryAfterMs?: number; spentUsd?: number } = {},
+    details: { cause?: unknown; retryAfterMs?: number; spentUsd?: number; unsettled?: boolean } = {},
   ) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
     this.failure = failure;
     this.retryable = RETRYABLE.has(failure);
     this.retryAfterMs = details.retryAfterMs;
     this.spentUsd = details.spentUsd ?? 0;
+    this.unsettled = details.unsettled ?? false;
   }
 }
