@@ -23,6 +23,22 @@ export { InputError, type InputErrorReason, TaskError, type TaskIssue } from './
 export type { CanonicalInput } from './input.ts';
 export { MAX_INPUT_BYTES, MAX_TASK_BYTES } from './limits.ts';
 export { loadTask } from './load.ts';
+export {
+  type Agreement,
+  type ChoiceHead,
+  type Encoded,
+  type EncodeFault,
+  type Head,
+  type HeadValue,
+  LEFT_OUT,
+  LEFT_TO_TEACHER,
+  type NumberHead,
+  type OutputPlan,
+  PRESENT,
+  type SpanHead,
+  type TagsHead,
+} from './output/head.ts';
+export { outputPlan } from './output/plan.ts';
 export { type OutputJsonSchema, type OutputSpec, outputSpec } from './output-spec.ts';
 export { type Example, type Source, type Task, TaskSchema, type Teacher, type TeacherKind } from './schema.ts';
 export { parseTask } from './validate.ts';

@@ -14,3 +14,7 @@ export const MAX_ANSWER_CHARACTERS = 64 * 1024;
 export const MAX_RENDERED_CHARACTERS = 100_000;
 /** One run's sample is held in memory while it is drawn. */
 export const MAX_BUDGET_CALLS = 1_000_000;
+/** Each is a head of the student and a row of the report; an answer with more is a document, not a call. */
+export const MAX_HEADS = 100;
+/** Nested objects in an output schema: deeper ones are no longer read by anybody who writes a prompt. */
+export const MAX_SCHEMA_DEPTH = 16;
