@@ -11,6 +11,8 @@ export const MAX_BATCH_WAIT_MS = 150;
 export const MAX_PROMPTS_PER_READ = 5_000;
 /** Pairs that one FindPairs may ask for: more than a gateway has in flight, and below a megabyte or two of answer. */
 export const MAX_FIND_IDS = 1_000;
+/** Pairs that one ImportPairs may bring: one transaction, as with events. */
+export const MAX_IMPORT_PAIRS = 500;
 /** Pairs of a row group: enough to compress well; writing one keeps the process from anything else for some 50 ms. */
 export const ROW_GROUP_PAIRS = 2_000;
 /** Bytes of text after which a message of StreamPairs is sent; with one largest pair on top it stays far below gRPC's 16 MiB. */

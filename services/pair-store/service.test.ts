@@ -13,10 +13,11 @@ import { type RunningService, startService } from '@understudy/service/lifecycle
 import { createClient, type RpcClient } from '@understudy/service/rpc/client';
 import { type TestBus, testBus } from '@understudy/service/testing';
 import { canonicalJson, taskDigest as digestOfTask, sha256Hex, taskJson } from '@understudy/task';
+import { testText } from '@understudy/task/grouping/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { definition } from './service.ts';
 import { startPostgres } from './store/postgres-server.ts';
-import { databaseKinds, newDataDir, testPair, testTask, testText } from './testing.ts';
+import { databaseKinds, newDataDir, testPair, testTask } from './testing.ts';
 
 const task = testTask({ recordTraffic: true });
 const taskDigest = digestOfTask(task);

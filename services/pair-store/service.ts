@@ -12,6 +12,7 @@ import { onTrafficObserved } from './on-traffic-observed.ts';
 import { recordOutcomes } from './record-outcomes.ts';
 import { findPairs } from './routes/find-pairs.ts';
 import { getSnapshot } from './routes/get-snapshot.ts';
+import { importPairs } from './routes/import-pairs.ts';
 import { stats } from './routes/stats.ts';
 import { streamPairs } from './routes/stream-pairs.ts';
 import { sealNext } from './snapshot/seal.ts';
@@ -62,6 +63,7 @@ const routesOf = (context: PairStoreContext) =>
     getSnapshot: (request) => getSnapshot(context, request),
     stats: (request) => stats(context, request),
     findPairs: (request) => findPairs(context, request),
+    importPairs: (request) => importPairs(context, request),
   });
 
 const consumersOf = (context: PairStoreContext): NonNullable<ServiceParts['consumers']> => ({

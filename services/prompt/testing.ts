@@ -58,6 +58,7 @@ export class Answerer {
         },
         getSnapshot: unused,
         findPairs: unused,
+        importPairs: unused,
         // biome-ignore lint/correctness/useYield: it only refuses
         streamPairs: async function* () {
           await unused();

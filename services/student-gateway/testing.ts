@@ -197,6 +197,7 @@ export class FakeTeacher implements AsyncDisposable {
         this.asked.push(request);
         return { outcome: await this.answers(request, signal) };
       },
+      write: async () => ({}),
       getLedger: async () => ({}),
     });
     this.#server = new RpcServer({ host: '127.0.0.1', port: 0, reflection: false, telemetry }, [service]);

@@ -6,7 +6,7 @@ import type { Logger } from '@understudy/service/telemetry';
 import { type CompiledTask, compileTask, parseTask, TaskError, type TeacherModel } from '@understudy/task';
 import { z } from 'zod';
 import { MAX_KNOWN_TASKS, TASK_LATER_MS } from './limits.ts';
-import { openTeacher, type TeacherSurroundings } from './teachers/open-teacher.ts';
+import { openTeacher, openWriter, type TeacherSurroundings, type WritingRequest } from './teachers/open-teacher.ts';
 import type { Teacher } from './teachers/teacher.ts';
 
 const modelSchema = z.object({ model: z.string(), version: z.string().optional() });
@@ -42,9 +42,14 @@ export class KnownTask {
     return this.#reading;
   }
 
+  /** The same task's teacher as one that writes inputs. */
+  writer(request: WritingRequest): KnownTask {
+    return new Writer(this.compiled, this.asked, this.#ledger, this.#surroundings, request);
+  }
+
   /** The connector; made when it is needed first, and again after that failed. Rejects with TeacherError. */
   teacher(): Promise<Teacher> {
-    this.#teacher ??= openTeacher(this.compiled, this.#surroundings).catch((error) => {
+    this.#teacher ??= this.open(this.#surroundings).catch((error) => {
       this.#teacher = undefined;
       throw error;
     });
@@ -62,6 +67,10 @@ export class KnownTask {
     return this.#set(model);
   }
 
+  protected open(surroundings: TeacherSurroundings): Promise<Teacher> {
+    return openTeacher(this.compiled, surroundings);
+  }
+
   async close(): Promise<void> {
     const teacher = await this.#teacher?.catch(() => undefined);
     this.#teacher = undefined;
@@ -77,6 +86,25 @@ export class KnownTask {
     this.#model = model;
     this.#fingerprint = this.compiled.fingerprint(model);
     return this.#fingerprint;
+  }
+}
+
+class Writer extends KnownTask {
+  readonly #request: WritingRequest;
+
+  constructor(
+    compiled: CompiledTask,
+    asked: string,
+    ledger: KV,
+    surroundings: TeacherSurroundings,
+    request: WritingRequest,
+  ) {
+    super(compiled, asked, ledger, surroundings);
+    this.#request = request;
+  }
+
+  protected override open(surroundings: TeacherSurroundings): Promise<Teacher> {
+    return openWriter(this.compiled, this.#request, surroundings);
   }
 }
 

@@ -52,6 +52,10 @@ export const TASK_LATER_MS = 10_000;
 /** Live requests under way; beyond it callers are told to come again. */
 export const MAX_LIVE_REQUESTS = 1_024;
 export const LIVE_RETRY_AFTER_MS = 200;
+/** Instructions and text of a request to write inputs: a few dozen examples of a paragraph each. */
+export const MAX_WRITING_CHARACTERS = 256 * 1024;
+/** Inputs asked for in one answer; models lose count and repeat themselves long before. */
+export const MAX_INPUTS_PER_ANSWER = 50;
 /** Runs whose cancellation is remembered. */
 export const MAX_CANCELLED_RUNS = 10_000;
 

@@ -18,6 +18,7 @@ import { PairLookup } from './pair-lookup.ts';
 import { Peers } from './peers.ts';
 import { ask } from './routes/ask.ts';
 import { getLedger } from './routes/get-ledger.ts';
+import { write } from './routes/write.ts';
 import { RunScopes } from './run-scopes.ts';
 import { RequestInbox } from './teachers/request-inbox.ts';
 
@@ -66,6 +67,7 @@ const keysOf = (env: NodeJS.ProcessEnv): NodeJS.ProcessEnv =>
 const routesOf = (context: AnsweringContext): RpcService =>
   rpcService(TeacherGatewayService, {
     ask: (request, call) => ask(context, request, call),
+    write: (request, call) => write(context, request, call),
     getLedger: (request) => getLedger(context, request),
   });
 

@@ -151,6 +151,7 @@ export class RememberingPairStore implements AsyncDisposable {
       },
       getSnapshot: unasked,
       stats: unasked,
+      importPairs: unasked,
       streamPairs: unasked,
     });
     const { telemetry } = this.#bus;

@@ -83,6 +83,7 @@ export class PairStore implements AsyncDisposable {
         getSnapshot: unused,
         stats: unused,
         findPairs: unused,
+        importPairs: unused,
         streamPairs: async function* ({ snapshotDigest, split }) {
           counted();
           const stored = snapshots.get(snapshotDigest);

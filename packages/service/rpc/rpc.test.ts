@@ -15,6 +15,7 @@ const pairStore = rpcService(PairStoreService, {
   getSnapshot: async () => {
     throw notFound('no such snapshot');
   },
+  importPairs: async () => ({ kept: 0 }),
   stats: async () => {
     throw new RetryableError('busy', { afterMs: 1_234 });
   },

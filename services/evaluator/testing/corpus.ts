@@ -136,7 +136,7 @@ export class SnapshotServer implements AsyncDisposable {
     const absent = async () => {
       throw notFound('this pair store only streams');
     };
-    const routes = { getSnapshot: absent, stats: absent, findPairs: absent };
+    const routes = { getSnapshot: absent, stats: absent, findPairs: absent, importPairs: absent };
     const streamPairs = (request: { snapshotDigest: string; split: Split }) => this.#stream(request);
     this.#server = new RpcServer({ host: '127.0.0.1', port: 0, reflection: false, telemetry }, [
       rpcService(PairStoreService, { ...routes, streamPairs }),

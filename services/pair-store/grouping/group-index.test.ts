@@ -1,9 +1,9 @@
 import { Split } from '@understudy/contract';
 import { sha256Hex } from '@understudy/task';
+import { splitOf } from '@understudy/task/grouping/split';
+import { testText } from '@understudy/task/grouping/testing';
 import { describe, expect, it } from 'vitest';
-import { testText } from '../testing.ts';
 import { GroupIndex, type NewPrompt } from './group-index.ts';
-import { splitOf } from './split.ts';
 
 const RATIOS = { dev: 0.1, test: 0.2 };
 

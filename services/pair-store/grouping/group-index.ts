@@ -3,9 +3,9 @@
  * order of arrival; what it decides about a new prompt is stored by the caller and never changes.
  */
 import { Split } from '@understudy/contract';
-import { foldText, textHash } from './minhash.ts';
-import { Neighbours } from './neighbours.ts';
-import { type Ratios, splitOf } from './split.ts';
+import { foldText, textHash } from '@understudy/task/grouping/minhash';
+import { Neighbours } from '@understudy/task/grouping/neighbours';
+import { type Ratios, splitOf } from '@understudy/task/grouping/split';
 
 /** Above this many prompts in one process (about 0.6 KB each) memory gives out before the machine does. */
 export const MAX_INDEXED_PROMPTS = 2_000_000;

@@ -6,22 +6,34 @@ import { lockTask } from '../store/record.ts';
 import { STORED_PAIR } from '../store/stored-pair.ts';
 import type { SnapshotRow } from './columns.ts';
 
-/** The pairs of one fingerprint that were stored up to a moment: pairs are never changed, so this never changes either. */
+/** The pairs of one fingerprint, and all imported ones, that were stored up to a moment: pairs are never changed, so this never changes either. */
 export interface Selection {
   readonly task: string;
   /** Empty: no pairs. */
   readonly fingerprint: string;
   readonly lastSeq: number;
+  /** Whether the task has imported pairs: looking for them costs the index that orders a snapshot. */
+  readonly withImported: boolean;
 }
 
 /** One answer a prompt: further samples and repeated questions measure the teacher, they do not teach. */
-const TEACHING = [Purpose.LABEL, Purpose.SAMPLE, Purpose.AUDIT, Purpose.SERVE];
+const TEACHING = [Purpose.LABEL, Purpose.SAMPLE, Purpose.AUDIT, Purpose.SERVE, Purpose.IMPORTED];
 const SPLIT_NAMES = { [Split.TRAIN]: 'train', [Split.DEV]: 'dev', [Split.TEST]: 'test' } as const;
 
-const SELECTED = `
+const teaches = (pair: string): string =>
+  `${pair}.task = $1 and ${pair}.seq <= $3 and ${pair}.sample_number = 0 and ${pair}.purpose in (${TEACHING.join(', ')})`;
+
+const OF_FINGERPRINT = `
 from pairs a join prompts p using (prompt_id)
-where a.task = $1 and a.fingerprint = decode($2, 'hex') and a.seq <= $3 and a.sample_number = 0
-  and a.purpose in (${TEACHING.join(', ')})`;
+where ${teaches('a')} and a.fingerprint = decode($2, 'hex')`;
+/** Imported pairs belong to every snapshot, whoever answered them; a prompt's own answer of the fingerprint goes first. */
+const WITH_IMPORTED = `
+from pairs a join prompts p using (prompt_id)
+where ${teaches('a')} and (a.fingerprint = decode($2, 'hex') or (a.purpose = ${Purpose.IMPORTED} and not exists (
+  select from pairs b where b.prompt_id = a.prompt_id and ${teaches('b')}
+    and (b.fingerprint = decode($2, 'hex') or (b.purpose = ${Purpose.IMPORTED} and b.pair_id < a.pair_id)))))`;
+
+const selectedBy = ({ withImported }: Selection): string => (withImported ? WITH_IMPORTED : OF_FINGERPRINT);
 
 const parametersOf = ({ task, fingerprint, lastSeq }: Selection) => [task, fingerprint, lastSeq];
 
@@ -32,12 +44,16 @@ export async function select(database: Database, task: string, runId: string): P
      where o.run_id = $1 group by a.fingerprint order by count(*) desc, a.fingerprint limit 1`,
     [runId],
   );
-  const lastSeq = await database.transaction(async (sql) => {
+  return database.transaction(async (sql) => {
     // Whoever drew a number before us has committed: numbers are drawn under the task's lock.
     await lockTask(sql, task);
-    return lastPairSeq(sql);
+    const [imported] = await sql.query<{ some: boolean }>(
+      `select exists (select from pairs where task = $1 and purpose = ${Purpose.IMPORTED}) as some`,
+      [task],
+    );
+    const lastSeq = await lastPairSeq(sql);
+    return { task, fingerprint: most?.fingerprint ?? '', lastSeq, withImported: imported?.some ?? false };
   });
-  return { task, fingerprint: most?.fingerprint ?? '', lastSeq };
 }
 
 async function lastPairSeq(sql: Sql): Promise<number> {
@@ -49,7 +65,7 @@ async function lastPairSeq(sql: Sql): Promise<number> {
 
 export async function countQuarantined(database: Database, selection: Selection): Promise<number> {
   const [row] = await database.query<{ pairs: number }>(
-    `select count(*)::int as pairs ${SELECTED} and p.split = ${Split.QUARANTINED}`,
+    `select count(*)::int as pairs ${selectedBy(selection)} and p.split = ${Split.QUARANTINED}`,
     parametersOf(selection),
   );
   return row?.pairs ?? 0;
@@ -66,7 +82,7 @@ export interface TestGroup {
 export async function testGroups(database: Database, selection: Selection): Promise<Map<string, TestGroup>> {
   const groups = await database.query<TestGroup>(
     `select min(encode(a.pair_id, 'hex')) as pair_id, sum(p.weight) as weight, count(*)::int as pairs
-     ${SELECTED} and p.split = ${Split.TEST} group by p.group_id`,
+     ${selectedBy(selection)} and p.split = ${Split.TEST} group by p.group_id`,
     parametersOf(selection),
   );
   return new Map(groups.map((group) => [group.pair_id, group]));
@@ -83,7 +99,7 @@ export async function* snapshotRows(
   for (let after = ''; ; ) {
     const stored = await database.query<StoredRow>(
       `select ${STORED_PAIR}, encode(p.group_id, 'hex') as group_id, p.split
-       ${SELECTED} and a.pair_id > decode($4, 'hex') and p.split <> ${Split.QUARANTINED}
+       ${selectedBy(selection)} and a.pair_id > decode($4, 'hex') and p.split <> ${Split.QUARANTINED}
        order by a.pair_id limit ${ROW_GROUP_PAIRS}`,
       [...parametersOf(selection), after],
     );

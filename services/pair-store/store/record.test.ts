@@ -1,10 +1,11 @@
 /** What is recorded, whatever is repeated, reordered or raced. The same suite over PGlite and PostgreSQL. */
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { DeclineReason, type Pair, PairSchema, Purpose, Source, Split, UsageSchema } from '@understudy/contract';
+import { testText } from '@understudy/task/grouping/testing';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Groups } from '../grouping/groups.ts';
 import type { KnownTask } from '../tasks.ts';
-import { databaseKinds, emptyTables, type TestDatabase, testPair, testTask, testText } from '../testing.ts';
+import { databaseKinds, emptyTables, type TestDatabase, testPair, testTask } from '../testing.ts';
 import type { Database } from './database.ts';
 import { findPairs } from './find.ts';
 import { type Answer, type Decline, record } from './record.ts';

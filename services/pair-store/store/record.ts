@@ -1,8 +1,8 @@
 /** Puts what the teacher said into the database: every pair once, one outcome per prompt of a run, a split for each prompt. */
 import { type DeclineReason, type Pair, Purpose, Source, type Usage } from '@understudy/contract';
+import type { Ratios } from '@understudy/task/grouping/split';
 import type { GroupIndex, Placement } from '../grouping/group-index.ts';
 import type { Groups } from '../grouping/groups.ts';
-import type { Ratios } from '../grouping/split.ts';
 import type { KnownTask } from '../tasks.ts';
 import type { Database, Sql } from './database.ts';
 import { answeredRow, declinedRow, pairRow, promptRow, RECORD } from './record-sql.ts';
@@ -12,6 +12,9 @@ export interface Answer {
   /** The run that asked, and whether the answer had been paid for earlier; absent for live traffic. */
   readonly asked?: { readonly runId: string; readonly cached: boolean };
 }
+
+/** What a pair of the random sample was made for, where it may be held out. */
+const MAY_JUDGE: ReadonlySet<Purpose> = new Set([Purpose.LABEL, Purpose.IMPORTED]);
 
 export interface Decline {
   readonly runId: string;
@@ -80,7 +83,7 @@ function rowsToRecord(
 }
 
 function place(index: GroupIndex, { promptId, text, purpose, source }: Pair, ratios: Ratios): Placement {
-  const mayBeHeldOut = purpose === Purpose.LABEL && source === Source.RANDOM;
+  const mayBeHeldOut = MAY_JUDGE.has(purpose) && source === Source.RANDOM;
   return index.place({ promptId, text, mayBeHeldOut }, ratios);
 }
 

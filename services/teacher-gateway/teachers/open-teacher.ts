@@ -1,4 +1,4 @@
-import type { CompiledTask } from '@understudy/task';
+import type { CompiledTask, Teacher as TeacherSettings } from '@understudy/task';
 import { createNatsTeacher, type TeacherBus } from './nats.ts';
 import { createOpenAiTeacher } from './openai.ts';
 import type { Teacher, TeacherExample, TeacherTask } from './teacher.ts';
@@ -10,9 +10,74 @@ export interface TeacherSurroundings {
 }
 
 /** The connector that a task names. @throws TeacherError when it cannot be made */
-export const openTeacher = async (compiled: CompiledTask, { env, bus }: TeacherSurroundings): Promise<Teacher> => {
-  const { teacher } = compiled.task;
-  const fixed = teacherTaskOf(compiled);
+export const openTeacher = (compiled: CompiledTask, surroundings: TeacherSurroundings): Promise<Teacher> =>
+  connectorOf(teacherTaskOf(compiled), compiled.task.teacher, surroundings);
+
+/** What the teacher is told to write, and how many inputs. */
+export interface WritingRequest {
+  readonly instructions: string;
+  readonly inputs: number;
+}
+
+/**
+ * The connector to have a task's teacher write inputs: the same model, other words. It is warm, because a model that
+ * always takes its likeliest word writes the same inputs again. @throws TeacherError when it cannot be made
+ */
+export const openWriter = (
+  compiled: CompiledTask,
+  { instructions, inputs }: WritingRequest,
+  surroundings: TeacherSurroundings,
+): Promise<Teacher> => {
+  const { task } = compiled;
+  const fixed: TeacherTask = {
+    name: `${task.name}-inputs`,
+    instructions,
+    schema: writtenSchema(task.input.fields, inputs),
+    field: 'inputs',
+    labels: [],
+    examples: [],
+  };
+  return connectorOf(fixed, warm(task.teacher, inputs), surroundings);
+};
+
+/** Hot enough that answers differ; sampling at 1 is what models are trained for. */
+const WRITING_TEMPERATURE = 1;
+/** An input of a narrow task is a sentence to a paragraph; an answer that is cut off gives what is whole in it. */
+const TOKENS_PER_INPUT = 200;
+
+const warm = (teacher: TeacherSettings, inputs: number): TeacherSettings =>
+  'temperature' in teacher
+    ? {
+        ...teacher,
+        temperature: WRITING_TEMPERATURE,
+        maxOutputTokens: Math.max(teacher.maxOutputTokens, TOKENS_PER_INPUT * inputs),
+      }
+    : teacher;
+
+const writtenSchema = (fields: readonly string[], inputs: number): Record<string, unknown> => ({
+  type: 'object',
+  properties: {
+    inputs: {
+      type: 'array',
+      minItems: 1,
+      maxItems: inputs,
+      items: {
+        type: 'object',
+        properties: Object.fromEntries(fields.map((field) => [field, { type: 'string' }])),
+        required: [...fields],
+        additionalProperties: false,
+      },
+    },
+  },
+  required: ['inputs'],
+  additionalProperties: false,
+});
+
+const connectorOf = async (
+  fixed: TeacherTask,
+  teacher: TeacherSettings,
+  { env, bus }: TeacherSurroundings,
+): Promise<Teacher> => {
   if (teacher.kind === 'openai') return createOpenAiTeacher(fixed, teacher, env);
   if (teacher.kind === 'nats') return createNatsTeacher(fixed, teacher, bus);
   // Only who asks it loads the encoder.

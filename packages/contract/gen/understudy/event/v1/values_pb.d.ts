@@ -475,6 +475,13 @@ export enum Purpose {
    * @generated from enum value: PURPOSE_SERVE = 6;
    */
   SERVE = 6,
+
+  /**
+   * Not asked by this platform: taken from a log of earlier calls.
+   *
+   * @generated from enum value: PURPOSE_IMPORTED = 7;
+   */
+  IMPORTED = 7,
 }
 
 /**

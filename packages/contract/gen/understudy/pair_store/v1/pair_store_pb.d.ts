@@ -264,6 +264,59 @@ export declare type FindPairsResponse = Message<"understudy.pair_store.v1.FindPa
 export declare const FindPairsResponseSchema: GenMessage<FindPairsResponse>;
 
 /**
+ * @generated from message understudy.pair_store.v1.ImportPairsRequest
+ */
+export declare type ImportPairsRequest = Message<"understudy.pair_store.v1.ImportPairsRequest"> & {
+  /**
+   * @generated from field: string task = 1;
+   */
+  task: string;
+
+  /**
+   * @generated from field: string task_digest = 2;
+   */
+  taskDigest: string;
+
+  /**
+   * The run that they answer; none where empty.
+   *
+   * @generated from field: string run_id = 3;
+   */
+  runId: string;
+
+  /**
+   * Their purpose is IMPORTED whatever they say; their source decides whether they may be held out.
+   *
+   * @generated from field: repeated understudy.event.v1.Pair pairs = 4;
+   */
+  pairs: Pair[];
+};
+
+/**
+ * Describes the message understudy.pair_store.v1.ImportPairsRequest.
+ * Use `create(ImportPairsRequestSchema)` to create a new message.
+ */
+export declare const ImportPairsRequestSchema: GenMessage<ImportPairsRequest>;
+
+/**
+ * @generated from message understudy.pair_store.v1.ImportPairsResponse
+ */
+export declare type ImportPairsResponse = Message<"understudy.pair_store.v1.ImportPairsResponse"> & {
+  /**
+   * Of those given: the ones that were not known.
+   *
+   * @generated from field: uint32 kept = 1;
+   */
+  kept: number;
+};
+
+/**
+ * Describes the message understudy.pair_store.v1.ImportPairsResponse.
+ * Use `create(ImportPairsResponseSchema)` to create a new message.
+ */
+export declare const ImportPairsResponseSchema: GenMessage<ImportPairsResponse>;
+
+/**
  * Every pair once; splits; sealed snapshots.
  *
  * @generated from service understudy.pair_store.v1.PairStoreService
@@ -304,6 +357,16 @@ export declare const PairStoreService: GenService<{
     methodKind: "unary";
     input: typeof FindPairsRequestSchema;
     output: typeof FindPairsResponseSchema;
+  },
+  /**
+   * Keeps finished pairs from elsewhere. All of them or none; what is known already changes nothing.
+   *
+   * @generated from rpc understudy.pair_store.v1.PairStoreService.ImportPairs
+   */
+  importPairs: {
+    methodKind: "unary";
+    input: typeof ImportPairsRequestSchema;
+    output: typeof ImportPairsResponseSchema;
   },
 }>;
 

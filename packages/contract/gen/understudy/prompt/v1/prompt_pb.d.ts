@@ -449,6 +449,13 @@ export declare type RunState = Message<"understudy.prompt.v1.RunState"> & {
    * @generated from field: repeated understudy.prompt.v1.StageStart stages = 27;
    */
   stages: StageStart[];
+
+  /**
+   * What came of each source, in the order of the task.
+   *
+   * @generated from field: repeated understudy.prompt.v1.SourceReport sources = 28;
+   */
+  sources: SourceReport[];
 };
 
 /**
@@ -456,6 +463,157 @@ export declare type RunState = Message<"understudy.prompt.v1.RunState"> & {
  * Use `create(RunStateSchema)` to create a new message.
  */
 export declare const RunStateSchema: GenMessage<RunState>;
+
+/**
+ * @generated from message understudy.prompt.v1.SourceReport
+ */
+export declare type SourceReport = Message<"understudy.prompt.v1.SourceReport"> & {
+  /**
+   * Its kind and where it is, e.g. `jsonl /data/mails.jsonl`.
+   *
+   * @generated from field: string source = 1;
+   */
+  source: string;
+
+  /**
+   * Records that it yielded, bad ones included.
+   *
+   * @generated from field: uint32 records = 2;
+   */
+  records: number;
+
+  /**
+   * @generated from field: uint32 bad_records = 3;
+   */
+  badRecords: number;
+
+  /**
+   * Usable records left out because they do not belong to the task, and the first of them with why.
+   *
+   * @generated from field: uint32 irrelevant = 4;
+   */
+  irrelevant: number;
+
+  /**
+   * @generated from field: repeated string irrelevant_details = 5;
+   */
+  irrelevantDetails: string[];
+
+  /**
+   * True where its inputs are no sample of the population: they train and never judge.
+   *
+   * @generated from field: bool trains_only = 6;
+   */
+  trainsOnly: boolean;
+
+  /**
+   * Distinct inputs that it could give; 0 where nobody knows.
+   *
+   * @generated from field: uint64 possible = 7;
+   */
+  possible: bigint;
+
+  /**
+   * Records that are finished pairs.
+   *
+   * @generated from field: uint32 pairs = 8;
+   */
+  pairs: number;
+
+  /**
+   * Bad records by what is wrong with them, where their source has words for it.
+   *
+   * @generated from field: map<string, uint32> faults = 9;
+   */
+  faults: { [key: string]: number };
+
+  /**
+   * For inputs that the teacher writes.
+   *
+   * @generated from field: understudy.prompt.v1.WritingReport writing = 10;
+   */
+  writing?: WritingReport | undefined;
+};
+
+/**
+ * Describes the message understudy.prompt.v1.SourceReport.
+ * Use `create(SourceReportSchema)` to create a new message.
+ */
+export declare const SourceReportSchema: GenMessage<SourceReport>;
+
+/**
+ * @generated from message understudy.prompt.v1.WritingReport
+ */
+export declare type WritingReport = Message<"understudy.prompt.v1.WritingReport"> & {
+  /**
+   * Calls of this run; none where all was written by earlier ones.
+   *
+   * @generated from field: uint32 calls = 1;
+   */
+  calls: number;
+
+  /**
+   * @generated from field: uint64 spent_micro_usd = 2;
+   */
+  spentMicroUsd: bigint;
+
+  /**
+   * @generated from field: uint64 input_tokens = 3;
+   */
+  inputTokens: bigint;
+
+  /**
+   * @generated from field: uint64 output_tokens = 4;
+   */
+  outputTokens: bigint;
+
+  /**
+   * Inputs that were understood in the answers, and what became of them.
+   *
+   * @generated from field: uint32 written = 5;
+   */
+  written: number;
+
+  /**
+   * @generated from field: uint32 kept = 6;
+   */
+  kept: number;
+
+  /**
+   * @generated from field: uint32 exact_duplicates = 7;
+   */
+  exactDuplicates: number;
+
+  /**
+   * @generated from field: uint32 near_duplicates = 8;
+   */
+  nearDuplicates: number;
+
+  /**
+   * @generated from field: uint32 unusable = 9;
+   */
+  unusable: number;
+
+  /**
+   * Answers in which nothing could be understood.
+   *
+   * @generated from field: uint32 unreadable_answers = 10;
+   */
+  unreadableAnswers: number;
+
+  /**
+   * Why it ended before there were enough; empty where there are.
+   *
+   * @generated from field: string reason = 11;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message understudy.prompt.v1.WritingReport.
+ * Use `create(WritingReportSchema)` to create a new message.
+ */
+export declare const WritingReportSchema: GenMessage<WritingReport>;
 
 /**
  * @generated from message understudy.prompt.v1.StageStart

@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { DeclineReason, Pair, Purpose } from "../../event/v1/values_pb.js";
+import type { DeclineReason, Pair, Purpose, Usage } from "../../event/v1/values_pb.js";
 
 /**
  * Describes the file understudy/teacher_gateway/v1/teacher_gateway.proto.
@@ -71,6 +71,111 @@ export declare type AskResponse = Message<"understudy.teacher_gateway.v1.AskResp
  * Use `create(AskResponseSchema)` to create a new message.
  */
 export declare const AskResponseSchema: GenMessage<AskResponse>;
+
+/**
+ * @generated from message understudy.teacher_gateway.v1.WriteRequest
+ */
+export declare type WriteRequest = Message<"understudy.teacher_gateway.v1.WriteRequest"> & {
+  /**
+   * @generated from field: string task = 1;
+   */
+  task: string;
+
+  /**
+   * @generated from field: string task_digest = 2;
+   */
+  taskDigest: string;
+
+  /**
+   * Who pays.
+   *
+   * @generated from field: string run_id = 3;
+   */
+  runId: string;
+
+  /**
+   * What the teacher is told, and what it is asked.
+   *
+   * @generated from field: string instructions = 4;
+   */
+  instructions: string;
+
+  /**
+   * @generated from field: string text = 5;
+   */
+  text: string;
+
+  /**
+   * How many inputs one answer should hold.
+   *
+   * @generated from field: uint32 inputs = 6;
+   */
+  inputs: number;
+};
+
+/**
+ * Describes the message understudy.teacher_gateway.v1.WriteRequest.
+ * Use `create(WriteRequestSchema)` to create a new message.
+ */
+export declare const WriteRequestSchema: GenMessage<WriteRequest>;
+
+/**
+ * @generated from message understudy.teacher_gateway.v1.WriteResponse
+ */
+export declare type WriteResponse = Message<"understudy.teacher_gateway.v1.WriteResponse"> & {
+  /**
+   * @generated from oneof understudy.teacher_gateway.v1.WriteResponse.outcome
+   */
+  outcome: {
+    /**
+     * @generated from field: understudy.teacher_gateway.v1.Written written = 1;
+     */
+    value: Written;
+    case: "written";
+  } | {
+    /**
+     * @generated from field: understudy.teacher_gateway.v1.Declined declined = 2;
+     */
+    value: Declined;
+    case: "declined";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * Of all attempts.
+   *
+   * @generated from field: understudy.event.v1.Usage usage = 3;
+   */
+  usage?: Usage | undefined;
+};
+
+/**
+ * Describes the message understudy.teacher_gateway.v1.WriteResponse.
+ * Use `create(WriteResponseSchema)` to create a new message.
+ */
+export declare const WriteResponseSchema: GenMessage<WriteResponse>;
+
+/**
+ * @generated from message understudy.teacher_gateway.v1.Written
+ */
+export declare type Written = Message<"understudy.teacher_gateway.v1.Written"> & {
+  /**
+   * What the teacher wrote, as it is: a JSON object with a list `inputs`, if it does as it is told.
+   *
+   * @generated from field: string content = 1;
+   */
+  content: string;
+
+  /**
+   * @generated from field: string model = 2;
+   */
+  model: string;
+};
+
+/**
+ * Describes the message understudy.teacher_gateway.v1.Written.
+ * Use `create(WrittenSchema)` to create a new message.
+ */
+export declare const WrittenSchema: GenMessage<Written>;
 
 /**
  * @generated from message understudy.teacher_gateway.v1.Declined
@@ -174,6 +279,16 @@ export declare const TeacherGatewayService: GenService<{
     methodKind: "unary";
     input: typeof AskRequestSchema;
     output: typeof AskResponseSchema;
+  },
+  /**
+   * Has the task's teacher write inputs. Paid from the budget of a run.
+   *
+   * @generated from rpc understudy.teacher_gateway.v1.TeacherGatewayService.Write
+   */
+  write: {
+    methodKind: "unary";
+    input: typeof WriteRequestSchema;
+    output: typeof WriteResponseSchema;
   },
   /**
    * What a task has spent, and what is reserved.

@@ -9,7 +9,7 @@ import { file_understudy_event_v1_values } from "../../event/v1/values_pb.js";
  * Describes the file understudy/teacher_gateway/v1/teacher_gateway.proto.
  */
 export const file_understudy_teacher_gateway_v1_teacher_gateway = /*@__PURE__*/
-  fileDesc("CjN1bmRlcnN0dWR5L3RlYWNoZXJfZ2F0ZXdheS92MS90ZWFjaGVyX2dhdGV3YXkucHJvdG8SHXVuZGVyc3R1ZHkudGVhY2hlcl9nYXRld2F5LnYxInIKCkFza1JlcXVlc3QSDAoEdGFzaxgBIAEoCRITCgt0YXNrX2RpZ2VzdBgCIAEoCRISCgppbnB1dF9qc29uGAMgASgJEi0KB3B1cnBvc2UYBCABKA4yHC51bmRlcnN0dWR5LmV2ZW50LnYxLlB1cnBvc2UigAEKC0Fza1Jlc3BvbnNlEikKBHBhaXIYASABKAsyGS51bmRlcnN0dWR5LmV2ZW50LnYxLlBhaXJIABI7CghkZWNsaW5lZBgCIAEoCzInLnVuZGVyc3R1ZHkudGVhY2hlcl9nYXRld2F5LnYxLkRlY2xpbmVkSABCCQoHb3V0Y29tZSJOCghEZWNsaW5lZBIyCgZyZWFzb24YASABKA4yIi51bmRlcnN0dWR5LmV2ZW50LnYxLkRlY2xpbmVSZWFzb24SDgoGZGV0YWlsGAIgASgJIjAKEEdldExlZGdlclJlcXVlc3QSDAoEdGFzaxgBIAEoCRIOCgZydW5faWQYAiABKAkioQEKEUdldExlZGdlclJlc3BvbnNlEhcKD3NwZW50X21pY3JvX3VzZBgBIAEoBBIaChJyZXNlcnZlZF9taWNyb191c2QYAiABKAQSDQoFY2FsbHMYAyABKAQSFgoOcmVzZXJ2ZWRfY2FsbHMYBCABKAQSGQoRZXhwaXJlZF9taWNyb191c2QYBSABKAQSFQoNZXhwaXJlZF9jYWxscxgGIAEoBDLlAQoVVGVhY2hlckdhdGV3YXlTZXJ2aWNlElwKA0FzaxIpLnVuZGVyc3R1ZHkudGVhY2hlcl9nYXRld2F5LnYxLkFza1JlcXVlc3QaKi51bmRlcnN0dWR5LnRlYWNoZXJfZ2F0ZXdheS52MS5Bc2tSZXNwb25zZRJuCglHZXRMZWRnZXISLy51bmRlcnN0dWR5LnRlYWNoZXJfZ2F0ZXdheS52MS5HZXRMZWRnZXJSZXF1ZXN0GjAudW5kZXJzdHVkeS50ZWFjaGVyX2dhdGV3YXkudjEuR2V0TGVkZ2VyUmVzcG9uc2ViBnByb3RvMw", [file_understudy_event_v1_values]);
+  fileDesc("CjN1bmRlcnN0dWR5L3RlYWNoZXJfZ2F0ZXdheS92MS90ZWFjaGVyX2dhdGV3YXkucHJvdG8SHXVuZGVyc3R1ZHkudGVhY2hlcl9nYXRld2F5LnYxInIKCkFza1JlcXVlc3QSDAoEdGFzaxgBIAEoCRITCgt0YXNrX2RpZ2VzdBgCIAEoCRISCgppbnB1dF9qc29uGAMgASgJEi0KB3B1cnBvc2UYBCABKA4yHC51bmRlcnN0dWR5LmV2ZW50LnYxLlB1cnBvc2UigAEKC0Fza1Jlc3BvbnNlEikKBHBhaXIYASABKAsyGS51bmRlcnN0dWR5LmV2ZW50LnYxLlBhaXJIABI7CghkZWNsaW5lZBgCIAEoCzInLnVuZGVyc3R1ZHkudGVhY2hlcl9nYXRld2F5LnYxLkRlY2xpbmVkSABCCQoHb3V0Y29tZSJ1CgxXcml0ZVJlcXVlc3QSDAoEdGFzaxgBIAEoCRITCgt0YXNrX2RpZ2VzdBgCIAEoCRIOCgZydW5faWQYAyABKAkSFAoMaW5zdHJ1Y3Rpb25zGAQgASgJEgwKBHRleHQYBSABKAkSDgoGaW5wdXRzGAYgASgNIr0BCg1Xcml0ZVJlc3BvbnNlEjkKB3dyaXR0ZW4YASABKAsyJi51bmRlcnN0dWR5LnRlYWNoZXJfZ2F0ZXdheS52MS5Xcml0dGVuSAASOwoIZGVjbGluZWQYAiABKAsyJy51bmRlcnN0dWR5LnRlYWNoZXJfZ2F0ZXdheS52MS5EZWNsaW5lZEgAEikKBXVzYWdlGAMgASgLMhoudW5kZXJzdHVkeS5ldmVudC52MS5Vc2FnZUIJCgdvdXRjb21lIikKB1dyaXR0ZW4SDwoHY29udGVudBgBIAEoCRINCgVtb2RlbBgCIAEoCSJOCghEZWNsaW5lZBIyCgZyZWFzb24YASABKA4yIi51bmRlcnN0dWR5LmV2ZW50LnYxLkRlY2xpbmVSZWFzb24SDgoGZGV0YWlsGAIgASgJIjAKEEdldExlZGdlclJlcXVlc3QSDAoEdGFzaxgBIAEoCRIOCgZydW5faWQYAiABKAkioQEKEUdldExlZGdlclJlc3BvbnNlEhcKD3NwZW50X21pY3JvX3VzZBgBIAEoBBIaChJyZXNlcnZlZF9taWNyb191c2QYAiABKAQSDQoFY2FsbHMYAyABKAQSFgoOcmVzZXJ2ZWRfY2FsbHMYBCABKAQSGQoRZXhwaXJlZF9taWNyb191c2QYBSABKAQSFQoNZXhwaXJlZF9jYWxscxgGIAEoBDLJAgoVVGVhY2hlckdhdGV3YXlTZXJ2aWNlElwKA0FzaxIpLnVuZGVyc3R1ZHkudGVhY2hlcl9nYXRld2F5LnYxLkFza1JlcXVlc3QaKi51bmRlcnN0dWR5LnRlYWNoZXJfZ2F0ZXdheS52MS5Bc2tSZXNwb25zZRJiCgVXcml0ZRIrLnVuZGVyc3R1ZHkudGVhY2hlcl9nYXRld2F5LnYxLldyaXRlUmVxdWVzdBosLnVuZGVyc3R1ZHkudGVhY2hlcl9nYXRld2F5LnYxLldyaXRlUmVzcG9uc2USbgoJR2V0TGVkZ2VyEi8udW5kZXJzdHVkeS50ZWFjaGVyX2dhdGV3YXkudjEuR2V0TGVkZ2VyUmVxdWVzdBowLnVuZGVyc3R1ZHkudGVhY2hlcl9nYXRld2F5LnYxLkdldExlZGdlclJlc3BvbnNlYgZwcm90bzM", [file_understudy_event_v1_values]);
 
 /**
  * Describes the message understudy.teacher_gateway.v1.AskRequest.
@@ -26,25 +26,46 @@ export const AskResponseSchema = /*@__PURE__*/
   messageDesc(file_understudy_teacher_gateway_v1_teacher_gateway, 1);
 
 /**
+ * Describes the message understudy.teacher_gateway.v1.WriteRequest.
+ * Use `create(WriteRequestSchema)` to create a new message.
+ */
+export const WriteRequestSchema = /*@__PURE__*/
+  messageDesc(file_understudy_teacher_gateway_v1_teacher_gateway, 2);
+
+/**
+ * Describes the message understudy.teacher_gateway.v1.WriteResponse.
+ * Use `create(WriteResponseSchema)` to create a new message.
+ */
+export const WriteResponseSchema = /*@__PURE__*/
+  messageDesc(file_understudy_teacher_gateway_v1_teacher_gateway, 3);
+
+/**
+ * Describes the message understudy.teacher_gateway.v1.Written.
+ * Use `create(WrittenSchema)` to create a new message.
+ */
+export const WrittenSchema = /*@__PURE__*/
+  messageDesc(file_understudy_teacher_gateway_v1_teacher_gateway, 4);
+
+/**
  * Describes the message understudy.teacher_gateway.v1.Declined.
  * Use `create(DeclinedSchema)` to create a new message.
  */
 export const DeclinedSchema = /*@__PURE__*/
-  messageDesc(file_understudy_teacher_gateway_v1_teacher_gateway, 2);
+  messageDesc(file_understudy_teacher_gateway_v1_teacher_gateway, 5);
 
 /**
  * Describes the message understudy.teacher_gateway.v1.GetLedgerRequest.
  * Use `create(GetLedgerRequestSchema)` to create a new message.
  */
 export const GetLedgerRequestSchema = /*@__PURE__*/
-  messageDesc(file_understudy_teacher_gateway_v1_teacher_gateway, 3);
+  messageDesc(file_understudy_teacher_gateway_v1_teacher_gateway, 6);
 
 /**
  * Describes the message understudy.teacher_gateway.v1.GetLedgerResponse.
  * Use `create(GetLedgerResponseSchema)` to create a new message.
  */
 export const GetLedgerResponseSchema = /*@__PURE__*/
-  messageDesc(file_understudy_teacher_gateway_v1_teacher_gateway, 4);
+  messageDesc(file_understudy_teacher_gateway_v1_teacher_gateway, 7);
 
 /**
  * A valid answer out of a teacher, within rate and budget.

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { testText } from '../testing.ts';
 import { Neighbours } from './neighbours.ts';
+import { testText } from './testing.ts';
 
 const found = (neighbours: Neighbours, text: string) => {
   const numbers: number[] = [];

@@ -1,6 +1,6 @@
 import { Split } from '@understudy/contract';
-import { sha256Hex } from '@understudy/task';
 import { expect, it } from 'vitest';
+import { sha256Hex } from '../canonical.ts';
 import { splitOf } from './split.ts';
 
 const groups = Array.from({ length: 20_000 }, (_, n) => sha256Hex(`group ${n}`));
