@@ -8,7 +8,12 @@ import type { CostsReport, GateReport, Report, TestReport, VerdictReport } from 
 type Goal = Report['goal'];
 
 /** The gates, each against the goal. Agreement and coverage count by their lower bounds. */
-export function gatesOf(test: TestReport, costs: CostsReport, sizeBytes: number, goal: Goal): GateReport[] {
+export function gatesOf(
+  test: Pick<TestReport, 'selectiveAgreement' | 'coverage'>,
+  costs: CostsReport,
+  sizeBytes: number,
+  goal: Goal,
+): GateReport[] {
   const { selectiveAgreement, coverage } = test;
   const median = costs.student.medianLatencyMs;
   return [

@@ -62,7 +62,8 @@ export function quantile(rising: readonly number[], share: number): number {
   return rising[Math.max(0, Math.ceil(rising.length * share) - 1)] ?? 0;
 }
 
-function proportion(successes: number, pairs: number, level: number): ProportionReport {
+/** A share with its one-sided bounds, each at the level. */
+export function proportion(successes: number, pairs: number, level: number): ProportionReport {
   return {
     pairs,
     successes,

@@ -1,5 +1,6 @@
 /** `npm run bench NAME`: runs one benchmark. */
 const benches: Record<string, () => Promise<{ run(): Promise<void> }>> = {
+  gate: () => import('./gate.ts'),
   pipeline: () => import('./pipeline.ts'),
   replicas: () => import('./replicas.ts'),
   serve: () => import('./serve.ts'),
