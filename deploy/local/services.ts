@@ -78,6 +78,8 @@ const environmentOf = (
     one.service === keeperOfKeys ? !/^(UNDERSTUDY|npm)_/.test(key) : harmless.test(key) || declared.has(key);
   const addresses = serviceNames.map((service) => [`${variable(service)}_ADDRESS`, grpcAddress(placed, service)]);
   return {
+    // Model servers of the same machine are what most tasks on it ask; a URL of another network is the owner's to allow.
+    TEACHER_ALLOWED_ADDRESSES: 'loopback',
     BLOB_URL: pathToFileURL(join(settings.dataDir, 'blobs')).href,
     ...Object.fromEntries(Object.entries(process.env).filter(([key]) => visible(key))),
     ...Object.fromEntries(addresses),

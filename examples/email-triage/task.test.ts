@@ -3,6 +3,7 @@ import { compileTask, loadTask } from '@understudy/task';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { readSources } from '../../services/prompt/sources/read.ts';
 import { createEmbeddedTeacher } from '../../services/teacher-gateway/teachers/embedded.ts';
+import { teacherTaskOf } from '../../services/teacher-gateway/teachers/open-teacher.ts';
 
 const task = await loadTask(fileURLToPath(new URL('task.yaml', import.meta.url)));
 const compiled = compileTask(task);
@@ -38,18 +39,7 @@ describe('the corpus', () => {
   test('is something that the teacher is good at', async () => {
     const shown = new Set(task.examples.map(({ input }) => compiled.promptId(input)));
     const unseen = [...mails].filter(([id]) => !shown.has(id)).sort(([a], [b]) => (a < b ? -1 : 1));
-    await using teacher = await createEmbeddedTeacher({
-      name: task.name,
-      instructions: task.prompt.instructions,
-      schema: task.output.schema,
-      field,
-      labels,
-      examples: task.examples.map(({ input, output }) => ({
-        text: compiled.renderPrompt(input).text,
-        answer: JSON.stringify(output),
-        label: output[field] ?? '',
-      })),
-    });
+    await using teacher = await createEmbeddedTeacher(teacherTaskOf(compiled));
     const { signal } = new AbortController();
     const right = await Promise.all(
       unseen.slice(0, 300).map(async ([, { text, reference }]) => {

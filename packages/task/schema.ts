@@ -50,30 +50,47 @@ const EmbeddedTeacher = strict({
   ...teacherLimits,
 });
 
-const OpenAiTeacher = strict({
-  kind: z.literal('openai'),
-  baseUrl: z
-    .url({ protocol: /^https?$/, error: 'expected an http or https URL, e.g. https://api.openai.com/v1' })
-    .refine(
-      (url) => !hasCredentials(url),
-      'expected a URL without user or password, got one with them; name a key with apiKeyEnv or apiKeyFile',
-    ),
-  model: z.string().min(1),
+const baseUrl = z
+  .url({ protocol: /^https?$/, error: 'expected an http or https URL, e.g. https://api.openai.com/v1' })
+  .refine(
+    (url) => !hasCredentials(url),
+    'expected a URL without user or password, got one with them; name a key with apiKeyEnv or apiKeyFile',
+  );
+
+const apiKey = {
   apiKeyEnv: z
     .string()
     .regex(/^[A-Z][A-Z0-9_]*$/, 'expected the name of an environment variable, e.g. OPENAI_API_KEY')
     .optional(),
   apiKeyFile: path.optional(),
+};
+const hasOneKey = (teacher: { apiKeyEnv?: string | undefined; apiKeyFile?: string | undefined }) =>
+  teacher.apiKeyEnv === undefined || teacher.apiKeyFile === undefined;
+const oneKey = { path: ['apiKeyFile'], message: 'expected apiKeyEnv or apiKeyFile, got both; keep one' };
+
+const OpenAiTeacher = strict({
+  kind: z.literal('openai'),
+  baseUrl,
+  model: z.string().min(1),
+  ...apiKey,
   /** 0: the most likely answer; agreement is measured against one answer a prompt. */
   temperature: z.number().min(0).max(2).default(0),
   /** One enum field is a few tokens; 256 leaves room for a fenced block and bounds what a call can cost. */
   maxOutputTokens: positiveInt.max(100_000).default(256),
   pricing: Pricing.optional(),
   ...teacherLimits,
-}).refine((teacher) => teacher.apiKeyEnv === undefined || teacher.apiKeyFile === undefined, {
-  path: ['apiKeyFile'],
-  message: 'expected apiKeyEnv or apiKeyFile, got both; keep one',
-});
+}).refine(hasOneKey, oneKey);
+
+const AnthropicTeacher = strict({
+  kind: z.literal('anthropic'),
+  baseUrl: baseUrl.default('https://api.anthropic.com'),
+  model: z.string().min(1),
+  ...apiKey,
+  /** Room for a structured answer, and for some thinking of models that think unasked; bounds what a call can cost. */
+  maxOutputTokens: positiveInt.max(100_000).default(1_024),
+  pricing: Pricing.optional(),
+  ...teacherLimits,
+}).refine(hasOneKey, oneKey);
 
 const NatsTeacher = strict({
   kind: z.literal('nats'),
@@ -85,9 +102,9 @@ const NatsTeacher = strict({
   ...teacherLimits,
 });
 
-const Teacher = z.discriminatedUnion('kind', [EmbeddedTeacher, OpenAiTeacher, NatsTeacher], {
+const Teacher = z.discriminatedUnion('kind', [EmbeddedTeacher, OpenAiTeacher, AnthropicTeacher, NatsTeacher], {
   error: (issue) =>
-    issue.code === 'invalid_union' ? 'expected kind: embedded, openai or nats; correct it' : undefined,
+    issue.code === 'invalid_union' ? 'expected kind: embedded, openai, anthropic or nats; correct it' : undefined,
 });
 
 /** Where a record's true output is, if the source has one. Used only to report accuracy. */

@@ -9,6 +9,7 @@ import { FIRST_BACKOFF_MS, MAX_BACKOFF_MS, MAX_DETAIL_CHARACTERS, MAX_RETRY_AFTE
 import { makeCall } from './make-call.ts';
 import type { Answer, Outcome, Question, Spending } from './outcome.ts';
 import { RunCancelled } from './run-scopes.ts';
+import { softLabelsFault } from './teachers/soft-labels.ts';
 import { TeacherError, type TeacherFailure, type TeacherReply } from './teachers/teacher.ts';
 
 /** Why an attempt gave no answer, in the words of a decline. */
@@ -59,9 +60,12 @@ const answerOf = async (
 ): Promise<{ answer: Answer } | Failure> => {
   const { compiled } = known;
   const parsed = compiled.parseAnswer(reply.content);
+  if (!parsed.ok && reply.cutOff) return cutOff(reply);
   if (!parsed.ok) return invalid(parsed.message);
-  const probabilities = probabilitiesOf(reply.distribution, compiled.output.labels);
-  if (!probabilities) return invalid('expected a probability for each label, summing to 1');
+  const { soft = {} } = reply;
+  const { field, labels } = compiled.output;
+  const fault = softLabelsFault(soft, [{ kind: 'choice', name: field, values: labels }]);
+  if (fault) return invalid(fault);
   const fingerprint = await known.fingerprintOf({
     model: reply.model,
     ...(reply.version === undefined ? {} : { version: reply.version }),
@@ -72,7 +76,7 @@ const answerOf = async (
     fingerprint,
     answerJson: parsed.answer,
     label: parsed.label,
-    probabilities,
+    probabilities: [...(soft[field] ?? [])],
     answeredAt: timestampFromMs(Date.now()),
     usage: create(UsageSchema, {
       inputTokens: BigInt(inputTokens),
@@ -85,23 +89,18 @@ const answerOf = async (
   return { answer };
 };
 
-const sumTolerance = 1e-3;
-
-/** In the schema's label order; empty where the teacher gives none, undefined where they are not probabilities. */
-const probabilitiesOf = (
-  distribution: Readonly<Record<string, number>> | undefined,
-  labels: readonly string[],
-): number[] | undefined => {
-  if (!distribution) return [];
-  const probabilities = labels.map((label) => distribution[label] ?? 0);
-  const sum = probabilities.reduce((total, each) => total + each, 0);
-  return probabilities.every((each) => each >= 0) && Math.abs(sum - 1) <= sumTolerance ? probabilities : undefined;
-};
-
 const invalid = (detail: string): Failure => ({
   reason: DeclineReason.INVALID_ANSWER,
   detail,
   retryable: true,
+  retryAfterMs: undefined,
+});
+
+/** It would be cut off again. */
+const cutOff = ({ model, content }: TeacherReply): Failure => ({
+  reason: DeclineReason.REJECTED,
+  detail: `${model} was cut off after ${content.length} characters; raise teacher.maxOutputTokens`,
+  retryable: false,
   retryAfterMs: undefined,
 });
 

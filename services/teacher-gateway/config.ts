@@ -1,5 +1,7 @@
 import { type TeacherKind, teacherKinds } from '@understudy/contract';
 import { commonConfig } from '@understudy/service/config';
+import { messageOf } from '@understudy/service/errors';
+import { AddressRules } from '@understudy/service/outbound';
 import { z } from 'zod';
 import { DEFAULT_CONCURRENCY } from './limits.ts';
 
@@ -15,6 +17,21 @@ export const config = commonConfig.extend({
     .default(teacherKinds.join(','))
     .transform((text) => text.split(','))
     .pipe(z.array(z.enum(teacherKinds, `expected some of ${kinds}, separated by commas`)).min(1)),
+  /**
+   * Where teachers' URLs may lead beside public addresses: addresses, ranges, `loopback` and `private`, separated by commas.
+   * Tasks name URLs, so without this anybody who may apply one could have this service ask machines that only it can reach.
+   */
+  TEACHER_ALLOWED_ADDRESSES: z
+    .string()
+    .default('')
+    .transform((text, context) => {
+      try {
+        return new AddressRules(text.split(',').filter((entry) => entry !== ''));
+      } catch (error) {
+        context.addIssue({ code: 'custom', message: messageOf(error) });
+        return z.NEVER;
+      }
+    }),
   /** Calls that this replica has in flight at one teacher at most; by default what suits its kind. */
   TEACHER_CONCURRENCY: z.coerce.number().int().min(1).max(4_096).optional(),
 });

@@ -1,4 +1,5 @@
 import { SpanStatusCode } from '@opentelemetry/api';
+import type { TeacherKind } from '@understudy/contract';
 import type { Span } from '@understudy/service/telemetry';
 import { concurrencyOf } from './config.ts';
 import type { GatewayContext } from './context.ts';
@@ -95,12 +96,16 @@ const traced = async (context: GatewayContext, question: Question, call: Call): 
   const { teacher } = question.known.compiled.task;
   const attributes = {
     'gen_ai.operation.name': 'chat',
-    'gen_ai.provider.name': teacher.kind === 'openai' ? 'openai' : `understudy.${teacher.kind}`,
+    'gen_ai.provider.name': vendors.has(teacher.kind) ? teacher.kind : `understudy.${teacher.kind}`,
     'gen_ai.request.model': teacher.model,
     'gen_ai.output.type': 'json',
     ...(teacher.kind === 'openai'
       ? {
           'gen_ai.request.temperature': teacher.temperature,
+        }
+      : {}),
+    ...('baseUrl' in teacher
+      ? {
           'gen_ai.request.max_tokens': teacher.maxOutputTokens,
           'server.address': new URL(teacher.baseUrl).hostname,
         }
@@ -122,6 +127,9 @@ const traced = async (context: GatewayContext, question: Question, call: Call): 
     span.end();
   }
 };
+
+/** Kinds that are also the convention's names of a provider. */
+const vendors: ReadonlySet<TeacherKind> = new Set(['openai', 'anthropic']);
 
 const failSpan = (span: Span, error: unknown) => {
   const failure = error instanceof TeacherError ? error.failure : 'stopped';

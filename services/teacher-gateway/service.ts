@@ -30,11 +30,16 @@ async function create(base: ServiceContext<Config>): Promise<ServiceParts> {
   const pairStore = createClient(PairStoreService, { address: base.config.PAIR_STORE_ADDRESS, token: base.rpcToken });
   const teacherBus = { inbox: new RequestInbox(bus.nc, `_INBOX.${base.name}`), naming: bus.naming };
   const backpressure = new Backpressure(bus, telemetry.log);
+  const surroundings = {
+    env: keysOf(process.env),
+    bus: teacherBus,
+    addresses: base.config.TEACHER_ALLOWED_ADDRESSES,
+  };
   const calling: GatewayContext = {
     ...base,
     events: new Events(telemetry),
     ledger: new Ledger(bucket, telemetry.log),
-    tasks: new KnownTasks(blobs, bucket, { env: keysOf(process.env), bus: teacherBus }, telemetry.log),
+    tasks: new KnownTasks(blobs, bucket, surroundings, telemetry.log),
     scopes: new RunScopes(),
   };
   const peers = new Peers(bus);

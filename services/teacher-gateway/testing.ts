@@ -248,6 +248,7 @@ export class Stage implements AsyncDisposable {
       BLOB_URL: pathToFileURL(join(this.#folder, 'blobs')).href,
       PAIR_STORE_ADDRESS: `127.0.0.1:${this.pairStore.port}`,
       TEACHER_KINDS: 'openai,nats',
+      TEACHER_ALLOWED_ADDRESSES: 'loopback',
       GRPC_PORT: String(grpcPort),
       ...env,
     });

@@ -4,14 +4,16 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createEmbeddedTeacher } from './embedded.ts';
 import { type Teacher, TeacherError, type TeacherTask } from './teacher.ts';
 
-const example = (label: string, text: string) => ({ text, label, answer: JSON.stringify({ label }) });
+const example = (label: string, text: string) => ({ text, answer: JSON.stringify({ label }) });
+const single = (labels: string[]) => ({ single: { field: 'label', labels } });
 
+const LABELS = ['weather', 'food', 'music'];
 const TASK: TeacherTask = {
   name: 'weather',
   instructions: 'Is it about the weather or about food?',
   schema: { type: 'object' },
-  field: 'label',
-  labels: ['weather', 'food', 'music'],
+  heads: [{ kind: 'choice', name: 'label', values: LABELS.map((label) => JSON.stringify(label)) }],
+  ...single(LABELS),
   examples: [
     example('weather', 'It rains all day'),
     example('food', 'The soup is too salty'),
@@ -35,15 +37,15 @@ const ask = (text: string, of = teacher) => of.answer({ text }, never);
 describe('an answer', () => {
   test('is the most probable label in canonical JSON, with the probability of each', async () => {
     const replies = await Promise.all(QUESTIONS.map((text) => ask(text)));
-    for (const { content, distribution = {} } of replies) {
-      expect(Object.keys(distribution)).toEqual(TASK.labels);
-      const probabilities = Object.values(distribution);
+    for (const { content, soft } of replies) {
+      const probabilities = soft!.label!;
+      expect(probabilities).toHaveLength(LABELS.length);
       expect(probabilities.reduce((a, b) => a + b)).toBeCloseTo(1, 9);
       const { label } = JSON.parse(content);
-      expect(distribution[label]).toBe(Math.max(...probabilities));
+      expect(probabilities[LABELS.indexOf(label)]).toBe(Math.max(...probabilities));
       expect(content).toBe(JSON.stringify({ label }));
     }
-    expect(replies.slice(0, 3).map(({ content }) => JSON.parse(content).label)).toEqual(TASK.labels);
+    expect(replies.slice(0, 3).map(({ content }) => JSON.parse(content).label)).toEqual(LABELS);
   });
 
   test('says what it took, and who gave it', async () => {
@@ -94,10 +96,15 @@ describe('trouble', () => {
     ['a label without examples', { examples: TASK.examples.slice(0, 2) }, 'got none for music; add some'],
     [
       'an unknown label',
-      { labels: ['weather', 'food'] },
+      single(['weather', 'food']),
       'expected example 3 to have one of the labels weather, food, got music',
     ],
-    ['one label', { labels: ['weather'], examples: TASK.examples.slice(0, 1) }, 'expected at least two labels, got 1'],
+    ['several fields', { single: undefined }, 'answers one enum field'],
+    [
+      'one label',
+      { ...single(['weather']), examples: TASK.examples.slice(0, 1) },
+      'expected at least two labels, got 1',
+    ],
   ])('with %s is told before anything is asked', async (_, wrong, message) => {
     const creating = createEmbeddedTeacher({ ...TASK, ...wrong });
     await expect(creating).rejects.toThrow(message);
@@ -127,7 +134,7 @@ describe('trouble', () => {
       expect(reason).toBeInstanceOf(TeacherError);
       expect(reason).toMatchObject({ failure: 'overloaded', retryable: true });
     }
-    expect((await ask('It rains', mortal)).distribution).toEqual(before.distribution);
+    expect((await ask('It rains', mortal)).soft).toEqual(before.soft);
   });
 
   test('after closing: what is pending and what comes later is told so', async () => {

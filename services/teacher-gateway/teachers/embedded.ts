@@ -1,5 +1,6 @@
 import { EmbeddedThread } from './embedded-thread.ts';
 import type { HeadTask } from './embedded-worker.ts';
+import { mostProbable, type SingleEnum, singleEnumOf } from './single-enum.ts';
 import {
   type CostBound,
   type Teacher,
@@ -32,13 +33,15 @@ class EmbeddedTeacher implements Teacher {
   readonly model = EMBEDDED_MODEL;
   readonly maxConcurrency = MAX_CONCURRENCY;
   readonly #task: TeacherTask;
+  readonly #single: SingleEnum;
   readonly #headTask: HeadTask;
   #thread: Promise<EmbeddedThread> | undefined;
   #closed = false;
 
   constructor(task: TeacherTask) {
     this.#task = task;
-    this.#headTask = headTask(task);
+    this.#single = singleEnumOf(task, this.kind);
+    this.#headTask = headTask(task, this.#single);
   }
 
   async start(): Promise<void> {
@@ -76,13 +79,8 @@ class EmbeddedTeacher implements Teacher {
     probabilities: readonly number[],
     call: { version: string; inputTokens: number; durationMs: number },
   ): TeacherReply {
-    const { labels, field, name } = this.#task;
-    const label = labels[probabilities.indexOf(Math.max(...probabilities))];
-    if (label === undefined)
-      throw new Error(`task ${name}: expected a probability for each label, got ${probabilities}`);
     return {
-      content: JSON.stringify({ [field]: label }),
-      distribution: Object.fromEntries(labels.map((each, index) => [each, probabilities[index] ?? 0])),
+      ...mostProbable(this.#single, probabilities),
       model: EMBEDDED_MODEL,
       version: call.version,
       usage: { inputTokens: call.inputTokens, outputTokens: 0, spentUsd: 0, durationMs: call.durationMs },
@@ -118,10 +116,11 @@ class EmbeddedTeacher implements Teacher {
   }
 }
 
-function headTask({ name, labels, examples }: TeacherTask): HeadTask {
+function headTask({ name, examples }: TeacherTask, { field, labels }: SingleEnum): HeadTask {
   const indices = new Map(labels.map((label, index) => [label, index]));
   const counts = new Array<number>(labels.length).fill(0);
-  const indexed = examples.map(({ text, label }, position) => {
+  const indexed = examples.map(({ text, answer }, position) => {
+    const label = String((JSON.parse(answer) as Record<string, unknown>)[field]);
     const index = indices.get(label);
     if (index === undefined) {
       throw new TeacherError(

@@ -64,13 +64,16 @@ class NatsTeacher implements Teacher {
   readonly kind = 'nats';
   readonly model: string;
   readonly maxConcurrency = maxConcurrency;
+  readonly #task: TeacherTask;
   readonly #settings: NatsSettings;
   readonly #inbox: RequestInbox;
   /** All of a request but prompt and text, ready to be sent. */
   readonly #prefix: string;
   #closed = false;
 
-  constructor({ name, instructions, schema, examples }: TeacherTask, settings: NatsSettings, bus: TeacherBus) {
+  constructor(task: TeacherTask, settings: NatsSettings, bus: TeacherBus) {
+    const { name, instructions, schema, examples } = task;
+    this.#task = task;
     this.model = settings.model;
     this.#settings = settings;
     this.#inbox = bus.inbox;
@@ -123,9 +126,23 @@ class NatsTeacher implements Teacher {
     return {
       content: read.content,
       model: read.model ?? this.model,
-      ...(read.distribution ? { distribution: read.distribution } : {}),
+      ...this.#softOf(read.distribution, paid),
       usage: { inputTokens, outputTokens, spentUsd: paid, durationMs },
     };
+  }
+
+  /** By label, as it is easy to write down; some model may leave out what it finds impossible. */
+  #softOf(distribution: Record<string, number> | undefined, spentUsd: number): Pick<TeacherReply, 'soft'> {
+    if (!distribution) return {};
+    const { single } = this.#task;
+    const strange = Object.keys(distribution).find((label) => !single?.labels.includes(label));
+    if (!single || strange !== undefined) {
+      const expected = single
+        ? 'probabilities of labels of the task'
+        : 'no distribution, because the task has several fields';
+      throw new TeacherError('malformed', `${this.#name}: expected ${expected}, got one of ${strange}`, { spentUsd });
+    }
+    return { soft: { [single.field]: single.labels.map((label) => distribution[label] ?? 0) } };
   }
 
   get #name(): string {

@@ -1,4 +1,6 @@
+import type { AddressRules } from '@understudy/service/outbound';
 import type { CompiledTask, Teacher as TeacherSettings } from '@understudy/task';
+import { createAnthropicTeacher } from './anthropic.ts';
 import { createNatsTeacher, type TeacherBus } from './nats.ts';
 import { createOpenAiTeacher } from './openai.ts';
 import type { Teacher, TeacherExample, TeacherTask } from './teacher.ts';
@@ -7,6 +9,8 @@ import type { Teacher, TeacherExample, TeacherTask } from './teacher.ts';
 export interface TeacherSurroundings {
   env: NodeJS.ProcessEnv;
   bus: TeacherBus;
+  /** Where connections may go. */
+  addresses: AddressRules;
 }
 
 /** The connector that a task names. @throws TeacherError when it cannot be made */
@@ -33,8 +37,8 @@ export const openWriter = (
     name: `${task.name}-inputs`,
     instructions,
     schema: writtenSchema(task.input.fields, inputs),
-    field: 'inputs',
-    labels: [],
+    heads: [],
+    single: undefined,
     examples: [],
   };
   return connectorOf(fixed, warm(task.teacher, inputs), surroundings);
@@ -46,10 +50,10 @@ const WRITING_TEMPERATURE = 1;
 const TOKENS_PER_INPUT = 200;
 
 const warm = (teacher: TeacherSettings, inputs: number): TeacherSettings =>
-  'temperature' in teacher
+  'maxOutputTokens' in teacher
     ? {
         ...teacher,
-        temperature: WRITING_TEMPERATURE,
+        ...('temperature' in teacher ? { temperature: WRITING_TEMPERATURE } : {}),
         maxOutputTokens: Math.max(teacher.maxOutputTokens, TOKENS_PER_INPUT * inputs),
       }
     : teacher;
@@ -76,23 +80,25 @@ const writtenSchema = (fields: readonly string[], inputs: number): Record<string
 const connectorOf = async (
   fixed: TeacherTask,
   teacher: TeacherSettings,
-  { env, bus }: TeacherSurroundings,
+  { env, bus, addresses }: TeacherSurroundings,
 ): Promise<Teacher> => {
-  if (teacher.kind === 'openai') return createOpenAiTeacher(fixed, teacher, env);
+  if (teacher.kind === 'openai') return createOpenAiTeacher(fixed, teacher, { env, addresses });
+  if (teacher.kind === 'anthropic') return createAnthropicTeacher(fixed, teacher, { env, addresses });
   if (teacher.kind === 'nats') return createNatsTeacher(fixed, teacher, bus);
   // Only who asks it loads the encoder.
   const { createEmbeddedTeacher } = await import('./embedded.ts');
   return createEmbeddedTeacher(fixed);
 };
 
-const teacherTaskOf = (compiled: CompiledTask): TeacherTask => {
+/** What a connector is told of a task. */
+export const teacherTaskOf = (compiled: CompiledTask): TeacherTask => {
   const { task, output } = compiled;
   return {
     name: task.name,
     instructions: task.prompt.instructions,
     schema: task.output.schema,
-    field: output.field,
-    labels: output.labels,
+    heads: [{ kind: 'choice', name: output.field, values: output.labels.map((label) => JSON.stringify(label)) }],
+    single: output,
     examples: task.examples.map((example) => exampleOf(compiled, example)),
   };
 };
@@ -104,5 +110,5 @@ const exampleOf = (
   const parsed = compiled.parseAnswer(JSON.stringify(output));
   if (!parsed.ok)
     throw new Error(`an example of task ${compiled.task.name} does not fit its schema: ${parsed.message}`);
-  return { text: compiled.renderPrompt(input).text, answer: parsed.answer, label: parsed.label };
+  return { text: compiled.renderPrompt(input).text, answer: parsed.answer };
 };

@@ -2,10 +2,12 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { connect, type NatsConnection } from '@nats-io/transport-node';
+import { AddressRules } from '@understudy/service/outbound';
 import { NatsServer } from '@understudy/service/testing';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { retryAfterOf } from './http-failures.ts';
 import { createNatsTeacher } from './nats.ts';
-import { createOpenAiTeacher, retryAfterOf } from './openai.ts';
+import { createOpenAiTeacher } from './openai.ts';
 import { RequestInbox } from './request-inbox.ts';
 import { type Teacher, TeacherError, type TeacherTask } from './teacher.ts';
 
@@ -18,9 +20,9 @@ const task: TeacherTask = {
     required: ['team'],
     additionalProperties: false,
   },
-  field: 'team',
-  labels: ['a', 'b'],
-  examples: [{ text: 'an example', answer: '{"team":"a"}', label: 'a' }],
+  heads: [{ kind: 'choice', name: 'team', values: ['"a"', '"b"'] }],
+  single: { field: 'team', labels: ['a', 'b'] },
+  examples: [{ text: 'an example', answer: '{"team":"a"}' }],
 };
 const pricing = { inputUsdPerMillionTokens: 1, outputUsdPerMillionTokens: 4 };
 const limits = { rate: { concurrency: 16 }, timeoutMs: 300, maxRetries: 0, epoch: 0, pricing };
@@ -53,7 +55,8 @@ afterAll(async () => {
 const behave = (behaviour: object) =>
   fetch(`http://127.0.0.1:${port}/behave`, { method: 'POST', body: JSON.stringify(behaviour) });
 
-const openAi = (overrides: object = {}, env = {}): Teacher =>
+const loopback = new AddressRules(['loopback']);
+const openAi = (overrides: object = {}, env = {}, addresses = loopback): Teacher =>
   createOpenAiTeacher(
     task,
     {
@@ -65,7 +68,7 @@ const openAi = (overrides: object = {}, env = {}): Teacher =>
       ...limits,
       ...overrides,
     },
-    env,
+    { env, addresses },
   );
 const onBus = (overrides: object = {}): Teacher =>
   createNatsTeacher(

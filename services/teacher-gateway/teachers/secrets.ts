@@ -32,3 +32,29 @@ export const apiKeyOf = (
   if (key === '') throw new TeacherError('unauthorized', `${settings.apiKeyFile} (teacher.apiKeyFile) is empty`);
   return key;
 };
+
+/** What stands where a reply repeated the key. */
+const MARK = '[key]';
+/** A key that is shorter could be a word of an answer. */
+const MIN_SECRET_CHARACTERS = 8;
+
+/** Takes a secret out of what a server sends back, as it is and as it would be written in JSON, a URL or a Basic header. */
+export const redactor = (secret: string | undefined) => {
+  const forms =
+    secret === undefined || secret.length < MIN_SECRET_CHARACTERS
+      ? []
+      : [
+          ...new Set([
+            secret,
+            JSON.stringify(secret).slice(1, -1),
+            encodeURIComponent(secret),
+            Buffer.from(secret).toString('base64'),
+          ]),
+        ];
+  const text = (given: string): string => forms.reduce((rest, form) => rest.replaceAll(form, MARK), given);
+  return {
+    text,
+    bytes: (given: Buffer<ArrayBuffer>): Buffer<ArrayBuffer> =>
+      forms.some((form) => given.includes(form)) ? Buffer.from(text(given.toString())) : given,
+  };
+};

@@ -1,5 +1,8 @@
+import type { TeacherKind } from '@understudy/contract';
+import type { Head } from '@understudy/task/output/head';
+
 /**
- * What every kind of teacher (`openai`, `nats`, `embedded`) implements.
+ * What every kind of teacher implements.
  *
  * A connector does one thing: it asks its model once and reports what came back. It does not retry, parse, validate,
  * count money against a budget or look in a cache: the service around it does, the same way for every kind.
@@ -12,12 +15,12 @@ export interface TeacherTask {
   readonly name: string;
   /** What the teacher is told (the system message). */
   readonly instructions: string;
-  /** The task's output JSON Schema, an object with exactly one enum field. */
+  /** The task's output JSON Schema. */
   readonly schema: Readonly<Record<string, unknown>>;
-  /** Name of the one enum field of `schema`. */
-  readonly field: string;
-  /** The enum's values, in the schema's order; at least two, distinct. */
-  readonly labels: readonly string[];
+  /** What is decided about an answer: the parts that probabilities can be given for. */
+  readonly heads: readonly Head[];
+  /** Where the output is one enum field and nothing else: its name, and its values in the schema's order. */
+  readonly single: { readonly field: string; readonly labels: readonly string[] } | undefined;
   /** Worked examples, in the task file's order; `text` is rendered and cut exactly as a request's text is. */
   readonly examples: readonly TeacherExample[];
 }
@@ -26,8 +29,6 @@ export interface TeacherExample {
   readonly text: string;
   /** The answer in canonical JSON, e.g. `{"label":"spam"}`. */
   readonly answer: string;
-  /** The value of the one enum field in `answer`. */
-  readonly label: string;
 }
 
 export interface TeacherRequest {
@@ -40,8 +41,10 @@ export interface TeacherRequest {
 export interface TeacherReply {
   /** Raw text of the answer. The caller parses it and validates it against the schema; it may be anything. */
   readonly content: string;
-  /** Probability of each of the task's labels, summing to 1 (±1e-6), where the teacher can give it. */
-  readonly distribution?: Readonly<Record<string, number>>;
+  /** True where the model ran into its limit of tokens before it was done. */
+  readonly cutOff?: boolean;
+  /** By the name of a head, where the teacher can give it: probabilities in the order of the head's values, summing to 1 (±1e-3). */
+  readonly soft?: Readonly<Record<string, readonly number[]>>;
   /** The model as the server that answered names it; part of the fingerprint. */
   readonly model: string;
   /** Its version or system fingerprint, where the server reports one; part of the fingerprint. */
@@ -67,8 +70,7 @@ export interface CostBound {
 }
 
 export interface Teacher extends AsyncDisposable {
-  /** `openai`, `nats`, `embedded`. */
-  readonly kind: string;
+  readonly kind: TeacherKind;
   /** The model as the task file names it. */
   readonly model: string;
   /** How many calls are worth having in flight at once; the service's permits never let through more. */
