@@ -134,7 +134,10 @@ class AnthropicTeacher implements Teacher {
     }
     const texts = Array.isArray(content) ? content.flatMap((block) => (block.type === 'text' ? [block.text] : [])) : [];
     if (texts.length === 0) {
-      throw new TeacherError('malformed', `${name} sent no text (stop_reason ${stopped})`, { spentUsd: paid, unsettled: !usage });
+      throw new TeacherError('malformed', `${name} sent no text (stop_reason ${stopped})`, {
+        spentUsd: paid,
+        unsettled: !usage,
+      });
     }
     const cutOff = stopped === 'max_tokens' || stopped === 'model_context_window_exceeded';
     return {

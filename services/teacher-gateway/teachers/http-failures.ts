@@ -52,7 +52,12 @@ const disconnected = (cause: unknown, name: string, bound: CostBound): TeacherEr
   });
 };
 
-const refused = (error: InstanceType<SdkErrors['APIError']>, status: number, name: string, bound: CostBound): TeacherError => {
+const refused = (
+  error: InstanceType<SdkErrors['APIError']>,
+  status: number,
+  name: string,
+  bound: CostBound,
+): TeacherError => {
   const retryAfterMs = retryAfterOf(error.headers);
   const text = error.message.slice(0, MAX_MESSAGE_CHARACTERS);
   const hint =
