@@ -58,9 +58,26 @@ export function successesNeeded(trials: number, goal: number, level: number): nu
   return enough;
 }
 
+/**
+ * How likely so few successes are where the true proportion is `share`: P(X <= successes). Small values are evidence that
+ * the proportion is lower; the upper bound at level a lies below the share exactly where this is below a.
+ * @param share 0..1
+ * @returns 0..1; 1 without trials
+ */
+export function chanceOfSoFew(successes: number, trials: number, share: number): number {
+  checkCounts(successes, trials);
+  if (!(share >= 0 && share <= 1)) throw new RangeError(`expected a share of 0..1, got ${share}`);
+  if (successes === trials || share === 0) return 1;
+  if (share === 1) return 0;
+  // Terms fall from the first one on only beyond the mean, so each side of it is summed from its own end.
+  if (successes <= trials * share) return Math.min(1, upperTail(trials - successes, trials, 1 - share));
+  return Math.max(0, 1 - upperTail(successes + 1, trials, share));
+}
+
 /** P(X >= k) for X ~ Binomial(n, p), for k of at least n·p: there the terms fall from the first one on. */
 function upperTail(k: number, n: number, p: number): number {
   if (p === 0) return 0;
+  if (p === 1) return 1;
   const odds = p / (1 - p);
   let term = Math.exp(
     logFactorial(n) - logFactorial(k) - logFactorial(n - k) + k * Math.log(p) + (n - k) * Math.log1p(-p),
