@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { insideFrame, readCall, templateFrame, workloadId } from './call.ts';
+import { insideFrame, readCall, templateFrame, workloadId, workloadOfTask } from './call.ts';
+import { parseTask } from './validate.ts';
 
 const schema = { type: 'object', properties: { label: { enum: ['a', 'b'] } } };
 const format = { type: 'json_schema', json_schema: { name: 'answer', strict: true, schema } };
@@ -96,4 +97,23 @@ test('a frame gives back what was put into it', () => {
   expect(insideFrame(frame, 'Mail:\nhello\nEnd')).toBe('hello');
   for (const text of ['hello', 'Mail:\nhello', 'Mail:\nEnd']) expect(insideFrame(frame, text)).toBeUndefined();
   expect(insideFrame(templateFrame('{{text}}')!, 'as it is')).toBe('as it is');
+});
+
+test('a task that matches calls must be able to take its input out of a message', () => {
+  const task = (fields: string[], template: string) =>
+    JSON.stringify({
+      name: 'sort',
+      input: { fields },
+      prompt: { instructions: 'Sort.', template, maxCharacters: 100 },
+      output: { schema: { ...schema, required: ['label'], additionalProperties: false } },
+      teacher: { kind: 'nats', subject: 'models.x', model: 'x' },
+      budget: { calls: 1, usd: 0 },
+      goal: { agreement: 0.9 },
+      matchCalls: true,
+    });
+  expect(workloadOfTask(parseTask(task(['text'], 'Text: {{text}}')))).toBe(
+    workloadId('Sort.', { ...schema, required: ['label'], additionalProperties: false }),
+  );
+  for (const template of ['{{text}} {{text}}', '{{text}}{{other}}'])
+    expect(() => parseTask(task(template.includes('other') ? ['text', 'other'] : ['text'], template))).toThrow('matchCalls');
 });

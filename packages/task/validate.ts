@@ -1,5 +1,6 @@
 import { isAbsolute } from 'node:path';
 import type { z } from 'zod';
+import { templateFrame } from './call.ts';
 import { canonicalJson } from './canonical.ts';
 import { compileTask } from './compile.ts';
 import { InputError, TaskError, type TaskIssue } from './errors.ts';
@@ -114,6 +115,10 @@ function templateFaults(task: Task): Fault[] {
   const fields = task.input.fields;
   if (used.length === 0) {
     return [{ path, message: `expected at least one field in double braces, e.g. {{${fields[0]}}}, got none; add it` }];
+  }
+  if (task.matchCalls && (fields.length > 1 || !templateFrame(task.prompt.template))) {
+    const message = `expected, because of matchCalls, one field that stands once in the template, got ${task.prompt.template}; the input is taken out of a user message at its place`;
+    return [{ path, message }];
   }
   const unknown = used.filter((field) => !fields.includes(field));
   if (unknown.length === 0) return [];

@@ -17,6 +17,14 @@ export const config = commonConfig.extend({
   TEACHER_TIMEOUT_MS: z.coerce.number().int().min(1).max(600_000).default(15_000),
   /** Calls to the teacher gateway at once. The teacher's own limit is the ledger's; this one keeps memory bounded. */
   TEACHER_CONCURRENCY: z.coerce.number().int().min(1).max(10_000).default(64),
+  /**
+   * Where calls go that are no task's, as they are: the base URL of an OpenAI-compatible server, with the path that stands
+   * for /v1. Without it they are refused.
+   */
+  UPSTREAM_BASE_URL: z
+    .url({ protocol: /^https?$/, error: 'expected an http or https URL, e.g. https://api.openai.com/v1' })
+    .refine((url) => !/[?#@]/.test(url), 'expected a URL without user, query or fragment; clients bring their own keys')
+    .optional(),
   /** Threads of one student's session. A small student is fastest on one. */
   INFERENCE_THREADS: z.coerce.number().int().min(1).max(256).default(1),
 });

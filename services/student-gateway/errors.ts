@@ -11,6 +11,7 @@ export type FailureKind =
   | 'unsupported-media-type'
   | 'overloaded' // more requests than the student can take
   | 'teacher-unavailable' // nobody can answer this now
+  | 'upstream-unavailable' // whom this would be passed through to gives no reply
   | 'teacher-failed' // the teacher answered, but nothing valid
   | 'internal'; // a fault of this gateway
 

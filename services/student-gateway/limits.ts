@@ -17,6 +17,19 @@ export const keepAliveTimeoutMs = 65_000;
 /** Sockets at once: far above a pool of clients, far below what memory and descriptors allow. */
 export const maxConnections = 10_000;
 
+/** Of a body that goes to the upstream: the largest file that providers take. It passes in parts and is never held as a whole. */
+export const maxPassedBodyBytes = 512 * 1024 * 1024;
+/** A connection to the upstream takes a second over the worst line. */
+export const upstreamConnectMs = 10_000;
+/** Without a byte from the upstream: as long as OpenAI's own clients wait for a reply. */
+export const upstreamSilenceMs = 600_000;
+/** Idle connections to the upstream are closed after this: a TLS handshake saved is three round trips. */
+export const upstreamIdleMs = 30_000;
+/** Kept after a burst; each is a descriptor here and there. */
+export const maxIdleUpstreamConnections = 256;
+/** The list of the upstream's models is read whole; the longest known is a hundredth of it. */
+export const maxModelListBytes = 4 * 1024 * 1024;
+
 /** Rows of one `/v2/…/infer` request: a batch job sends many requests, so that interactive ones get in between. */
 export const maxInferRows = 256;
 

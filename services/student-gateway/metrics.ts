@@ -15,6 +15,7 @@ export class Metrics {
   readonly seconds: Histogram<'task' | 'answerer'>;
   readonly confidence: Histogram<'task'>;
   readonly failures: Counter<'kind'>;
+  readonly passed: Counter<'outcome'>;
   readonly generation: Gauge<'task'>;
   readonly deploymentFailures: Counter<'task'>;
   readonly studentRestarts: Counter<'task'>;
@@ -36,6 +37,10 @@ export class Metrics {
       buckets: confidenceBuckets,
     });
     this.failures = new Counter({ ...named('failures_total', 'Requests without an answer.'), labelNames: ['kind'] });
+    this.passed = new Counter({
+      ...named('passed_through_total', 'Exchanges with the upstream, by class of status or how they broke off.'),
+      labelNames: ['outcome'],
+    });
     this.generation = new Gauge({ ...named('generation', 'Generation that serves.'), labelNames: ['task'] });
     this.deploymentFailures = new Counter({
       ...named('deployment_failures_total', 'Attempts to load a deployment that failed.'),

@@ -13,6 +13,7 @@ import { ApiKeys } from './http/api-keys.ts';
 import { HttpServer } from './http/server.ts';
 import { maxSpillBytes } from './limits.ts';
 import { Metrics } from './metrics.ts';
+import { Upstream } from './proxy/upstream.ts';
 import { predict } from './routes/predict.ts';
 import { ThreadPool } from './students/threads.ts';
 import { TrafficRecorder } from './traffic/recorder.ts';
@@ -48,7 +49,9 @@ const create = async (context: OfflineContext<Config>): Promise<OfflineParts> =>
   const keys = settings.API_KEYS_FILE ? ApiKeys.read(settings.API_KEYS_FILE) : ApiKeys.none();
   let caughtUp = false;
   const isReady = () => caughtUp;
-  const http = new HttpServer({ answering, serving, keys, metrics, log, isReady });
+  const baseUrl = settings.UPSTREAM_BASE_URL;
+  const upstream = baseUrl === undefined ? undefined : new Upstream({ baseUrl, metrics, log });
+  const http = new HttpServer({ answering, serving, keys, upstream, metrics, log, isReady });
   let stopWatching = async () => {};
   return {
     rpc: [
@@ -77,6 +80,7 @@ const create = async (context: OfflineContext<Config>): Promise<OfflineParts> =>
       await deployments.stop();
       await threads.close();
       teacher.close();
+      upstream?.close();
       await traffic.stop();
     },
   };

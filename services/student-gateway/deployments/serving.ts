@@ -1,5 +1,6 @@
-import type { CompiledTask } from '@understudy/task';
+import type { ChatCall, CompiledTask } from '@understudy/task';
 import type { StudentSession } from '../students/session.ts';
+import { CallIndex, type MatchedCall } from './call-index.ts';
 import type { CacheEntry } from './disk-cache.ts';
 
 /** A task as it is served at one moment; never changed, only replaced as a whole. */
@@ -17,6 +18,7 @@ export interface ServedTask extends CacheEntry {
  */
 export class Serving {
   readonly #tasks = new Map<string, ServedTask>();
+  #calls = new CallIndex([]);
 
   get(task: string): ServedTask | undefined {
     return this.#tasks.get(task);
@@ -26,17 +28,28 @@ export class Serving {
     return [...this.#tasks.values()];
   }
 
+  get isEmpty(): boolean {
+    return this.#tasks.size === 0;
+  }
+
+  /** The task that a call for another model belongs to by its prompt, schema and frame. */
+  match(call: ChatCall): MatchedCall | undefined {
+    return this.#calls.match(call);
+  }
+
   /** Serves this from now on. @returns what was served before, still answering what it had begun */
   swap(next: ServedTask): ServedTask | undefined {
     const name = next.task.task.name;
     const before = this.#tasks.get(name);
     this.#tasks.set(name, next);
+    this.#calls = new CallIndex(this.#tasks.values());
     return before;
   }
 
   remove(task: string): ServedTask | undefined {
     const before = this.#tasks.get(task);
     this.#tasks.delete(task);
+    this.#calls = new CallIndex(this.#tasks.values());
     return before;
   }
 }

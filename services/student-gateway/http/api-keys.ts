@@ -1,8 +1,10 @@
 import { readFileSync } from 'node:fs';
+import type { IncomingHttpHeaders } from 'node:http';
 import { messageOf, StartupError } from '@understudy/service/errors';
 import { sha256Hex } from '@understudy/task';
 import { z } from 'zod';
 import { RequestError } from '../errors.ts';
+import { keyHeader } from '../proxy/headers.ts';
 
 const minKeyCharacters = 16;
 
@@ -24,16 +26,20 @@ const keysFile = z
 /** What one caller may ask. */
 export interface Caller {
   mayAsk(task: string): boolean;
+  /** May have calls passed through that are no task's. */
+  mayPassThrough: boolean;
+  /** The key came in `authorization`, which is for nobody else then. */
+  keyInAuthorization: boolean;
 }
 
-const everything: Caller = { mayAsk: () => true };
+const everything: Caller = { mayAsk: () => true, mayPassThrough: true, keyInAuthorization: false };
 
 /** Who may ask what. Without a file, anyone who can reach the port may ask anything. */
 export class ApiKeys {
   /** By digest of the key: finding one tells nothing about another through time. */
-  readonly #callers: ReadonlyMap<string, Caller> | undefined;
+  readonly #callers: ReadonlyMap<string, Omit<Caller, 'keyInAuthorization'>> | undefined;
 
-  private constructor(callers: ReadonlyMap<string, Caller> | undefined) {
+  private constructor(callers: ReadonlyMap<string, Omit<Caller, 'keyInAuthorization'>> | undefined) {
     this.#callers = callers;
   }
 
@@ -56,9 +62,10 @@ export class ApiKeys {
       const problems = parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`);
       throw new StartupError(`API_KEYS_FILE: ${path}: ${problems.join('; ')}`);
     }
-    const callers = parsed.data.map(({ key, tasks }): [string, Caller] => {
+    const callers = parsed.data.map(({ key, tasks }) => {
       const allowed = tasks && new Set(tasks);
-      return [sha256Hex(key), allowed ? { mayAsk: (task) => allowed.has(task) } : everything];
+      const caller = { mayAsk: (task: string) => allowed?.has(task) ?? true, mayPassThrough: allowed === undefined };
+      return [sha256Hex(key), caller] as const;
     });
     return new ApiKeys(new Map(callers));
   }
@@ -67,12 +74,13 @@ export class ApiKeys {
     return this.#callers !== undefined;
   }
 
-  /** The caller behind an `authorization` header. @throws RequestError (unauthorized) */
-  callerOf(authorization: string | undefined): Caller {
+  /** The caller behind a request's headers. @throws RequestError (unauthorized) */
+  callerOf({ authorization, [keyHeader]: own }: IncomingHttpHeaders): Caller {
     if (!this.#callers) return everything;
-    const key = /^Bearer +([\x21-\x7e]+)$/i.exec(authorization ?? '')?.[1];
+    const keyInAuthorization = own === undefined;
+    const key = keyInAuthorization ? /^Bearer +([\x21-\x7e]+)$/i.exec(authorization ?? '')?.[1] : String(own);
     const caller = key === undefined ? undefined : this.#callers.get(sha256Hex(key));
-    if (caller) return caller;
+    if (caller) return { ...caller, keyInAuthorization };
     const came = key === undefined ? 'none came' : 'the one that came is not known';
     throw new RequestError('unauthorized', `expected an API key in the header "Authorization: Bearer KEY": ${came}`);
   }

@@ -10,6 +10,12 @@ const tooLarge = () => new RequestError('too-large', `expected a body of at most
  * @throws RequestError: unsupported-media-type, too-large, bad-request (not UTF-8, not JSON, cut off)
  */
 export const readJson = async (request: IncomingMessage): Promise<unknown> => {
+  checkReadable(request);
+  return parseJson(await readBytes(request));
+};
+
+/** @throws RequestError (unsupported-media-type) for a body that is not plain JSON */
+const checkReadable = (request: IncomingMessage): void => {
   const type = request.headers['content-type'];
   if (type !== 'application/json' && !isJson(type)) {
     throw new RequestError(
@@ -24,7 +30,10 @@ export const readJson = async (request: IncomingMessage): Promise<unknown> => {
       `expected a body that is not compressed, came ${JSON.stringify(encoding)}`,
     );
   }
-  const bytes = await readBytes(request);
+};
+
+/** @throws RequestError (bad-request) */
+export const parseJson = (bytes: Buffer): unknown => {
   if (!isUtf8(bytes)) throw badRequest('the body is not valid UTF-8: encode it as UTF-8');
   try {
     return JSON.parse(bytes.toString('utf8'));
@@ -32,6 +41,36 @@ export const readJson = async (request: IncomingMessage): Promise<unknown> => {
     throw badRequest(`the body is not valid JSON: ${(error as Error).message}`);
   }
 };
+
+/** True for what says to be plain JSON. */
+export const isPlainJson = ({ headers }: IncomingMessage): boolean => {
+  const { 'content-type': type, 'content-encoding': encoding } = headers;
+  return (type === 'application/json' || isJson(type)) && (encoding === undefined || encoding === 'identity');
+};
+
+/** The beginning of a body, all of it where it is within the limit; then nothing is read on until the request is resumed. */
+export const readHead = (request: IncomingMessage): Promise<{ chunks: Buffer[]; complete: boolean }> =>
+  new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    const stop = () => {
+      request.off('data', take).off('end', end).off('close', cutOff);
+    };
+    const take = (chunk: Buffer) => {
+      chunks.push(chunk);
+      bytes += chunk.length;
+      if (bytes <= maxBodyBytes) return;
+      request.pause();
+      stop();
+      resolve({ chunks, complete: false });
+    };
+    const end = () => {
+      stop();
+      resolve({ chunks, complete: true });
+    };
+    const cutOff = () => reject(badRequest('the body was cut off'));
+    request.on('data', take).on('end', end).on('close', cutOff).on('error', reject);
+  });
 
 const isJson = (type: string | undefined): boolean =>
   type !== undefined && /^application\/json\s*(;\s*charset="?utf-8"?\s*)?$/i.test(type);

@@ -28,20 +28,36 @@ const usageOf = ({ promptTokens, completionTokens }: Answer) => ({
   total_tokens: promptTokens + completionTokens,
 });
 
-const envelopeOf = (answer: Answer, object: string) => ({
+/** What a reply looks like beside its answer: as the client asked for it. */
+export interface ReplyForm {
+  model: string;
+  /** Function whose call holds the answer; the content does where there is none. */
+  tool: string | undefined;
+}
+
+const envelopeOf = (answer: Answer, { model }: ReplyForm, object: string) => ({
   id: `chatcmpl-${answer.requestId}`,
   object,
   created: Math.floor(Date.now() / 1_000),
-  model: answer.served.deployment.task,
+  model,
+});
+
+const toolCallOf = (answer: Answer, name: string) => ({
+  id: `call_${answer.requestId}`,
+  type: 'function',
+  function: { name, arguments: answer.answerJson },
 });
 
 /** A chat completion. */
-export const completionOf = (answer: Answer) => ({
-  ...envelopeOf(answer, 'chat.completion'),
+export const completionOf = (answer: Answer, form: ReplyForm) => ({
+  ...envelopeOf(answer, form, 'chat.completion'),
   choices: [
     {
       index: 0,
-      message: { role: 'assistant', content: answer.answerJson, refusal: null },
+      message:
+        form.tool === undefined
+          ? { role: 'assistant', content: answer.answerJson, refusal: null }
+          : { role: 'assistant', content: null, refusal: null, tool_calls: [toolCallOf(answer, form.tool)] },
       logprobs: null,
       finish_reason: 'stop',
     },
@@ -51,8 +67,9 @@ export const completionOf = (answer: Answer) => ({
 });
 
 /** The same as chunks of a stream. */
-export const chunksOf = (answer: Answer, includeUsage: boolean): object[] => {
-  const envelope = envelopeOf(answer, 'chat.completion.chunk');
+export const chunksOf = (answer: Answer, form: ReplyForm, includeUsage: boolean): object[] => {
+  const envelope = envelopeOf(answer, form, 'chat.completion.chunk');
+  const { tool } = form;
   const usage = includeUsage ? { usage: null } : {};
   const chunk = (delta: object, finish_reason: 'stop' | null) => ({
     ...envelope,
@@ -60,8 +77,14 @@ export const chunksOf = (answer: Answer, includeUsage: boolean): object[] => {
     ...usage,
   });
   const chunks: object[] = [
-    { ...chunk({ role: 'assistant', content: '', refusal: null }, null), understudy: provenanceOf(answer) },
-    chunk({ content: answer.answerJson }, null),
+    {
+      ...chunk({ role: 'assistant', content: tool === undefined ? '' : null, refusal: null }, null),
+      understudy: provenanceOf(answer),
+    },
+    chunk(
+      tool === undefined ? { content: answer.answerJson } : { tool_calls: [{ index: 0, ...toolCallOf(answer, tool) }] },
+      null,
+    ),
     chunk({}, 'stop'),
   ];
   if (includeUsage) chunks.push({ ...envelope, choices: [], usage: usageOf(answer) });

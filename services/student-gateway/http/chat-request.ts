@@ -20,7 +20,7 @@ const isObject = (value: unknown): value is Fields =>
 /** @throws RequestError (bad-request) naming the parameter */
 export const readChatRequest = (body: unknown): ChatRequest => {
   if (!isObject(body)) throw badRequest('the body: expected a JSON object with "model" and "messages"');
-  const { model, messages, n, stream, tools, stream_options: streamOptions } = body;
+  const { model, messages, n, stream, tools } = body;
   if (typeof model !== 'string')
     throw badRequest('model: expected the name of a task, as GET /v1/models lists them', 'model');
   if (n !== undefined && n !== null && n !== 1) throw badRequest('n: expected 1: a task has one answer', 'n');
@@ -33,10 +33,15 @@ export const readChatRequest = (body: unknown): ChatRequest => {
   return {
     model,
     content: lastUserContent(messages),
-    stream: stream === true,
-    includeUsage: isObject(streamOptions) && streamOptions.include_usage === true,
+    ...streamOf(body),
   };
 };
+
+/** Whether a valid request asks for a stream, and for the usage at its end. */
+export const streamOf = ({ stream, stream_options: options }: Fields): { stream: boolean; includeUsage: boolean } => ({
+  stream: stream === true,
+  includeUsage: isObject(options) && options.include_usage === true,
+});
 
 const lastUserContent = (messages: unknown): string => {
   if (!Array.isArray(messages)) throw badRequest('messages: expected a list of messages', 'messages');

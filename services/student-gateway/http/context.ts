@@ -3,6 +3,7 @@ import type { Logger } from '@understudy/service/telemetry';
 import type { Answering } from '../answering/answering.ts';
 import type { Serving } from '../deployments/serving.ts';
 import type { Metrics } from '../metrics.ts';
+import type { Upstream } from '../proxy/upstream.ts';
 import type { ApiKeys, Caller } from './api-keys.ts';
 
 /** What every HTTP route works with. */
@@ -10,6 +11,8 @@ export interface HttpContext {
   answering: Answering;
   serving: Serving;
   keys: ApiKeys;
+  /** Whom calls that are no task's are passed through to, if anyone. */
+  upstream: Upstream | undefined;
   metrics: Metrics;
   log: Logger;
   /** True once all that is known to be deployed was tried, until the gateway drains. */

@@ -14,6 +14,7 @@ const presentations: Record<FailureKind, { status: number; type: string; code: s
   overloaded: { status: 503, type: 'server_error', code: 'overloaded' },
   'teacher-unavailable': { status: 503, type: 'server_error', code: 'teacher_unavailable' },
   'teacher-failed': { status: 502, type: 'server_error', code: 'teacher_failed' },
+  'upstream-unavailable': { status: 502, type: 'server_error', code: 'upstream_unavailable' },
   internal: { status: 500, type: 'server_error', code: 'internal_error' },
 };
 

@@ -4,6 +4,7 @@ import { chatCompletions } from './chat-completions.ts';
 import type { Handler, HttpContext } from './context.ts';
 import { infer, live, modelMetadata, modelReady, ready, serverMetadata } from './inference.ts';
 import { getModel, listModels } from './models.ts';
+import { passThrough } from './pass-through.ts';
 import { type ErrorFormat, inferenceError, openAiError } from './respond.ts';
 
 interface Route {
@@ -48,10 +49,15 @@ export const answerOnRoute = (
     const match = pattern.exec(path);
     if (!match) continue;
     if (request.method !== method && !(method === 'GET' && request.method === 'HEAD')) {
+      if (context.upstream && path.startsWith('/v1/')) break;
       throw new RequestError('method-not-allowed', `${path} takes ${method}, came ${request.method}`);
     }
-    const caller = open ? nobody : context.keys.callerOf(request.headers.authorization);
+    const caller = open ? nobody : context.keys.callerOf(request.headers);
     return handler(context, { caller, request, response, name: decoded(match[1] ?? '') });
+  }
+  if (context.upstream && path.startsWith('/v1/')) {
+    const caller = context.keys.callerOf(request.headers);
+    return passThrough(context, { caller, request, response, name: '' });
   }
   throw new RequestError(
     'unknown-route',
@@ -59,7 +65,7 @@ export const answerOnRoute = (
   );
 };
 
-const nobody = { mayAsk: () => false };
+const nobody = { mayAsk: () => false, mayPassThrough: false, keyInAuthorization: false };
 
 const decoded = (name: string): string => {
   try {
