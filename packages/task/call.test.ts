@@ -115,5 +115,7 @@ test('a task that matches calls must be able to take its input out of a message'
     workloadId('Sort.', { ...schema, required: ['label'], additionalProperties: false }),
   );
   for (const template of ['{{text}} {{text}}', '{{text}}{{other}}'])
-    expect(() => parseTask(task(template.includes('other') ? ['text', 'other'] : ['text'], template))).toThrow('matchCalls');
+    expect(() => parseTask(task(template.includes('other') ? ['text', 'other'] : ['text'], template))).toThrow(
+      'matchCalls',
+    );
 });

@@ -60,6 +60,8 @@ class OpenAiTeacher implements Teacher {
       maxRetries: 0,
       timeout: settings.timeoutMs,
       fetch: this.#pool.fetch,
+      // Where the base URL is a gateway of ours, no student may answer in the teacher's place.
+      defaultHeaders: { 'x-understudy-teacher': '1' },
       // Prompts and answers do not belong into a log.
       logLevel: 'off',
     });
