@@ -43,20 +43,20 @@ export function furtherPairs(question: EstimateQuestion): number | undefined {
 /** Whether this student, trained and tested on `growth` times the pairs, should pass at some coverage that proves the goal's. */
 function wouldPass({ dev, goal, testPairs, level }: EstimateQuestion, growth: number): boolean {
   const tested = Math.floor(testPairs * growth);
-  const least = shareNeeded(tested, goal.coverage, level);
+  const least = shareSafelyNeeded(tested, goal.coverage, level);
   if (least === undefined) return false;
   for (let coverage = least; coverage <= 1; coverage += COVERAGE_STEP) {
     const devCovered = Math.max(1, Math.ceil(coverage * dev.pairs));
     const disagreement = 1 - jeffreysMean(dev.agreeing(devCovered), devCovered);
     const agreement = 1 - disagreement * growth ** -LEARNING_EXPONENT;
-    const needed = shareNeeded(Math.floor(coverage * tested), goal.agreement, level);
+    const needed = shareSafelyNeeded(Math.floor(coverage * tested), goal.agreement, level);
     if (needed !== undefined && agreement >= needed) return true;
   }
   return false;
 }
 
 /** The true share at which a test of so many pairs proves the goal in 19 of 20 cases; undefined when none does. */
-function shareNeeded(pairs: number, goal: number, level: number): number | undefined {
+export function shareSafelyNeeded(pairs: number, goal: number, level: number): number | undefined {
   const successes = pairs === 0 ? undefined : successesNeeded(pairs, goal, level);
   if (successes === undefined) return undefined;
   const share = successes / pairs;
