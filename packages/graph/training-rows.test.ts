@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { RowTable } from './engines/tfjs/row-table.ts';
+import { DivergedError } from './errors.ts';
 import type { Graph, Value } from './graph.ts';
-import { RowTable } from './row-table.ts';
 import { type TensorValue, vectorOf } from './tensor.ts';
 import { initialState, TrainingSession, type TrainingState } from './training-session.ts';
 import { STATE_PARTS, stateInput, type TrainingDefinition } from './training-step.ts';
@@ -116,6 +117,20 @@ describe('a table of which a step uses few rows', () => {
       await training.release();
     }
     expect(ends[0]).toEqual(ends[1]);
+  });
+
+  it('is left as it was by a step that diverges, and trains on as if that had not been', async () => {
+    const training = await TrainingSession.open(definition(true), start(), { threads: 2 });
+    for (let t = 1; t <= 5; t++) await training.run(tensors(batch(2 * t)), 1, 0.01);
+    const before = await training.state();
+    const given = batch(2);
+    const poisoned = tensors({ ...given, weights: given.weights.with(1, Number.NaN) });
+    await expect(training.run(poisoned, 1, 0.01)).rejects.toThrow(DivergedError);
+    expect(await training.state()).toEqual(before);
+    await training.run(tensors(batch(6)), 1, 0.01);
+    const after = await training.state();
+    expect(await train(definition(true), before, 1)).toEqual(after);
+    await training.release();
   });
 
   it('goes on from a state to the same bits, and does not change the state it was opened with', async () => {

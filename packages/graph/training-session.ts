@@ -1,6 +1,6 @@
 import { DeviceState } from './device-state.ts';
 import { DivergedError } from './errors.ts';
-import { RowTable } from './row-table.ts';
+import { RowNumbers } from './row-numbers.ts';
 import type { InferenceSession, Tensor } from './runtime.ts';
 import { openSession, type SessionOptions, toRuntime } from './session.ts';
 import { elementCount, scalar, type TensorValue, tensor, zeros } from './tensor.ts';
@@ -8,12 +8,15 @@ import {
   type ParameterSpec,
   STATE_PARTS,
   type StatePart,
+  stateDims,
   stateInput,
   stateOutput,
   stepDims,
   type TrainingDefinition,
   trainingStep,
+  usedRowsInput,
 } from './training-step.ts';
+import { runInPlace, withoutCopies } from './uncopied-outputs.ts';
 
 /** All that a training carries from step to step. `tensors` is keyed by `<parameter>.<part>`, row-major. */
 export type TrainingState = { readonly step: number; readonly tensors: Readonly<Record<string, Float32Array>> };
@@ -29,12 +32,17 @@ export function initialState(initial: Readonly<Record<string, Float32Array>>): T
 }
 
 /**
- * A copy of one of a state's tensors.
+ * A copy of one of a state's tensors, in the dims in which steps take it.
  * @throws RangeError when it is not there or does not fit.
  */
-function copyOf(state: TrainingState, { name, dims }: ParameterSpec, part: StatePart): Float32Array {
+function copyOf(state: TrainingState, spec: ParameterSpec, part: StatePart): Float32Array {
+  const { name, dims } = spec;
   const values = state.tensors[stateInput(name, part)];
-  if (values?.length === elementCount(dims)) return values.slice();
+  if (values?.length === elementCount(dims)) {
+    const copy = new Float32Array(elementCount(stateDims(spec)));
+    copy.set(values);
+    return copy;
+  }
   throw new RangeError(
     `state tensor "${stateInput(name, part)}": expected ${elementCount(dims)} values, got ${values?.length ?? 'none'}`,
   );
@@ -52,7 +60,7 @@ function stateSet(
   const set: StateSet = { feeds: {}, fetches: {} };
   for (const spec of parameters) {
     for (const part of STATE_PARTS) {
-      const buffer = toRuntime(tensor('float32', spec.dims, fill(spec, part)));
+      const buffer = toRuntime(tensor('float32', stateDims(spec), fill(spec, part)));
       set.feeds[stateInput(spec.name, part)] = buffer;
       set.fetches[stateOutput(spec.name, part)] = buffer;
     }
@@ -60,26 +68,19 @@ function stateSet(
   return set;
 }
 
-function rowTable(spec: ParameterSpec, state: TrainingState): RowTable {
-  const [value, first, second] = STATE_PARTS.map((part) => copyOf(state, spec, part)) as [
-    Float32Array,
-    Float32Array,
-    Float32Array,
-  ];
-  return new RowTable(spec.dims, { value, first, second });
-}
-
 /**
  * Runs training steps in ONNX Runtime. State lives in two preallocated sets of buffers: a step reads one and writes the
- * other, and nothing is copied or allocated; tables of which a step uses some rows are kept once, and their used rows
- * copied. On WebGPU the two sets are in the GPU's memory. Each bucket has a model of its own, made when its first batch comes. `run` occupies its thread for the length
+ * other, and nothing is copied or allocated. Tables of which a step uses some rows are in both sets the same: their used rows
+ * are written in place. On WebGPU the two sets are in the GPU's memory, tables twice. Each bucket has a model of its own, made when its first batch comes. `run` occupies its thread for the length
  * of a step.
  */
 export class TrainingSession {
   readonly #definition: TrainingDefinition;
   readonly #options: SessionOptions;
   readonly #sessions = new Map<number, InferenceSession>();
-  readonly #tables: ReadonlyMap<string, RowTable>;
+  readonly #rowNumbers: ReadonlyMap<string, RowNumbers>;
+  /** What tells a step its used rows, by table and room. */
+  readonly #used = new Map<string, Tensor>();
   /** There where the sets of buffers are in a GPU's memory. */
   #device: DeviceState | undefined;
   readonly #loss: Tensor = toRuntime(zeros('float32', []));
@@ -89,13 +90,17 @@ export class TrainingSession {
   #step: number;
 
   private constructor(definition: TrainingDefinition, state: TrainingState, options: SessionOptions) {
-    const whole = definition.parameters.filter(({ rows }) => !rows);
+    const { parameters } = definition;
     this.#definition = definition;
     this.#options = options;
-    this.#current = stateSet(whole, (spec, part) => copyOf(state, spec, part));
-    this.#next = stateSet(whole, ({ dims }) => new Float32Array(elementCount(dims)));
-    this.#tables = new Map(
-      definition.parameters.filter(({ rows }) => rows).map((spec) => [spec.name, rowTable(spec, state)]),
+    this.#current = stateSet(parameters, (spec, part) => copyOf(state, spec, part));
+    this.#next = stateSet(parameters, (spec, part) =>
+      spec.rows
+        ? (this.#current.feeds[stateInput(spec.name, part)]?.data as Float32Array)
+        : new Float32Array(elementCount(spec.dims)),
+    );
+    this.#rowNumbers = new Map(
+      parameters.filter(({ rows }) => rows).map(({ name, dims }) => [name, new RowNumbers(dims[0] as number)]),
     );
     this.#step = state.step;
   }
@@ -136,11 +141,11 @@ export class TrainingSession {
     };
     for (const [name, value] of Object.entries(batch)) feeds[name] = toRuntime(value);
     const fetches = { ...this.#next.fetches, loss: this.#loss, gradient_norm: this.#norm };
-    this.#takeRows(batch, bucket, feeds, fetches);
-    await session.run(feeds, fetches);
+    this.#nameRows(batch, bucket, feeds);
+    if (this.#device) await session.run(feeds, fetches);
+    else await runInPlace(session, feeds, fetches);
     const [loss, norm] = [this.#loss, this.#norm].map(({ data }) => (data as Float32Array)[0]) as [number, number];
     if (!Number.isFinite(loss) || !Number.isFinite(norm)) throw new DivergedError(this.#step + 1, loss, norm);
-    for (const table of this.#tables.values()) table.put();
     [this.#current, this.#next] = [this.#next, this.#current];
     this.#step += 1;
     return loss;
@@ -152,16 +157,15 @@ export class TrainingSession {
    */
   view(parameter: string, part: StatePart = 'value'): Float32Array {
     const buffer = this.#current.feeds[stateInput(parameter, part)];
-    const values = buffer?.location === 'cpu' ? buffer.data : this.#tables.get(parameter)?.parts[part];
-    if (!values) throw new RangeError(`no parameter "${parameter}" of this training is on the host`);
-    return values as Float32Array;
+    if (buffer?.location !== 'cpu') throw new RangeError(`no parameter "${parameter}" of this training is on the host`);
+    return this.#withoutSpareRows(parameter, buffer.data as Float32Array);
   }
 
   /** A copy of one tensor of a parameter's state. */
   async read(parameter: string, part: StatePart = 'value'): Promise<Float32Array> {
     const name = stateInput(parameter, part);
-    if (this.#device && this.#current.feeds[name]) return await this.#device.download(name, this.#current.feeds);
-    return this.view(parameter, part).slice();
+    if (!this.#device || !this.#current.feeds[name]) return this.view(parameter, part).slice();
+    return this.#withoutSpareRows(parameter, await this.#device.download(name, this.#current.feeds)).slice();
   }
 
   /** A copy of the whole state, from which a training continues as if it had not stopped. */
@@ -177,6 +181,11 @@ export class TrainingSession {
     for (const session of this.#sessions.values()) await session.release();
     this.#sessions.clear();
     await this.#device?.release();
+  }
+
+  #withoutSpareRows(parameter: string, values: Float32Array): Float32Array {
+    const { dims } = this.#definition.parameters.find(({ name }) => name === parameter) as ParameterSpec;
+    return values.subarray(0, elementCount(dims));
   }
 
   async #moveToDevice(): Promise<void> {
@@ -196,24 +205,34 @@ export class TrainingSession {
   async #sessionOf(bucket: number): Promise<InferenceSession> {
     const open = this.#sessions.get(bucket);
     if (open) return open;
-    const session = await openSession(trainingStep(this.#definition, bucket), { ...this.#options, keepsMemory: false });
+    const step = trainingStep(this.#definition, bucket);
+    const model = this.#device ? step : withoutCopies(step, 'loss');
+    const session = await openSession(model, { ...this.#options, keepsMemory: false });
     this.#sessions.set(bucket, session);
     return session;
   }
 
-  /** Puts the rows that a batch uses of each table in the places of the table, and their places in those of the rows. */
-  #takeRows(batch: Readonly<Record<string, TensorValue>>, bucket: number, feeds: Buffers, fetches: Buffers): void {
+  /** Tells the step which rows of each table the batch uses, and has the batch name them by their places among these. */
+  #nameRows(batch: Readonly<Record<string, TensorValue>>, bucket: number, feeds: Buffers): void {
     for (const spec of this.#definition.parameters) {
-      const ids = spec.rows && batch[spec.rows.input];
       if (!spec.rows) continue;
+      const ids = batch[spec.rows.input];
       if (!ids) throw new RangeError(`the batch lacks "${spec.rows.input}", which names the rows of "${spec.name}"`);
-      const table = this.#tables.get(spec.name) as RowTable;
-      const { window, places } = table.take(ids, stepDims(spec, bucket)[0] as number);
+      const [atMost] = stepDims(spec, bucket) as readonly [number, ...number[]];
+      const { used, places } = (this.#rowNumbers.get(spec.name) as RowNumbers).of(ids, atMost);
       feeds[spec.rows.input] = toRuntime(places);
-      for (const part of STATE_PARTS) {
-        feeds[stateInput(spec.name, part)] = toRuntime(window.read[part]);
-        fetches[stateOutput(spec.name, part)] = toRuntime(window.written[part]);
-      }
+      feeds[usedRowsInput(spec.name)] = this.#usedRows(spec, used, atMost);
     }
+  }
+
+  /** The used rows, and the first spare one in the places beyond them. */
+  #usedRows({ name, dims }: ParameterSpec, used: Int32Array, atMost: number): Tensor {
+    const key = `${name} ${atMost}`;
+    const buffer = this.#used.get(key) ?? toRuntime(zeros('int64', [atMost, 1]));
+    this.#used.set(key, buffer);
+    const rows = buffer.data as BigInt64Array;
+    const lowWords = new Int32Array(rows.buffer);
+    for (let i = 0; i < atMost; i++) lowWords[2 * i] = i < used.length ? (used[i] as number) : (dims[0] as number);
+    return buffer;
   }
 }

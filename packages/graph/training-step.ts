@@ -1,5 +1,6 @@
 import { differentiate } from './differentiate.ts';
 import { dropoutMask } from './dropout.ts';
+import { cast, reshape, scalarLike } from './emit.ts';
 import { Graph, type Value } from './graph.ts';
 import {
   type AdamWOptions,
@@ -13,6 +14,7 @@ import {
   squared,
 } from './optimizer.ts';
 import { serialize } from './serialize.ts';
+import { scalar } from './tensor.ts';
 
 /**
  * The rows of a table that a step uses, where they are few of many. `input` is the batch's input, int32 or int64, that
@@ -67,21 +69,61 @@ export type StatePart = (typeof STATE_PARTS)[number];
 export const stateInput = (parameter: string, part: StatePart): string => `${parameter}.${part}`;
 export const stateOutput = (parameter: string, part: StatePart): string => `${parameter}.${part}.next`;
 
+/** The input that names the rows of a table that a step uses, int64 [atMost, 1]: distinct, and then the first spare one. */
+export const usedRowsInput = (parameter: string): string => `${parameter}.used`;
+
+/**
+ * Rows that a table with used rows has beyond its own: one that is read and written where a batch uses fewer rows than a
+ * step has room for, always finite, and one that takes what is not to be kept and is never read.
+ */
+const SPARE_ROWS = 2;
+
+/** The dims in which a parameter's state goes in and comes out. */
+export const stateDims = ({ dims, rows }: ParameterSpec): readonly number[] =>
+  rows ? dims.with(0, (dims[0] as number) + SPARE_ROWS) : dims;
+
 /** The dims in which a step of a bucket sees a parameter. */
 export const stepDims = ({ dims, rows }: ParameterSpec, bucket: number): readonly number[] =>
   rows ? dims.with(0, Math.min(rows.atMost(bucket), dims[0] as number)) : dims;
 
-/** The inputs of a parameter's state. */
-function stateOf(graph: Graph, spec: ParameterSpec, bucket: number): AdamWState {
+/** A parameter's state as it goes in, and as the step sees it: of a table with used rows, only those. */
+type StepState = { readonly whole: AdamWState; readonly seen: AdamWState; readonly used: Value | undefined };
+
+const mapState = (state: AdamWState, each: (part: Value) => Value): AdamWState => ({
+  parameter: each(state.parameter),
+  first: each(state.first),
+  second: each(state.second),
+});
+
+function stateOf(graph: Graph, spec: ParameterSpec, bucket: number): StepState {
   const [parameter, first, second] = STATE_PARTS.map((part) =>
-    graph.input(stateInput(spec.name, part), 'float32', stepDims(spec, bucket)),
+    graph.input(stateInput(spec.name, part), 'float32', stateDims(spec)),
   ) as [Value, Value, Value];
-  return { parameter, first, second };
+  const whole = { parameter, first, second };
+  if (!spec.rows) return { whole, seen: whole, used: undefined };
+  const [atMost] = stepDims(spec, bucket) as readonly [number, ...number[]];
+  const used = graph.input(usedRowsInput(spec.name), 'int64', [atMost, 1]);
+  const rows = reshape(graph, used, [atMost]);
+  return { whole, seen: mapState(whole, (part) => graph.node('Gather', [part, rows])), used };
+}
+
+/**
+ * Where to write the used rows: to their places, or, where loss or gradients are not finite, all to the row that is never
+ * read, so that the state stays what it was even where it is written in place.
+ */
+function rowsToWrite(graph: Graph, spec: ParameterSpec, used: Value, loss: Value, norm: Value): Value {
+  const difference = graph.node('Add', [graph.node('Sub', [loss, loss]), graph.node('Sub', [norm, norm])]);
+  const finite = cast(graph, graph.node('Equal', [difference, scalarLike(graph, difference, 0)]), 'int64');
+  const neverRead = graph.constant(scalar('int64', (spec.dims[0] as number) + 1));
+  const elsewhere = graph.node('Mul', [graph.node('Sub', [scalarLike(graph, finite, 1), finite]), neverRead]);
+  // Arithmetic in place of Where, which takes ten times as long for these numbers.
+  return graph.node('Add', [graph.node('Mul', [used, finite]), elsewhere]);
 }
 
 /**
  * Builds one training step of a bucket as one model of standard ONNX operators: forward pass, loss, gradients and AdamW.
- * State goes in as `<parameter>.value`, `.first` and `.second` and comes out as the same with `.next`; further inputs are
+ * State goes in as `<parameter>.value`, `.first` and `.second` and comes out as the same with `.next`; a table with used rows
+ * also takes them, as `<parameter>.used`, and its outputs may be the memory of its inputs. Further inputs are
  * `seed` and `step` (int64 scalars), `learning_rate` (float32 scalar), and those that `loss` declares. The outputs `loss`
  * and `gradient_norm` are those before the update, and before clipping. Same definition, same bytes.
  */
@@ -92,20 +134,23 @@ export function trainingStep(definition: TrainingDefinition, bucket = 0): Uint8A
   const mask: MaskSource = (name, dims, rate) => dropoutMask(graph, seed, time, { name, dims, rate });
   const learningRate = graph.input('learning_rate', 'float32', []);
   const states = parameters.map((spec) => stateOf(graph, spec, bucket));
-  const values = states.map(({ parameter }) => parameter);
+  const values = states.map(({ seen }) => seen.parameter);
   const byName = Object.fromEntries(parameters.map((spec, i) => [spec.name, values[i] as Value]));
   const loss = definition.loss(graph, byName, { mask, bucket });
   const gradients = differentiate(graph, loss, values).map((gradient) => squared(graph, gradient));
   const norm = globalNorm(graph, gradients);
   const factor = options.clipNorm === undefined ? undefined : clipFactor(graph, norm, options.clipNorm);
   const scale = adamWScale(graph, learningRate, time, options);
-  for (const [i, { name, decay, rateFactor }] of parameters.entries()) {
-    const [state, gradient] = [states[i], gradients[i]] as [AdamWState, (typeof gradients)[number]];
+  for (const [i, spec] of parameters.entries()) {
+    const [{ whole, seen, used }, gradient] = [states[i], gradients[i]] as [StepState, (typeof gradients)[number]];
     const taken = factor ? clipped(graph, gradient, factor) : gradient;
-    const next = adamW(graph, state, taken, slowed(graph, scale, rateFactor), options, decay);
-    graph.output(stateOutput(name, 'value'), next.parameter);
-    graph.output(stateOutput(name, 'first'), next.first);
-    graph.output(stateOutput(name, 'second'), next.second);
+    const next = adamW(graph, seen, taken, slowed(graph, scale, spec.rateFactor), options, spec.decay);
+    const places = used && rowsToWrite(graph, spec, used, loss, norm);
+    const written = (before: Value, after: Value): Value =>
+      places ? graph.node('ScatterND', [before, places, after]) : after;
+    graph.output(stateOutput(spec.name, 'value'), written(whole.parameter, next.parameter));
+    graph.output(stateOutput(spec.name, 'first'), written(whole.first, next.first));
+    graph.output(stateOutput(spec.name, 'second'), written(whole.second, next.second));
   }
   graph.output('loss', loss);
   graph.output('gradient_norm', norm);

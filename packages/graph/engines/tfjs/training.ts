@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { DivergedError } from '../../errors.ts';
-import { RowTable, type Window } from '../../row-table.ts';
+
 import { elementCount, type TensorValue, tensor } from '../../tensor.ts';
 import type { TrainingState } from '../../training-session.ts';
 import {
@@ -17,6 +17,7 @@ import { activate, type Compute } from './backends.ts';
 import { toTfjs } from './context.ts';
 import { Forward } from './forward.ts';
 import { bestBackend, type TfjsBackend } from './packages.ts';
+import { RowTable, type Window } from './row-table.ts';
 
 /** What a parameter's state is kept in: on the backend, or, for a table of which a step uses some rows, on the host. */
 type Kept = Readonly<Record<StatePart, tf.Variable>> | RowTable;
