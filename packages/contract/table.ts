@@ -35,7 +35,7 @@ export const serviceNames = [
 export type ServiceName = (typeof serviceNames)[number];
 
 /** Teacher kinds; each has a consumer of its own, so that a slow teacher never holds up another. */
-export const teacherKinds = ['embedded', 'openai', 'anthropic', 'nats'] as const;
+export const teacherKinds = ['embedded', 'openai', 'anthropic', 'onnx', 'nats'] as const;
 export type TeacherKind = (typeof teacherKinds)[number];
 
 const second = 1_000;
@@ -191,6 +191,7 @@ export const consumers = {
     ...asking,
     teacher: 'anthropic',
   }),
+  'teacher-gateway-onnx': consumer('teacher-gateway', 'PROMPTS', ['prompt.submitted'], { ...asking, teacher: 'onnx' }),
   'teacher-gateway-nats': consumer('teacher-gateway', 'PROMPTS', ['prompt.submitted'], { ...asking, teacher: 'nats' }),
   'pair-store-answers': consumer('pair-store', 'FACTS', ['teacher.answered', 'teacher.declined'], {
     maxAckPending: 8192,

@@ -107,6 +107,7 @@ function whatShapesAnAnswer(task: Task): unknown {
 }
 
 function decodingParameters(teacher: Teacher): unknown {
+  if (teacher.kind === 'onnx') return { labels: teacher.labels, hypothesis: teacher.hypothesis };
   if (teacher.kind === 'anthropic') return { maxOutputTokens: teacher.maxOutputTokens };
   if (teacher.kind !== 'openai') return {};
   return { temperature: teacher.temperature, maxOutputTokens: teacher.maxOutputTokens };

@@ -42,7 +42,7 @@ export async function loadTask(file: string): Promise<Task> {
     return { line: lineOf(document, lineCounter, path) };
   };
   const task = validateTask(resolved, file, locate);
-  await requireEncoder(task, file, locate);
+  await requireModels(task, file, locate);
   return task;
 }
 
@@ -80,34 +80,37 @@ function withAbsolutePaths(raw: Record<string, unknown>, folder: string): Record
   const resolved = { ...raw };
   const sources = raw.sources;
   if (Array.isArray(sources)) resolved.sources = sources.map((source) => absolute(source, 'path', folder));
-  if ('teacher' in raw) resolved.teacher = absolute(raw.teacher, 'apiKeyFile', folder);
+  if ('teacher' in raw) resolved.teacher = absolute(absolute(raw.teacher, 'apiKeyFile', folder), 'folder', folder);
   if (isRecord(raw.training) && 'encoder' in raw.training) {
     resolved.training = { ...raw.training, encoder: absolute(raw.training.encoder, 'folder', folder) };
   }
   return resolved;
 }
 
-/** What the folder of a published encoder must hold, one of each. */
-const ENCODER_FILES = [
-  ['config.json'],
-  ['tokenizer.json'],
-  ['tokenizer_config.json'],
-  ['onnx/model.onnx', 'model.onnx'],
-];
+/** What the folder of a published model must hold, one of each. */
+const MODEL_FILES = [['config.json'], ['tokenizer.json'], ['tokenizer_config.json'], ['onnx/model.onnx', 'model.onnx']];
 
 /** A mistyped folder is told here, and not after the teacher was paid. */
-async function requireEncoder(
-  task: Task,
+async function requireModels(
+  { teacher, training }: Task,
   origin: string,
   locate: (path: KeyPath) => Partial<TaskIssue>,
 ): Promise<void> {
-  const folder = task.training.encoder?.folder;
-  if (folder === undefined) return;
-  for (const names of ENCODER_FILES) {
+  const encoder = training.encoder?.folder;
+  if (encoder !== undefined) await requireModel(encoder, ['training', 'encoder', 'folder'], origin, locate);
+  if (teacher.kind === 'onnx') await requireModel(teacher.folder, ['teacher', 'folder'], origin, locate);
+}
+
+async function requireModel(
+  folder: string,
+  path: KeyPath,
+  origin: string,
+  locate: (path: KeyPath) => Partial<TaskIssue>,
+): Promise<void> {
+  for (const names of MODEL_FILES) {
     const readable = await Promise.allSettled(names.map((name) => access(resolve(folder, name), constants.R_OK)));
     if (readable.some(({ status }) => status === 'fulfilled')) continue;
-    const message = `expected a folder in Hugging Face layout, but ${folder} has no readable ${names.join(' or ')}; correct the path, or export the encoder to ONNX`;
-    const path = ['training', 'encoder', 'folder'];
+    const message = `expected a folder in Hugging Face layout, but ${folder} has no readable ${names.join(' or ')}; correct the path, or export the model to ONNX`;
     throw new TaskError(origin, [{ path: path.join('.'), message, ...locate(path) }]);
   }
 }

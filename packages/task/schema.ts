@@ -92,6 +92,22 @@ const AnthropicTeacher = strict({
   ...teacherLimits,
 }).refine(hasOneKey, oneKey);
 
+const OnnxTeacher = strict({
+  kind: z.literal('onnx'),
+  /** What it goes by in reports; the digest of its files tells versions apart. */
+  model: z.string().min(1),
+  /** A model in Hugging Face layout with an ONNX export. The teacher-gateway reads it, so in a cluster it is a path of the gateway's. */
+  folder: path,
+  /** Label of the model → label of the task, where they differ. With a hypothesis: label of the task → what it is called there. */
+  labels: z.record(z.string(), z.string()).default({}),
+  /** For a model of natural language inference: what is said of a text that has a label, e.g. `This message is about {label}.` */
+  hypothesis: z
+    .string()
+    .refine((text) => text.includes('{label}'), 'expected a sentence with {label} in it')
+    .optional(),
+  ...teacherLimits,
+});
+
 const NatsTeacher = strict({
   kind: z.literal('nats'),
   subject: z
@@ -102,10 +118,16 @@ const NatsTeacher = strict({
   ...teacherLimits,
 });
 
-const Teacher = z.discriminatedUnion('kind', [EmbeddedTeacher, OpenAiTeacher, AnthropicTeacher, NatsTeacher], {
-  error: (issue) =>
-    issue.code === 'invalid_union' ? 'expected kind: embedded, openai, anthropic or nats; correct it' : undefined,
-});
+const Teacher = z.discriminatedUnion(
+  'kind',
+  [EmbeddedTeacher, OpenAiTeacher, AnthropicTeacher, OnnxTeacher, NatsTeacher],
+  {
+    error: (issue) =>
+      issue.code === 'invalid_union'
+        ? 'expected kind: embedded, openai, anthropic, onnx or nats; correct it'
+        : undefined,
+  },
+);
 
 /** Where a record's true output is, if the source has one. Used only to report accuracy. */
 const Reference = strict({

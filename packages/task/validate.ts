@@ -203,7 +203,7 @@ function referenceMap(source: Task['sources'][number]): Record<string, string> {
 }
 
 function moneyFaults(task: Task): Fault[] {
-  const priced = task.teacher.kind !== 'embedded' && task.teacher.pricing !== undefined;
+  const priced = 'pricing' in task.teacher && task.teacher.pricing !== undefined;
   if (!priced || task.budget.usd > 0) return [];
   return [
     {

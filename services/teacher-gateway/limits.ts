@@ -4,7 +4,7 @@
  * Calls in flight at one teacher. The embedded one computes, and says itself how many it is worth to have wait; a model server
  * batches dozens; a model on the bus may answer within a millisecond, so that all else around a call has to overlap.
  */
-export const DEFAULT_CONCURRENCY = { embedded: 8, openai: 64, anthropic: 64, nats: 512 } as const;
+export const DEFAULT_CONCURRENCY = { embedded: 8, openai: 64, anthropic: 64, onnx: 32, nats: 512 } as const;
 /** Prompts taken beyond those whose call can be in flight: looking up and publishing overlap with the calls of others. */
 export const PREPARE_SHARE = 1;
 export const MIN_PREPARED = 4;

@@ -1,22 +1,43 @@
 /** What the fake teacher answers, and prompts that a student can learn it from. */
 
-interface OutputSchema {
-  properties?: Record<string, { enum?: string[] }>;
+/** As much of JSON Schema as output schemas use. */
+interface Schema {
+  type?: string | string[];
+  enum?: unknown[];
+  const?: unknown;
+  anyOf?: Schema[];
+  properties?: Record<string, Schema>;
+  items?: Schema;
+  minItems?: number;
+  minimum?: number;
 }
 
 /** The label at (sum of the first word's character codes) mod (number of labels): simple enough for n-grams, yet a function of the text. */
-export const labelOf = (text: string, labels: readonly string[]): string => {
+export const labelOf = <Label>(text: string, labels: readonly Label[]): Label => {
   const word = text.trimStart().split(/\s/, 1)[0]!;
   let sum = 0;
   for (let index = 0; index < word.length; index += 1) sum += word.charCodeAt(index);
   return labels[sum % labels.length]!;
 };
 
-/** The answer as JSON for the schema's one enum field. */
-export const answerOf = (text: string, schema: object): string => {
-  const [field, { enum: labels }] = Object.entries((schema as OutputSchema).properties ?? {})[0] ?? ['label', {}];
-  return JSON.stringify({ [field]: labels ? labelOf(text, labels) : 'none' });
+/** An answer that fits the schema, the same for the same text. A string is the text's first word, as one that is copied from it. */
+const fitting = (text: string, schema: Schema): unknown => {
+  if (schema.enum) return labelOf(text, schema.enum);
+  if ('const' in schema) return schema.const;
+  if (schema.anyOf) return fitting(text, schema.anyOf[0]!);
+  const type = Array.isArray(schema.type) ? schema.type[0] : schema.type;
+  const { properties = {}, items = {}, minItems = 1, minimum = 0 } = schema;
+  if (type === 'object')
+    return Object.fromEntries(Object.entries(properties).map(([key, of]) => [key, fitting(text, of)]));
+  if (type === 'array') return Array.from({ length: minItems }, () => fitting(text, items));
+  if (type === 'boolean') return text.length % 2 === 0;
+  if (type === 'number' || type === 'integer') return minimum;
+  return type === 'null' ? null : text.trimStart().split(/\s/, 1)[0];
 };
+
+/** The answer as JSON; one that fits no schema where none is given. */
+export const answerOf = (text: string, schema: Schema): string =>
+  JSON.stringify(schema.properties ? fitting(text, { type: 'object', ...schema }) : { label: 'none' });
 
 const subjects =
   'invoice parcel login refund password delivery charge account tracking address receipt card courier reset statement'.split(

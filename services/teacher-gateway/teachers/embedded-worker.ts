@@ -1,6 +1,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { openSentenceEncoder } from './embedded-encoder.ts';
 import { fitHead, HEAD_VERSION, type LabelledEmbedding } from './embedded-head.ts';
+import type { FromThread, ToThread } from './model-thread.ts';
 
 /** What the thread is started with. */
 export interface HeadTask {
@@ -8,23 +9,10 @@ export interface HeadTask {
   readonly examples: readonly { readonly text: string; readonly label: number }[];
 }
 
-export type ToThread =
-  | { readonly kind: 'ask'; readonly id: number; readonly text: string }
-  | { readonly kind: 'close' };
-
-export type FromThread =
-  | { readonly kind: 'ready'; readonly version: string }
-  | {
-      readonly kind: 'answer';
-      readonly id: number;
-      readonly probabilities: readonly number[];
-      readonly tokens: number;
-    };
-
 // Inference occupies its thread, so it has one of its own: the service's would starve its heartbeats and acknowledgements.
 // An error thrown anywhere here ends the thread and arrives in the service as the worker's `error` event.
 const port = parentPort;
-if (!port) throw new Error('embedded-worker.ts runs as a worker thread; start it with embedded-thread.ts');
+if (!port) throw new Error('embedded-worker.ts runs as a worker thread; start it with model-thread.ts');
 const { labelCount, examples } = workerData as HeadTask;
 
 const encoder = await openSentenceEncoder();

@@ -2,6 +2,7 @@ import type { AddressRules } from '@understudy/service/outbound';
 import type { CompiledTask, Teacher as TeacherSettings } from '@understudy/task';
 import { createAnthropicTeacher } from './anthropic.ts';
 import { createNatsTeacher, type TeacherBus } from './nats.ts';
+import { createOnnxTeacher } from './onnx.ts';
 import { createOpenAiTeacher } from './openai.ts';
 import type { Teacher, TeacherExample, TeacherTask } from './teacher.ts';
 
@@ -85,6 +86,7 @@ const connectorOf = async (
   if (teacher.kind === 'openai') return createOpenAiTeacher(fixed, teacher, { env, addresses });
   if (teacher.kind === 'anthropic') return createAnthropicTeacher(fixed, teacher, { env, addresses });
   if (teacher.kind === 'nats') return createNatsTeacher(fixed, teacher, bus);
+  if (teacher.kind === 'onnx') return createOnnxTeacher(fixed, teacher);
   // Only who asks it loads the encoder.
   const { createEmbeddedTeacher } = await import('./embedded.ts');
   return createEmbeddedTeacher(fixed);
