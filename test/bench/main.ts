@@ -2,6 +2,7 @@
 const benches: Record<string, () => Promise<{ run(): Promise<void> }>> = {
   gate: () => import('./gate.ts'),
   pipeline: () => import('./pipeline.ts'),
+  proxy: () => import('./proxy.ts'),
   replicas: () => import('./replicas.ts'),
   serve: () => import('./serve.ts'),
   students: () => import('./students.ts'),

@@ -1,5 +1,5 @@
 /**
- * The load on a student gateway, as a process of its own: `closed` asks again as soon as it was answered and finds the
+ * The load on a server of chat completions, as a process of its own that is sent plans and sends results: `closed` asks again as soon as it was answered and finds the
  * most that is served; `open` asks at random times at a fixed mean rate, whether or not it was answered, and measures
  * from the time a request was due. (autocannon's own rate limit sends each second's requests in one burst.)
  */
@@ -17,28 +17,30 @@ export interface LoadPlan {
   /** open: mean arrivals a second. */
   perSecond: number;
   seed: number;
+  /** What is in the body of every good answer. */
+  expected: string;
 }
 
 export interface LoadResult {
   answered: number;
-  /** What came of each request that was not answered with 200 by the student. */
+  /** What came of each request that was not answered with 200 and what is expected. */
   failures: string[];
   perSecond: number;
   /** open: from the time it was due; closed: from the time it was sent. */
   p50Ms: number;
   p99Ms: number;
   maxMs: number;
+  /** open: the latency that each of a hundred equal parts of the requests stays under. */
+  percentilesMs: number[];
   /** open: 99th percentile of how late requests were sent: the generator's own share of the latency. */
   p99SentLateMs: number;
 }
 
-/** Every answer must be the student's. */
-const expected = '"answerer":"student"';
 const path = '/v1/chat/completions';
 const headers = { 'content-type': 'application/json' };
 const timeoutSeconds = 10;
 
-const closedLoop = async ({ url, bodies, seconds, connections }: LoadPlan): Promise<LoadResult> => {
+const closedLoop = async ({ url, bodies, seconds, connections, expected }: LoadPlan): Promise<LoadResult> => {
   let next = 0;
   const result = await autocannon({
     url,
@@ -57,12 +59,13 @@ const closedLoop = async ({ url, bodies, seconds, connections }: LoadPlan): Prom
     failures: [
       ...Array(result.errors).fill('no answer, or none in time'),
       ...Array(result.non2xx).fill('a status other than 200'),
-      ...Array(result.mismatches).fill("not the student's answer"),
+      ...Array(result.mismatches).fill('not the expected answer'),
     ],
     perSecond: result['2xx'] / result.duration,
     p50Ms: result.latency.p50,
     p99Ms: result.latency.p99,
     maxMs: result.latency.max,
+    percentilesMs: [],
     p99SentLateMs: 0,
   };
 };
@@ -86,7 +89,7 @@ const arrivals = (perSecond: number, seconds: number, seed: number): Float64Arra
 };
 
 /** @returns what went wrong */
-const ask = (agent: Agent, url: URL, body: string): Promise<string | undefined> =>
+const ask = (agent: Agent, url: URL, body: string, expected: string): Promise<string | undefined> =>
   new Promise((resolve) => {
     const options = {
       agent,
@@ -114,7 +117,8 @@ const ask = (agent: Agent, url: URL, body: string): Promise<string | undefined> 
     sent.end(body);
   });
 
-const openLoop = async ({ url, bodies, seconds, connections, perSecond, seed }: LoadPlan): Promise<LoadResult> => {
+const openLoop = async (plan: LoadPlan): Promise<LoadResult> => {
+  const { url, bodies, seconds, connections, perSecond, seed, expected } = plan;
   const due = arrivals(perSecond, seconds, seed);
   const agent = new Agent({ keepAlive: true, maxSockets: connections, scheduling: 'fifo' });
   const target = new URL(url);
@@ -129,7 +133,7 @@ const openLoop = async ({ url, bodies, seconds, connections, perSecond, seed }: 
       const [index, dueMs] = [next, due[next]!];
       lateness[index] = now() - dueMs;
       pending.push(
-        ask(agent, target, bodies[index % bodies.length]!).then((failure) => {
+        ask(agent, target, bodies[index % bodies.length]!, expected).then((failure) => {
           latencies[index] = now() - dueMs;
           if (failure !== undefined) failures.push(failure);
         }),
@@ -151,11 +155,11 @@ const openLoop = async ({ url, bodies, seconds, connections, perSecond, seed }: 
     p50Ms: at(latencies, 0.5),
     p99Ms: at(latencies, 0.99),
     maxMs: latencies.at(-1)!,
+    percentilesMs: Array.from({ length: 100 }, (_, index) => at(latencies, (index + 1) / 100)),
     p99SentLateMs: at(lateness, 0.99),
   };
 };
 
-process.once('message', async (plan: LoadPlan) => {
-  const result = await (plan.kind === 'closed' ? closedLoop(plan) : openLoop(plan));
-  process.send!(result, () => process.exit(0));
+process.on('message', async (plan: LoadPlan) => {
+  process.send!(await (plan.kind === 'closed' ? closedLoop(plan) : openLoop(plan)));
 });

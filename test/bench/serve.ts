@@ -3,7 +3,7 @@
  * cached, 10,000 distinct inputs, one promotion in the middle of each measurement, the load in a process of its own;
  * against the student's bare session in the same run.
  */
-import { type ChildProcess, fork, spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -14,6 +14,7 @@ import { provision } from '@understudy/service/bus/provision';
 import { Telemetry } from '@understudy/service/telemetry';
 import { freePort, NatsServer } from '@understudy/service/testing';
 import type { ExportedStudent } from '@understudy/student';
+import { LoadGenerator } from './load-generator.ts';
 import { report } from './report.ts';
 import { bareSessionPerSecond } from './serve-bare.ts';
 import { deploy, studentOf, task } from './serve-deployment.ts';
@@ -50,14 +51,9 @@ const startGateway = async (natsUrl: string, folder: string): Promise<{ child: C
 
 /** Runs one measurement; halfway through, `promote` is called. */
 const load = async (plan: LoadPlan, promote: () => Promise<void>): Promise<LoadResult> => {
-  const child = fork(resolve(import.meta.dirname, 'serve-load.ts'));
-  const result = new Promise<LoadResult>((done, fail) => {
-    child.once('message', (message) => done(message as LoadResult));
-    child.once('exit', (code) => fail(new Error(`the load generator ended with ${code} and no result`)));
-  });
-  child.send(plan);
+  await using generator = new LoadGenerator();
   const halfway = setTimeout(() => void promote(), plan.seconds * 500);
-  return result.finally(() => clearTimeout(halfway));
+  return await generator.run(plan).finally(() => clearTimeout(halfway));
 };
 
 /** Bus, blobs and gateway of one benchmark run. */
@@ -158,13 +154,15 @@ export const run = async (): Promise<void> => {
     JSON.stringify({ model: task.name, messages: [{ role: 'user', content: text }] }),
   );
   await using platform = await Platform.start(students);
-  const closedLoop = { kind: 'closed' as const, bodies, connections, perSecond: 0, seed: 0 };
+  const expected = '"answerer":"student"';
+  const closedLoop = { kind: 'closed' as const, bodies, connections, perSecond: 0, seed: 0, expected };
   const openLoop = {
     kind: 'open' as const,
     bodies,
     connections: maxOpenConnections,
     perSecond: openPerSecond,
     seed: 1,
+    expected,
   };
   const warmUp = await platform.measure({ ...closedLoop, seconds: warmUpSeconds });
   const closed = await platform.measure({ ...closedLoop, seconds: secondsPerPhase });
