@@ -8,6 +8,7 @@ import { availableParallelism, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { trainingEnvironment } from '@understudy/graph/training-memory';
 import { type Figures, median, report } from './report.ts';
 import { type Python, pythonWithTorch } from './train-python.ts';
 import { type BenchTraining, benchTraining, SHAPE_TITLES, SHAPES, type Shape } from './train-shapes.ts';
@@ -41,6 +42,7 @@ type Contender = {
   readonly rounds: number;
   readonly warmUpRounds: number;
   readonly command: readonly string[];
+  readonly environment: NodeJS.ProcessEnv;
   /** What its first line of input says. */
   readonly opening?: string;
 };
@@ -60,7 +62,7 @@ class Racer {
 
   static async start(contender: Contender): Promise<Racer | undefined> {
     const [command, ...args] = contender.command as [string, ...string[]];
-    const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+    const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'], env: contender.environment });
     await once(child, 'spawn');
     const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
     if (contender.opening) child.stdin.write(`${contender.opening}\n`);
@@ -95,17 +97,19 @@ class Racer {
 
 function contendersOf(shape: Shape, { pytorch }: BenchTraining, python: Python): Contender[] {
   const worker = [process.execPath, join(folder, 'train-worker.ts'), shape];
+  const environment = trainingEnvironment(process.env);
   const usual = { steps: STEPS[shape], rounds: ROUNDS, warmUpRounds: WARM_UP_ROUNDS };
   const slow = { steps: TFJS_STEPS[shape], rounds: TFJS_ROUNDS, warmUpRounds: TFJS_WARM_UP_ROUNDS };
   const ours: Contender[] = [
-    { name: 'ort', ...usual, command: [...worker, 'ort', String(threads)] },
-    { name: 'tfjs', ...slow, command: [...worker, 'tfjs', String(threads), TFJS_BACKEND] },
+    { name: 'ort', ...usual, environment, command: [...worker, 'ort', String(threads)] },
+    { name: 'tfjs', ...slow, environment, command: [...worker, 'tfjs', String(threads), TFJS_BACKEND] },
   ];
   if ('missing' in python) return ours;
   const script = [python.interpreter, join(folder, 'train-pytorch.py')];
   const torch = (name: string, sparse: boolean): Contender => ({
     name,
     ...usual,
+    environment: process.env,
     command: script,
     opening: JSON.stringify({ ...pytorch, threads, sparse }),
   });
@@ -166,6 +170,7 @@ function summary(
 }
 
 const NOTES: readonly [string, string][] = [
+  ['ort, tfjs', 'in a process with the tunables of glibc that the trainer sets; pytorch in one as it comes'],
   ['threads', `${threads} each; tfjs on ${TFJS_BACKEND} has one`],
   [
     'GFLOP',

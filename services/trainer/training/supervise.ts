@@ -1,4 +1,5 @@
 import { type ChildProcess, fork } from 'node:child_process';
+import { trainingEnvironment } from '@understudy/graph/training-memory';
 import { RetryableError, TerminalError } from '@understudy/service/errors';
 import type { TrainingReport } from '@understudy/student';
 import { CandidateError } from '../errors.ts';
@@ -24,7 +25,11 @@ export type Supervision = {
  */
 export async function trainInProcess(job: Job, supervision: Supervision): Promise<Trained> {
   supervision.signal.throwIfAborted();
-  const child = fork(PROCESS, [], { execArgv: [], stdio: ['ignore', 'inherit', 'pipe', 'ipc'] });
+  const child = fork(PROCESS, [], {
+    env: trainingEnvironment(process.env),
+    execArgv: [],
+    stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
+  });
   const kill = () => void child.kill('SIGKILL');
   supervision.signal.addEventListener('abort', kill, { once: true });
   try {
