@@ -95,6 +95,7 @@ class AnthropicTeacher implements Teacher {
 
   async answer(request: TeacherRequest, signal: AbortSignal): Promise<TeacherReply> {
     signal.throwIfAborted();
+    if (this.#closed) throw this.#closedError();
     const startedAt = performance.now();
     const bound = this.costBound(request);
     try {
@@ -112,10 +113,7 @@ class AnthropicTeacher implements Teacher {
     } catch (error) {
       signal.throwIfAborted();
       if (this.#closed && !(error instanceof TeacherError)) {
-        throw new TeacherError('closed', `${this.#asked.name}: the connector was closed`, {
-          cause: error,
-          ...maybePaid(bound),
-        });
+        throw this.#closedError({ cause: error, ...maybePaid(bound) });
       }
       throw teacherErrorOf(error, Anthropic, this.#asked, bound);
     }
@@ -146,6 +144,10 @@ class AnthropicTeacher implements Teacher {
       model: model || this.model,
       usage: { ...tokens, spentUsd: paid, durationMs },
     };
+  }
+
+  #closedError(details: ConstructorParameters<typeof TeacherError>[2] = {}): TeacherError {
+    return new TeacherError('closed', `${this.#asked.name}: the connector was closed`, details);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
