@@ -66,6 +66,10 @@ export class Journal {
     this.#telemetry.log.warn({ ...aboutOf(order), candidate: name, reason }, 'the training of a candidate crashed');
   }
 
+  curvePointLost(order: Order, { name }: PlannedCandidate, reason: string): void {
+    this.#telemetry.log.warn({ ...aboutOf(order), candidate: name, reason }, 'the learning curve lacks a point');
+  }
+
   ended(order: Order, { name, candidate }: PlannedCandidate, end: End): void {
     const about = { ...aboutOf(order), candidate: name };
     if ('failed' in end) {

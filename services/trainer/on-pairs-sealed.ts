@@ -21,6 +21,7 @@ import {
 } from './outcomes.ts';
 import { placeOf } from './place.ts';
 import { Clock } from './search/clock.ts';
+import { curveOf } from './search/curve.ts';
 import { type PinnedEncoder, pinEncoder } from './search/encoder.ts';
 import { type Plan, type PlannedCandidate, planOf } from './search/plan.ts';
 import { search } from './search/search.ts';
@@ -105,7 +106,9 @@ async function searchInTime(
     begunMs,
     onNoteLost: (reason) => journal.clockLost(order, reason),
   });
-  return await search({
+  const train = (planned: PlannedCandidate, trainPairs: number | undefined, stopped: AbortSignal) =>
+    trainCandidate(context, order, { planned, trainPairs, span }, stopped);
+  const outcome = await search({
     plan,
     clock,
     signal,
@@ -114,22 +117,32 @@ async function searchInTime(
       await keepEnd(blobs, planned.key, end);
       journal.ended(order, planned, end);
     },
-    train: (planned, stopped) => train(context, order, planned, stopped, span),
+    train: (planned, stopped) => train(planned, undefined, stopped),
     onCrash: (planned, reason) => journal.crashed(order, planned, reason),
   });
+  const curve = await curveOf({
+    plan,
+    outcome,
+    trainPairs: order.snapshot.trainPairs,
+    clock,
+    signal,
+    train,
+    onLost: (planned, reason) => journal.curvePointLost(order, planned, reason),
+  });
+  return { ...outcome, curve, searchMs: clock.spentMs };
 }
 
-function train(
+function trainCandidate(
   context: TrainerContext,
   order: Order,
-  planned: PlannedCandidate,
+  { planned, trainPairs, span }: { planned: PlannedCandidate; trainPairs: number | undefined; span: Span },
   signal: AbortSignal,
-  span: Span,
 ): Promise<Trained> {
   const { config, rpcToken, journal, choice } = context;
   const job: Job = {
     order,
     candidate: planned.candidate,
+    trainPairs,
     checkpoint: checkpointName(planned.key),
     cacheFolder: join(config.DATA_DIR, 'features'),
     threads: planned.threads,
@@ -172,13 +185,14 @@ function progressTeller(
 
 async function tell(context: TrainerContext, order: Order, outcome: Outcome, span: Span): Promise<void> {
   const { runId, task, taskDigest, seal, snapshot } = order;
-  const { family, chosen, candidates, searchMs } = outcome;
+  const { family, chosen, candidates, searchMs, curve } = outcome;
   const { studentDigest: digest, sizeBytes, devAgreement } = chosen;
   const payload: PayloadInit<'student.trained'> = {
     ...{ runId, task, taskDigest, seal, snapshot },
     student: { digest, family, sizeBytes: BigInt(sizeBytes), devAgreement },
     trainingMs: BigInt(searchMs),
     candidates: candidates.map(candidateOf),
+    curve: curve.map((point) => ({ ...point, trainingMs: BigInt(point.trainingMs) })),
   };
   await context.publisher.publish({
     type: 'student.trained',

@@ -23,12 +23,24 @@ const CandidateReportSchema = z.strictObject({
 /** What a search says of one candidate. */
 export type CandidateReport = z.infer<typeof CandidateReportSchema>;
 
+const CurvePointSchema = z.strictObject({
+  trainPairs: z.int().positive(),
+  /** Dev pairs that it would answer at the coverage asked for, as in \`search/measure.ts\`. */
+  covered: z.int().nonnegative(),
+  agreeing: z.int().nonnegative(),
+  trainingMs: z.int().nonnegative(),
+});
+/** The chosen candidate trained on a part of train. */
+export type CurvePoint = z.infer<typeof CurvePointSchema>;
+
 const OutcomeSchema = z.strictObject({
   family: z.string(),
   chosen: TrainedSchema,
   candidates: z.array(CandidateReportSchema).min(1),
   /** The time spent on it, over all the processes that were at it. */
   searchMs: z.int().nonnegative(),
+  /** The chosen one on nested parts of train and on all of it; empty where it is good enough. */
+  curve: z.array(CurvePointSchema).default([]),
 });
 /** What a search has led to. */
 export type Outcome = z.infer<typeof OutcomeSchema>;

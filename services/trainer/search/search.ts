@@ -146,7 +146,7 @@ function outcomeOf(rungs: readonly Rung<Trained>[], { plan, clock }: SearchParts
   const candidates = rungs.map((rung, index) => reportOf(plan.ladder[index]!, rung, front.has(index), untried));
   const chosen = candidates[chosenOf(rungs, plan.limits) ?? -1];
   if (!chosen?.trained) throw nothingTrained(rungs, candidates, plan, clock.isOver);
-  return { family: chosen.family, chosen: chosen.trained, candidates, searchMs: clock.spentMs };
+  return { family: chosen.family, chosen: chosen.trained, candidates, searchMs: clock.spentMs, curve: [] };
 }
 
 function reportOf(

@@ -9,6 +9,8 @@ import type { Order } from '../order.ts';
 export type Job = {
   readonly order: Order;
   readonly candidate: Candidate;
+  /** Trains on this many of the train pairs, always the same ones, only to be measured: its student is not kept. All where undefined. */
+  readonly trainPairs: number | undefined;
   /** Where the candidate keeps its checkpoint. */
   readonly checkpoint: string;
   /** Where what frozen encoders give for texts is kept on this machine. */

@@ -25,6 +25,7 @@ const job = (change: Partial<Job> = {}): Job => ({
     snapshot: { digest: SNAPSHOT, fingerprint: 'f', trainPairs: 100, devPairs: 20, testPairs: 0 },
   },
   candidate: { family: 'bag' },
+  trainPairs: undefined,
   checkpoint: 'trainer/test/checkpoint',
   cacheFolder: join(stage.folder, 'features'),
   threads: 1,

@@ -16,7 +16,7 @@ import {
 import { argmax } from '@understudy/student/examples';
 import { singleLatencies } from '@understudy/student/latencies';
 import type { CompiledTask } from '@understudy/task';
-import { canonicalJson } from '@understudy/task/canonical';
+import { canonicalJson, sha256Hex } from '@understudy/task/canonical';
 import { CandidateError } from '../errors.ts';
 import { TIMED_REQUESTS } from '../limits.ts';
 import { seedOf } from '../order.ts';
@@ -50,7 +50,7 @@ export async function train(job: Job, blobs: BlobStore, hooks: TrainHooks): Prom
     return { ...exported, measured: await measure(exported.archive, job, task, examples.dev) };
   });
   return {
-    studentDigest: await blobs.put('students', archive),
+    studentDigest: job.trainPairs === undefined ? await blobs.put('students', archive) : sha256Hex(archive),
     sizeBytes: archive.length,
     hyperparameters: canonicalJson(description.training.hyperparameters),
     devAgreement: description.devAgreement,
@@ -129,7 +129,8 @@ async function loadExamples(job: Job, task: CompiledTask): Promise<Examples> {
   try {
     const read = (split: Split.TRAIN | Split.DEV): Promise<Example[]> =>
       readExamples(pairStore, order, split, task.output.labels, traceparent);
-    return { train: await read(Split.TRAIN), dev: await read(Split.DEV) };
+    // The pair store's order is that of pair ids, which are hashes: the first ones are a random part, and smaller parts lie within larger ones.
+    return { train: (await read(Split.TRAIN)).slice(0, job.trainPairs), dev: await read(Split.DEV) };
   } finally {
     pairStore.close();
   }

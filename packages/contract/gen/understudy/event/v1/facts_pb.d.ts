@@ -7,7 +7,7 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { Answerer, Candidate, DeclineReason, EvalSummary, Pair, Purpose, SnapshotRef, Source, StudentRef, Usage, Verdict } from "./values_pb.js";
+import type { Answerer, Candidate, CurvePoint, DeclineReason, EvalSummary, Pair, Purpose, SnapshotRef, Source, StudentRef, Usage, Verdict } from "./values_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
@@ -472,6 +472,13 @@ export declare type StudentTrained = Message<"understudy.event.v1.StudentTrained
    * @generated from field: repeated understudy.event.v1.Candidate candidates = 8;
    */
   candidates: Candidate[];
+
+  /**
+   * The student's candidate on nested parts of train and on all of it, rising; empty where dev says that it is good enough.
+   *
+   * @generated from field: repeated understudy.event.v1.CurvePoint curve = 9;
+   */
+  curve: CurvePoint[];
 };
 
 /**

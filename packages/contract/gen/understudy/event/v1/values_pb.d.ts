@@ -351,6 +351,39 @@ export declare type Candidate = Message<"understudy.event.v1.Candidate"> & {
 export declare const CandidateSchema: GenMessage<Candidate>;
 
 /**
+ * What a candidate came to on so many train pairs: on the dev pairs that it would answer at about the coverage that the goal asks for.
+ *
+ * @generated from message understudy.event.v1.CurvePoint
+ */
+export declare type CurvePoint = Message<"understudy.event.v1.CurvePoint"> & {
+  /**
+   * @generated from field: uint32 train_pairs = 1;
+   */
+  trainPairs: number;
+
+  /**
+   * @generated from field: uint32 covered = 2;
+   */
+  covered: number;
+
+  /**
+   * @generated from field: uint32 agreeing = 3;
+   */
+  agreeing: number;
+
+  /**
+   * @generated from field: uint64 training_ms = 4;
+   */
+  trainingMs: bigint;
+};
+
+/**
+ * Describes the message understudy.event.v1.CurvePoint.
+ * Use `create(CurvePointSchema)` to create a new message.
+ */
+export declare const CurvePointSchema: GenMessage<CurvePoint>;
+
+/**
  * @generated from message understudy.event.v1.EvalSummary
  */
 export declare type EvalSummary = Message<"understudy.event.v1.EvalSummary"> & {
