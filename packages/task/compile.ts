@@ -110,5 +110,6 @@ function decodingParameters(teacher: Teacher): unknown {
   if (teacher.kind === 'onnx') return { labels: teacher.labels, hypothesis: teacher.hypothesis };
   if (teacher.kind === 'anthropic') return { maxOutputTokens: teacher.maxOutputTokens };
   if (teacher.kind !== 'openai') return {};
-  return { temperature: teacher.temperature, maxOutputTokens: teacher.maxOutputTokens };
+  const { temperature, maxOutputTokens, topLogprobs } = teacher;
+  return { temperature, maxOutputTokens, topLogprobs };
 }

@@ -77,6 +77,8 @@ const OpenAiTeacher = strict({
   temperature: z.number().min(0).max(2).default(0),
   /** One enum field is a few tokens; 256 leaves room for a fenced block and bounds what a call can cost. */
   maxOutputTokens: positiveInt.max(100_000).default(256),
+  /** Ask for the log-probabilities of so many alternatives to each token, and train students on the distribution. For servers that give them. */
+  topLogprobs: positiveInt.max(20).optional(),
   pricing: Pricing.optional(),
   ...teacherLimits,
 }).refine(hasOneKey, oneKey);

@@ -327,7 +327,9 @@ test('nats: nobody there is unreachable, a subject of the platform is refused be
 test('nats: probabilities come by label, and those of no label are malformed', async () => {
   const reply = (distribution: object) => JSON.stringify({ content: '{"about":"food"}', distribution });
   const replies = [reply({ food: 0.75, music: 0.25 }), reply({ food: 0.5, sport: 0.5 })];
-  const subscription = nc.subscribe('models.sure', { callback: (_, message) => message.respond(replies.shift()!) });
+  const subscription = nc.subscribe('models.sure', {
+    callback: (_, message) => void message.respond(replies.shift()!),
+  });
   await using teacher = await onBus({ subject: 'models.sure' });
   expect(await asking(teacher)).toMatchObject({ soft: { about: [0, 0.75, 0.25] } });
   expect(await asking(teacher)).toMatchObject({ failure: 'malformed', message: expect.stringContaining('sport') });

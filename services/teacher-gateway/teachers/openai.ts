@@ -3,6 +3,7 @@ import type { Teacher as TeacherSettings } from '@understudy/task';
 import OpenAI from 'openai';
 import { type Asked, errorInBody, teacherErrorOf } from './http-failures.ts';
 import { type PooledFetch, pooledFetch } from './http-fetch.ts';
+import { softFromLogprobs } from './logprobs.ts';
 import { maybePaid, spentUsd } from './pricing.ts';
 import { apiKeyOf } from './secrets.ts';
 import {
@@ -44,6 +45,8 @@ class OpenAiTeacher implements Teacher {
   /** Tokens of all that is the same in every request, at most. */
   readonly #fixedTokens: number;
   readonly #outputLimit: ReturnType<typeof outputLimitOf>;
+  readonly #logprobs: { logprobs?: true; top_logprobs?: number };
+  readonly #heads: TeacherTask['heads'];
   readonly #pool: PooledFetch;
   readonly #asked: Asked;
   #closed = false;
@@ -52,6 +55,9 @@ class OpenAiTeacher implements Teacher {
     this.model = settings.model;
     this.#settings = settings;
     this.#outputLimit = outputLimitOf(settings);
+    const { topLogprobs } = settings;
+    this.#logprobs = topLogprobs === undefined ? {} : { logprobs: true, top_logprobs: topLogprobs };
+    this.#heads = task.heads;
     this.#asked = { name: `${settings.model} at ${settings.baseUrl}`, timeoutMs: settings.timeoutMs };
     this.#pool = pooledFetch({ maxConnections: maxConcurrency, addresses, secret });
     this.#client = new OpenAI({
@@ -101,6 +107,7 @@ class OpenAiTeacher implements Teacher {
           response_format: this.#format,
           temperature: this.#settings.temperature,
           ...this.#outputLimit,
+          ...this.#logprobs,
         },
         { signal },
       );
@@ -121,7 +128,7 @@ class OpenAiTeacher implements Teacher {
     const { model, usage, choices } = completion;
     const tokens = { inputTokens: usage?.prompt_tokens ?? 0, outputTokens: usage?.completion_tokens ?? 0 };
     const paid = usage ? spentUsd(this.#settings.pricing, tokens) : bound.usd;
-    const { message, finish_reason: finished } = choices?.[0] ?? {};
+    const { message, finish_reason: finished, logprobs } = choices?.[0] ?? {};
     if (message?.refusal || finished === 'content_filter') {
       const why = message?.refusal ?? 'its content filter stopped the answer';
       throw new TeacherError('rejected', `${name} refused: ${why.slice(0, 200)}`, { spentUsd: paid });
@@ -132,6 +139,7 @@ class OpenAiTeacher implements Teacher {
     return {
       content: message.content,
       ...(finished === 'length' ? { cutOff: true } : {}),
+      ...(logprobs?.content ? { soft: softFromLogprobs(message.content, logprobs.content, this.#heads) } : {}),
       model: model || this.model,
       usage: { ...tokens, spentUsd: paid, durationMs },
     };
