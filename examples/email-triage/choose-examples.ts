@@ -34,7 +34,7 @@ interface Mail extends RenderedPrompt {
 const task = await loadTask(fileURLToPath(new URL('task.yaml', import.meta.url)));
 const compiled = compileTask(task);
 for (const { inputJson, reference } of chooseExamples(await readMails())) {
-  console.log(JSON.stringify({ input: JSON.parse(inputJson), output: { [compiled.output.field]: reference } }));
+  console.log(JSON.stringify({ input: JSON.parse(inputJson), output: { [compiled.output.single!.field]: reference } }));
 }
 
 /** Distinct mails with their embeddings, in an order as good as random. */
@@ -59,7 +59,7 @@ function chooseExamples(mails: readonly Mail[]): Mail[] {
   const everything = mails.map(({ embedding }) => ({ embedding, weight: 1 }));
   const examples = middles(everything, FIRST_EXAMPLES, short);
   for (let round = 0; round < ROUNDS; round++) {
-    const { labels } = compiled.output;
+    const { labels } = compiled.output.single!;
     const labelled = examples.map(({ embedding, reference }) => ({ embedding, label: labels.indexOf(reference) }));
     const head = fitHead(labelled, labels.length);
     const doubts = short

@@ -7,7 +7,7 @@ import { teacherTaskOf } from '../../services/teacher-gateway/teachers/open-teac
 
 const task = await loadTask(fileURLToPath(new URL('task.yaml', import.meta.url)));
 const compiled = compileTask(task);
-const { field, labels } = compiled.output;
+const { field, labels } = compiled.output.single!;
 
 interface Mail {
   readonly text: string;

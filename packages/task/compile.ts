@@ -1,7 +1,9 @@
 import { answerParser, type ParsedAnswer } from './answer.ts';
 import { canonicalJson, sha256Hex } from './canonical.ts';
 import { type CanonicalInput, inputCanonicaliser } from './input.ts';
-import { type OutputSpec, outputSpec } from './output-spec.ts';
+import type { OutputPlan } from './output/head.ts';
+import { outputPlan } from './output/plan.ts';
+import { shapingSchema } from './output/schema.ts';
 import type { Task, Teacher } from './schema.ts';
 import { textRenderer } from './template.ts';
 
@@ -25,7 +27,7 @@ export interface CompiledTask {
   readonly task: Task;
   /** SHA-256 (hex) of the task's canonical JSON. */
   readonly digest: string;
-  readonly output: OutputSpec;
+  readonly output: OutputPlan;
   /** Throws `InputError`. */
   canonicalInput(input: unknown): CanonicalInput;
   /** SHA-256 (hex) of task name and canonical input. Throws `InputError`. */
@@ -36,7 +38,8 @@ export interface CompiledTask {
   renderPrompt(input: unknown): RenderedPrompt;
   /** SHA-256 (hex) of everything that shapes an answer, the teacher as it reported itself included. */
   fingerprint(teacherModel: TeacherModel): string;
-  parseAnswer(rawText: string): ParsedAnswer;
+  /** Copied spans are looked for in `text`, the prompt's rendered text, where it is given. */
+  parseAnswer(rawText: string, text?: string): ParsedAnswer;
 }
 
 const compiledTasks = new WeakMap<Task, CompiledTask>();
@@ -69,13 +72,14 @@ function build(task: Task): CompiledTask {
   const canonicalInput = inputCanonicaliser(task.input.fields);
   const renderText = textRenderer(task.prompt);
   const idOf = (inputJson: string) => sha256Hex(`${task.name}\n${inputJson}`);
+  const output = outputPlan(task.output.schema);
   const asked = canonicalJson(whatShapesAnAnswer(task));
   const fingerprints = new Map<string, string>();
 
   return {
     task,
     digest: taskDigest(task),
-    output: outputSpec(task.output.schema),
+    output,
     canonicalInput,
     renderText,
     promptId: (input) => idOf(JSON.stringify(canonicalInput(input))),
@@ -92,7 +96,7 @@ function build(task: Task): CompiledTask {
       fingerprints.set(key, made);
       return made;
     },
-    parseAnswer: answerParser(task.output.schema),
+    parseAnswer: answerParser(task.output.schema, output),
   };
 }
 
@@ -101,7 +105,7 @@ function whatShapesAnAnswer(task: Task): unknown {
   return {
     prompt: task.prompt,
     examples: task.examples,
-    schema: task.output.schema,
+    schema: shapingSchema(task.output.schema),
     teacher: { kind: teacher.kind, model: teacher.model, epoch: teacher.epoch, decoding: decodingParameters(teacher) },
   };
 }

@@ -39,6 +39,6 @@ export {
   type TagsHead,
 } from './output/head.ts';
 export { outputPlan } from './output/plan.ts';
-export { type OutputJsonSchema, type OutputSpec, outputSpec } from './output-spec.ts';
+export { type OutputJsonSchema, plainSchema } from './output/schema.ts';
 export { type Example, type Source, type Task, TaskSchema, type Teacher, type TeacherKind } from './schema.ts';
 export { parseTask } from './validate.ts';

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { MAX_BUDGET_CALLS, MAX_EXAMPLES, MAX_RENDERED_CHARACTERS } from './limits.ts';
-import { OutputJsonSchema } from './output-spec.ts';
+import { OutputJsonSchema } from './output/schema.ts';
 
 /** An object whose unknown keys fail with the list of the known ones. */
 function strict<Shape extends z.ZodRawShape>(shape: Shape) {
@@ -167,7 +167,7 @@ const Source = z.discriminatedUnion(
 
 const Example = strict({
   input: z.record(z.string(), z.string()),
-  output: z.record(z.string(), z.string()),
+  output: z.record(z.string(), z.unknown()),
 });
 
 /** Families of students, cheapest first. */

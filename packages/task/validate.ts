@@ -1,10 +1,13 @@
 import { isAbsolute } from 'node:path';
 import type { z } from 'zod';
+import { answerValidator } from './answer.ts';
 import { templateFrame } from './call.ts';
 import { canonicalJson } from './canonical.ts';
-import { compileTask } from './compile.ts';
+import { type CompiledTask, compileTask } from './compile.ts';
 import { InputError, TaskError, type TaskIssue } from './errors.ts';
 import { MAX_TASK_BYTES } from './limits.ts';
+import { compileSchema } from './output/compile.ts';
+import { LEFT_TO_TEACHER } from './output/head.ts';
 import { type Task, TaskSchema } from './schema.ts';
 import { templateFields } from './template.ts';
 
@@ -51,7 +54,8 @@ function shapeFaults(issue: z.core.$ZodIssue): Fault[] {
   if (issue.code === 'unrecognized_keys') {
     return issue.keys.map((key) => ({ path: [...issue.path, key], message: issue.message }));
   }
-  const told = issue.message.includes('got ') || issue.input === undefined;
+  const complete = issue.code === 'custom' && issue.params?.complete === true;
+  const told = complete || issue.message.includes('got ') || issue.input === undefined;
   return [{ path: issue.path, message: told ? issue.message : `${issue.message}, got ${shown(issue.input)}` }];
 }
 
@@ -87,6 +91,7 @@ function unitOf(issue: z.core.$ZodRawIssue): string {
 function crossFaults(task: Task): Fault[] {
   const faults = [
     ...templateFaults(task),
+    ...outputFaults(task),
     ...exampleFaults(task),
     ...sourceFaults(task),
     ...moneyFaults(task),
@@ -130,11 +135,13 @@ function templateFaults(task: Task): Fault[] {
 function exampleFaults(task: Task): Fault[] {
   const compiled = compileTask(task);
   const seen = new Map<string, number>();
-  const labels = new Set<string>();
+  const given = new Set<string>();
   const faults: Fault[] = [];
   task.examples.forEach((example, index) => {
+    let text: string | undefined;
     try {
-      const id = compiled.promptId(example.input);
+      const { promptId: id, text: rendered } = compiled.renderPrompt(example.input);
+      text = rendered;
       const first = seen.get(id);
       if (first !== undefined) {
         faults.push({ path: ['examples', index], message: `same input as examples[${first}]; remove one of the two` });
@@ -144,22 +151,54 @@ function exampleFaults(task: Task): Fault[] {
       if (!(error instanceof InputError)) throw error;
       faults.push({ path: ['examples', index, 'input'], message: error.message });
     }
-    const answer = compiled.parseAnswer(JSON.stringify(example.output));
-    if (answer.ok) labels.add(answer.label);
+    const answer = compiled.parseAnswer(JSON.stringify(example.output), text);
+    if (answer.ok) given.add(answer.answer);
     else faults.push({ path: ['examples', index, 'output'], message: answer.message });
   });
-  const bare = compiled.output.labels.filter((label) => !labels.has(label));
-  if (task.teacher.kind === 'embedded' && bare.length > 0 && faults.length === 0) {
-    faults.push({
-      path: ['examples'],
-      message: `expected at least one example of every label, because the embedded teacher learns from them; none of ${bare.join(', ')}; add some`,
-    });
+  return task.teacher.kind === 'embedded' && faults.length === 0 ? embeddedFaults(compiled, given) : faults;
+}
+
+/** The embedded teacher fits one head to the examples' labels. `given`: answers of the examples. */
+function embeddedFaults({ output: { single } }: CompiledTask, given: ReadonlySet<string>): Fault[] {
+  if (single === undefined) {
+    const message =
+      'expected another kind, because the embedded teacher can only choose one label (one required enum of strings), and output.schema has other fields; take openai or nats';
+    return [{ path: ['teacher', 'kind'], message }];
+  }
+  const bare = single.labels.filter((label) => !given.has(JSON.stringify({ [single.field]: label })));
+  if (bare.length === 0) return [];
+  const message = `expected at least one example of every label, because the embedded teacher learns from them; none of ${bare.join(', ')}; add some`;
+  return [{ path: ['examples'], message }];
+}
+
+/** What a schema says about the rest of the task. */
+function outputFaults({ input, prompt, output }: Task): Fault[] {
+  const result = compileSchema(output.schema);
+  if (!result.ok) throw new TypeError('an output schema with faults passed its check');
+  const used = templateFields(prompt.template);
+  const faults: Fault[] = result.compiled.copied.flatMap(({ path, from }) => {
+    if (input.fields.includes(from) && used.includes(from)) return [];
+    const fields = used.filter((field) => input.fields.includes(field)).join(', ');
+    return [
+      {
+        path: ['output', 'schema', ...path],
+        message: `expected an input field that the template shows (${fields}), got ${from}; correct it`,
+      },
+    ];
+  });
+  // The rest has been read keyword by keyword; what is left to the teacher has not.
+  const unread = result.compiled.heads.some((head) => head.kind === 'choice' && head.values[0] === LEFT_TO_TEACHER);
+  try {
+    if (unread) answerValidator(output.schema);
+  } catch (error) {
+    const message = `expected a valid JSON Schema in what is left to the teacher, got ${String(error)}; correct it`;
+    faults.push({ path: ['output', 'schema'], message });
   }
   return faults;
 }
 
 function sourceFaults(task: Task): Fault[] {
-  const { labels } = compileTask(task).output;
+  const { single } = compileTask(task).output;
   const { fields } = task.input;
   return task.sources.flatMap((source, index) => {
     const at = (...rest: string[]): KeyPath => ['sources', index, ...rest];
@@ -178,12 +217,11 @@ function sourceFaults(task: Task): Fault[] {
       });
     }
     for (const [from, label] of Object.entries(referenceMap(source))) {
-      if (!labels.includes(label)) {
-        faults.push({
-          path: at('reference', 'map', from),
-          message: `expected one of the labels ${shown(labels.join(', '))}, got ${label}; correct it`,
-        });
-      }
+      if (single?.labels.includes(label)) continue;
+      const expected = single
+        ? `one of the labels ${shown(single.labels.join(', '))}`
+        : 'no map, because the output is not one label: references are whole answers';
+      faults.push({ path: at('reference', 'map', from), message: `expected ${expected}, got ${label}; correct it` });
     }
     for (const field of Object.keys('fields' in source ? (source.fields ?? {}) : {})) {
       if (!fields.includes(field)) {

@@ -69,7 +69,7 @@ type Findings = Pick<Report, 'policy' | 'dev' | 'test' | 'costs' | 'gates' | 've
 function hopeless({ turn, task, dev, test }: Judged, level: number): Findings | undefined {
   const verdict = hopelessVerdict({
     devPairs: dev.length,
-    devLabels: [...new Set(dev.map(({ label }) => label))].map((label) => task.output.labels[label]!),
+    devLabels: [...new Set(dev.map(({ label }) => label))].map((label) => task.output.single!.labels[label]!),
     testPairs: test.length,
     pairs: turn.snapshot.trainPairs + dev.length + test.length,
     shares: task.task.splits,
@@ -116,7 +116,7 @@ async function look(judged: Judged): Promise<Findings> {
 
 /** Temperature, then threshold; both from dev alone. */
 async function choose({ turn, task, student, dev, test }: Judged, level: number): Promise<Choice> {
-  const { field, labels } = task.output;
+  const { field, labels } = task.output.single!;
   const logits = await logitsOf(student, dev, field);
   const given = dev.map(({ label }) => label);
   const temperature = fitTemperature(logits, given);

@@ -73,20 +73,24 @@ function judgedPair(
   if (!pair || given.split !== split) {
     throw new TerminalError(`${where}: the pair store gave ${pair ? `a pair of ${Split[given.split]}` : 'no pair'}`);
   }
-  const label = task.output.labels.indexOf(pair.label);
-  if (label < 0) {
+  const label = labelOf(task, pair.answerJson);
+  if (label === undefined) {
     throw new TerminalError(
-      `${where}: pair ${pair.pairId} has the label ${JSON.stringify(pair.label)}, expected one of ${task.output.labels.join(', ')}`,
+      `${where}: pair ${pair.pairId} has the answer ${pair.answerJson}, expected one of the labels ${task.output.single!.labels.join(', ')}`,
     );
   }
-  const reference = pair.referenceJson === undefined ? undefined : task.parseAnswer(pair.referenceJson);
   return {
     promptId: pair.promptId,
     text: pair.text,
     label,
     weight: Math.max(1, given.weight),
-    reference: reference?.ok ? reference.labelIndex : undefined,
+    reference: pair.referenceJson === undefined ? undefined : labelOf(task, pair.referenceJson),
     teacherLatencyMs: Number(pair.usage?.durationUs ?? 0n) / 1_000,
     teacherUsd: Number(pair.usage?.spentMicroUsd ?? 0n) / 1_000_000,
   };
+}
+
+function labelOf({ output: { single }, parseAnswer }: CompiledTask, json: string): number | undefined {
+  const parsed = parseAnswer(json);
+  return parsed.ok ? single!.labels.indexOf(JSON.parse(parsed.answer)[single!.field]) : undefined;
 }

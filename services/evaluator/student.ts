@@ -62,8 +62,8 @@ function checkLineage({ description }: Bundle, turn: Turn, task: CompiledTask): 
     task: turn.task,
     taskDigest: turn.taskDigest,
     snapshot: turn.snapshot.digest,
-    field: task.output.field,
-    labels: task.output.labels,
+    field: task.output.single!.field,
+    labels: task.output.single!.labels,
   };
   if (JSON.stringify(found) !== JSON.stringify(wanted)) {
     throw new TerminalError(

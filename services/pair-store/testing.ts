@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { create } from '@bufbuild/protobuf';
 import { TimestampSchema } from '@bufbuild/protobuf/wkt';
-import { type Pair, PairSchema, Purpose, Source, UsageSchema } from '@understudy/contract';
+import { HeadDistributionSchema, type Pair, PairSchema, Purpose, Source, UsageSchema } from '@understudy/contract';
 import { compileTask, pairId, parseTask, sha256Hex, type Task } from '@understudy/task';
 import type { Database } from './store/database.ts';
 import { ownMigrations } from './store/migrate.ts';
@@ -50,8 +50,7 @@ export function testPair(task: Task, text: string, change: PairChange = {}): Pai
     inputJson,
     text: rendered,
     answerJson: '{"label":"ham"}',
-    label: 'ham',
-    probabilities: [0.75, 0.25],
+    soft: [create(HeadDistributionSchema, { head: 'label', probabilities: [0.75, 0.25] })],
     purpose: Purpose.LABEL,
     source: Source.RANDOM,
     weight: 1,

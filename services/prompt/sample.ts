@@ -79,8 +79,7 @@ function candidateFrom(compiled: CompiledTask, record: GoodRecord): Candidate | 
     if (record.reference === undefined || record.reference === null || record.reference === '') return candidate;
     const reference = answerFrom(compiled, record.reference);
     if (reference === undefined) {
-      const labels = compiled.output.labels.slice(0, 20).join(', ');
-      return `expected a reference of ${labels}, got ${JSON.stringify(record.reference)}; map it under reference.map`;
+      return `expected a reference of ${referencesOf(compiled)}, got ${JSON.stringify(record.reference)}`;
     }
     return { ...candidate, referenceJson: reference };
   } catch (error) {
@@ -89,10 +88,21 @@ function candidateFrom(compiled: CompiledTask, record: GoodRecord): Candidate | 
   }
 }
 
-/** A reference is a whole output or the bare label. */
+const referencesOf = ({ output: { single } }: CompiledTask): string =>
+  single
+    ? `${single.labels.slice(0, 20).join(', ')} (map it under reference.map)`
+    : 'the whole answer as the schema has it';
+
+/** A reference is a whole output (as JSON or its text) or, where the output is one label, the bare label. */
 function answerFrom(compiled: CompiledTask, reference: unknown): string | undefined {
-  const output = typeof reference === 'object' ? reference : { [compiled.output.field]: String(reference) };
-  const parsed = compiled.parseAnswer(JSON.stringify(output));
+  const { single } = compiled.output;
+  if (single === undefined && typeof reference === 'string') return parsedAnswer(compiled, reference);
+  const output = single && typeof reference !== 'object' ? { [single.field]: String(reference) } : reference;
+  return parsedAnswer(compiled, JSON.stringify(output));
+}
+
+function parsedAnswer(compiled: CompiledTask, json: string): string | undefined {
+  const parsed = compiled.parseAnswer(json);
   return parsed.ok ? parsed.answer : undefined;
 }
 

@@ -225,8 +225,7 @@ export const pairOf = ({ inputJson }: AskRequest, label: string, probabilities: 
     pairId: 'd'.repeat(64),
     inputJson,
     answerJson: JSON.stringify({ topic: label }),
-    label,
-    probabilities,
+    soft: probabilities.length > 0 ? [{ head: 'topic', probabilities }] : [],
     usage: { inputTokens: 12n, outputTokens: 3n },
   },
 });

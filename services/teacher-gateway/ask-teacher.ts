@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { create } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
-import { DeclineReason, UsageSchema } from '@understudy/contract';
-import { pairId } from '@understudy/task';
+import { DeclineReason, HeadDistributionSchema, UsageSchema } from '@understudy/contract';
+import { type AnswerErrorReason, pairId } from '@understudy/task';
 import type { GatewayContext } from './context.ts';
 import { BudgetExhausted } from './ledger/account.ts';
 import { FIRST_BACKOFF_MS, MAX_BACKOFF_MS, MAX_DETAIL_CHARACTERS, MAX_RETRY_AFTER_MS } from './limits.ts';
@@ -18,6 +18,8 @@ interface Failure {
   detail: string;
   retryable: boolean;
   retryAfterMs: number | undefined;
+  /** What was wrong with an answer that came. */
+  invalid?: AnswerErrorReason | 'soft-labels';
 }
 
 /**
@@ -31,6 +33,7 @@ export const askTeacher = async (context: GatewayContext, question: Question): P
     const tried = await attemptOf(context, question, spending);
     if ('answer' in tried) return { kind: 'answered', answer: tried.answer, cached: false };
     question.place.release();
+    if (tried.invalid) context.events.answerRefused(question.known.compiled.task.teacher.kind, tried.invalid);
     const waitMs = backoffMs(attempt, tried.retryAfterMs);
     if (!tried.retryable || attempt > maxRetries || waitMs > MAX_RETRY_AFTER_MS) return declinedOf(tried, spending);
     context.events.attemptFailed({ promptId: question.prompt.promptId, attempt, detail: tried.detail, waitMs });
@@ -59,13 +62,12 @@ const answerOf = async (
   spending: Spending,
 ): Promise<{ answer: Answer } | Failure> => {
   const { compiled } = known;
-  const parsed = compiled.parseAnswer(reply.content);
+  const parsed = compiled.parseAnswer(reply.content, prompt.text);
   if (!parsed.ok && reply.cutOff) return cutOff(reply);
-  if (!parsed.ok) return invalid(parsed.message);
+  if (!parsed.ok) return invalid(parsed.reason, parsed.message);
   const { soft = {} } = reply;
-  const { field, labels } = compiled.output;
-  const fault = softLabelsFault(soft, [{ kind: 'choice', name: field, values: labels }]);
-  if (fault) return invalid(fault);
+  const fault = softLabelsFault(soft, compiled.output.heads);
+  if (fault) return invalid('soft-labels', fault);
   const fingerprint = await known.fingerprintOf({
     model: reply.model,
     ...(reply.version === undefined ? {} : { version: reply.version }),
@@ -75,8 +77,9 @@ const answerOf = async (
     pairId: pairId(prompt.promptId, fingerprint, sampleNumber),
     fingerprint,
     answerJson: parsed.answer,
-    label: parsed.label,
-    probabilities: [...(soft[field] ?? [])],
+    soft: Object.entries(soft).map(([head, probabilities]) =>
+      create(HeadDistributionSchema, { head, probabilities: [...probabilities] }),
+    ),
     answeredAt: timestampFromMs(Date.now()),
     usage: create(UsageSchema, {
       inputTokens: BigInt(inputTokens),
@@ -89,9 +92,10 @@ const answerOf = async (
   return { answer };
 };
 
-const invalid = (detail: string): Failure => ({
+const invalid = (fault: AnswerErrorReason | 'soft-labels', detail: string): Failure => ({
   reason: DeclineReason.INVALID_ANSWER,
-  detail,
+  detail: `${fault}: ${detail}`,
+  invalid: fault,
   retryable: true,
   retryAfterMs: undefined,
 });

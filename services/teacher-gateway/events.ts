@@ -9,6 +9,7 @@ export class Events {
   readonly #seconds: Histogram<'kind'>;
   readonly #spentMicroUsd: Counter<'kind'>;
   readonly #outcomes: Counter<'kind' | 'outcome'>;
+  readonly #refused: Counter<'kind' | 'reason'>;
 
   constructor({ log, metrics }: Telemetry) {
     this.#log = log;
@@ -37,12 +38,23 @@ export class Events {
       labelNames: ['kind', 'outcome'],
       registers,
     });
+    this.#refused = new Counter({
+      name: 'understudy_teacher_answers_refused_total',
+      help: "Answers that were none of the task's, by kind of teacher and what was wrong with them.",
+      labelNames: ['kind', 'reason'],
+      registers,
+    });
   }
 
   called(kind: TeacherKind, result: string, durationMs: number, spentMicroUsd: number): void {
     this.#calls.inc({ kind, result });
     this.#seconds.observe({ kind }, durationMs / 1_000);
     if (spentMicroUsd > 0) this.#spentMicroUsd.inc({ kind }, spentMicroUsd);
+  }
+
+  /** An answer came, but not one of the task. */
+  answerRefused(kind: TeacherKind, reason: string): void {
+    this.#refused.inc({ kind, reason });
   }
 
   answered(kind: TeacherKind, cached: boolean): void {

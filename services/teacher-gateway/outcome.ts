@@ -47,10 +47,7 @@ export interface Question {
 }
 
 /** An answer as it is kept: the part of a pair that does not depend on who asked. */
-export type Answer = Pick<
-  Pair,
-  'pairId' | 'fingerprint' | 'answerJson' | 'label' | 'probabilities' | 'usage' | 'answeredAt'
->;
+export type Answer = Pick<Pair, 'pairId' | 'fingerprint' | 'answerJson' | 'soft' | 'usage' | 'answeredAt'>;
 
 /** What failed attempts and the last one used together. */
 export interface Spending {
@@ -84,8 +81,7 @@ export const pairOf = (answer: Answer, { promptId, inputJson, text }: RenderedPr
   pairId: answer.pairId,
   fingerprint: answer.fingerprint,
   answerJson: answer.answerJson,
-  label: answer.label,
-  probabilities: answer.probabilities,
+  soft: answer.soft,
   usage: answer.usage!,
   answeredAt: answer.answeredAt!,
   sampleNumber: told.sampleNumber,

@@ -25,11 +25,10 @@ describe.each(['openai', 'nats'] as const)('over %s', (kind) => {
     const [fact] = stage.answeredIn(`fine-${kind}`);
     expect(fact).toMatchObject({ cached: false, batch: 1, taskDigest: task.digest });
     const label = JSON.parse(fact!.pair!.answerJson).team;
-    expect(task.output.labels).toContain(label);
+    expect(task.output.single?.labels).toContain(label);
     expect(fact!.pair).toMatchObject({
       promptId: prompt!.promptId,
       text: 'login is broken',
-      label,
       purpose: Purpose.LABEL,
       usage: { calls: 1, inputTokens: 20n, outputTokens: 5n, spentMicroUsd: 30_000n },
     });

@@ -20,7 +20,11 @@ function ordered(seed: number, split: Split, count: number): Pair[] {
     const index = Math.floor(random() * 2);
     const [first, second] = index === 0 ? words : words.toReversed();
     const text = `then ${first} then ${second} then ${Math.floor(random() * 10_000)}`;
-    return { split, weight: 1, pair: { pairId: `${split}/${i}`, text, label: LABELS[index] } };
+    return {
+      split,
+      weight: 1,
+      pair: { pairId: `${split}/${i}`, text, answerJson: JSON.stringify({ label: LABELS[index] }) },
+    };
   });
 }
 

@@ -59,8 +59,10 @@ export function pairs(split: Split, count: number, labels: readonly string[] = L
   return Array.from({ length: count }, (_, i): Pair => {
     const index = i % labels.length;
     const text = `${['the invoice', 'a parcel'][index]} number ${i * 7919} ${['was charged', 'never came'][index]}`;
-    const probabilities = i % 3 ? [] : LABELS.map((_, label) => (label === index ? 0.875 : 0.125));
-    return { split, weight: 1 + (i % 4), pair: { pairId: `${i}`, text, label: labels[index], probabilities } };
+    const probabilities = LABELS.map((_, label) => (label === index ? 0.875 : 0.125));
+    const soft = i % 3 ? [] : [{ head: 'label', probabilities }];
+    const answerJson = JSON.stringify({ label: labels[index] });
+    return { split, weight: 1 + (i % 4), pair: { pairId: `${i}`, text, answerJson, soft } };
   });
 }
 

@@ -191,7 +191,12 @@ describe('a cancelled run', () => {
 describe('a dead letter says why no student can be trained', () => {
   const oneLabel = [...pairs(Split.TRAIN, 40, ['bill']), ...pairs(Split.DEV, 10, ['bill'])];
   const unknownLabel = pairs(Split.TRAIN, 2, ['bill', 'lost']);
-  const otherLabels = { pairId: '1', text: 'three', label: 'bill', probabilities: [0.5, 0.3, 0.2] };
+  const otherLabels = {
+    pairId: '1',
+    text: 'three',
+    answerJson: '{"label":"bill"}',
+    soft: [{ head: 'label', probabilities: [0.5, 0.3, 0.2] }],
+  };
   const hardProbabilities: Pair[] = [...PAIRS, { split: Split.TRAIN, weight: 1, pair: otherLabels }];
   it.each([
     ['there is one label only', oneLabel, {}, 'the teacher gave "bill" for all 40 train examples'],

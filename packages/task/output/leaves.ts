@@ -237,18 +237,18 @@ function itemRange(
     return fault(scope, [...path, keyword], `expected a whole number of at least 0, got ${shown(value)}`);
   }
   const [least, most] = [minItems as number, Math.min(maxItems as number, distinct)];
-  if (least > (maxItems as number)) {
-    return fault(
-      scope,
-      [...path, 'minItems'],
-      `expected at most maxItems, ${maxItems}, got ${least}; no list is valid`,
-    );
-  }
   if (least > distinct) {
     return fault(
       scope,
       [...path, 'minItems'],
       `expected at most the number of labels, ${distinct}, got ${least}: a student gives each label once`,
+    );
+  }
+  if (least > (maxItems as number)) {
+    return fault(
+      scope,
+      [...path, 'minItems'],
+      `expected at most maxItems, ${maxItems}, got ${least}; no list is valid`,
     );
   }
   if (most === 0) return fault(scope, [...path, 'maxItems'], 'expected at least 1, got 0: there is nothing to decide');

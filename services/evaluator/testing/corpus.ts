@@ -57,7 +57,6 @@ export function corpus({ seed, train, dev, test, noise = 0, onlyLabel }: CorpusO
         fingerprint: 'f'.repeat(64),
         inputJson,
         answerJson: JSON.stringify({ label: LABELS[said] }),
-        label: LABELS[said],
         text,
         referenceJson: index % 2 ? JSON.stringify({ label: LABELS[truth] }) : undefined,
         usage: { durationUs: BigInt(20_000 + (index % 100) * 100), spentMicroUsd: 150n, calls: 1 },
@@ -101,7 +100,8 @@ export function smallTraining(pairs: readonly SplitPair[], epochs = 4): SmallTra
   const examples = (split: Split): Example[] =>
     pairs.flatMap((given) => {
       if (given.split !== split || !given.pair) return [];
-      const { text, label } = given.pair;
+      const { text, answerJson } = given.pair;
+      const { label } = JSON.parse(answerJson);
       return [{ text, target: LABELS.map((one) => (one === label ? 1 : 0)), weight: 1 }];
     });
   const [train, dev] = [examples(Split.TRAIN), examples(Split.DEV)];

@@ -29,12 +29,7 @@ const COLUMNS: readonly (readonly SchemaElement[])[] = [
   [text('text')],
   [text('input_json')],
   [text('answer_json')],
-  [text('label')],
-  [
-    { name: 'probabilities', repetition_type: 'REQUIRED', num_children: 1, converted_type: 'LIST' },
-    { name: 'list', repetition_type: 'REPEATED', num_children: 1 },
-    { name: 'element', type: 'FLOAT', repetition_type: 'REQUIRED' },
-  ],
+  [text('soft')],
   [{ ...text('reference_json'), repetition_type: 'OPTIONAL' }],
   [integer('purpose')],
   [integer('source')],

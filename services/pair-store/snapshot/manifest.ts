@@ -15,8 +15,6 @@ const Manifest = z.strictObject({
   fingerprint: z.string(),
   pairs: z.strictObject({ digest: z.string(), format: z.literal('parquet'), codec: z.literal('zstd'), rows: count }),
   splits: perSplit,
-  /** Pairs of each label, by split. */
-  labels: z.record(z.string(), perSplit),
   leftOut: z.strictObject({
     /** Close to groups of two splits, to a held-out group without being a random sample, or to an example of the task. */
     quarantined: count,

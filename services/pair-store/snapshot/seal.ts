@@ -63,17 +63,17 @@ export async function makeSnapshot(
   selection: Selection,
 ): Promise<{ digest: string; manifest: Manifest }> {
   const groups = await testGroups(database, selection);
-  const counts = { splits: { train: 0, dev: 0, test: 0 }, labels: {} as Manifest['labels'] };
-  const rows = counted(snapshotRows(database, selection, groups), counts);
+  const splits = { train: 0, dev: 0, test: 0 };
+  const rows = counted(snapshotRows(database, selection, groups), splits);
   const pairsDigest = await blobs.put('snapshots', parquetOf(rows));
-  const { train, dev, test } = counts.splits;
+  const { train, dev, test } = splits;
   const testDuplicates = [...groups.values()].reduce((sum, { pairs }) => sum + pairs - 1, 0);
   const manifest: Manifest = {
     version: 1,
     task: selection.task,
     fingerprint: selection.fingerprint,
     pairs: { digest: pairsDigest, format: 'parquet', codec: 'zstd', rows: train + dev + test },
-    ...counts,
+    splits,
     leftOut: { quarantined: await countQuarantined(database, selection), testDuplicates },
   };
   return { digest: await putManifest(blobs, manifest), manifest };
@@ -81,14 +81,10 @@ export async function makeSnapshot(
 
 async function* counted(
   chunks: AsyncIterable<SnapshotRow[]>,
-  { splits, labels }: Pick<Manifest, 'splits' | 'labels'>,
+  splits: Manifest['splits'],
 ): AsyncGenerator<SnapshotRow[]> {
   for await (const rows of chunks) {
-    for (const { split, label } of rows) {
-      splits[split] += 1;
-      labels[label] ??= { train: 0, dev: 0, test: 0 };
-      labels[label][split] += 1;
-    }
+    for (const { split } of rows) splits[split] += 1;
     yield rows;
   }
 }

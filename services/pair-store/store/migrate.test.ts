@@ -88,6 +88,20 @@ describe.each(databaseKinds)('migrations on $name', ({ skip, shared, start }) =>
     ]);
   });
 
+  it('keep the probabilities of labels', async () => {
+    const database = await place.open();
+    await database.script(`drop schema ${SCHEMA} cascade`);
+    await migrate(database, ownMigrations().slice(0, 2));
+    const columns = `pair_id, task, prompt_id, fingerprint, sample_number, text, answer_json, label, probabilities, purpose,
+      source, input_tokens, output_tokens, spent_micro_usd, duration_us, calls, answered_at_us`;
+    const pair = (id: string, probabilities: string) =>
+      `('${id}', 't', '', '', 0, '', '{"kind":"ham"}', 'ham', '${probabilities}', 1, 1, 0, 0, 0, 0, 0, 0)`;
+    await database.script(`insert into pairs (${columns}) values ${pair('one', '{0.1,0.9}')}, ${pair('two', '{}')}`);
+    await migrate(database);
+    const rows = await database.query<{ soft: string }>('select soft from pairs order by pair_id');
+    expect(rows.map(({ soft }) => JSON.parse(soft))).toEqual([{ kind: [0.1, 0.9] }, {}]);
+  });
+
   it.runIf(shared)('run once when several instances start together', async () => {
     const opened = await Promise.all([1, 2, 3, 4].map(() => place.open()));
     expect(await opened[0]!.query('select version from migrations')).toHaveLength(ownMigrations().length);

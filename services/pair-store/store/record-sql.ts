@@ -2,8 +2,9 @@
 import { type Pair, Split, type Usage } from '@understudy/contract';
 import type { Placement } from '../grouping/group-index.ts';
 import type { Answer, Decline } from './record.ts';
+import { softJson } from './stored-pair.ts';
 
-type Columns = Readonly<Record<string, 'id' | 'text' | 'smallint' | 'int' | 'bigint' | 'boolean' | 'real[]'>>;
+type Columns = Readonly<Record<string, 'id' | 'text' | 'smallint' | 'int' | 'bigint' | 'boolean'>>;
 
 const COST = { spent_micro_usd: 'bigint', calls: 'int', duration_us: 'bigint' } as const;
 
@@ -24,8 +25,7 @@ const PAIR = {
   sample_number: 'int',
   text: 'text',
   answer_json: 'text',
-  label: 'text',
-  probabilities: 'real[]',
+  soft: 'text',
   purpose: 'smallint',
   source: 'smallint',
   input_tokens: 'bigint',
@@ -72,8 +72,7 @@ export function pairRow(pair: Pair): RowOf<typeof PAIR> {
     sample_number: Math.min(pair.sampleNumber, MAX_INT),
     text: pair.text,
     answer_json: pair.answerJson,
-    label: pair.label,
-    probabilities: pair.probabilities,
+    soft: softJson(pair.soft),
     purpose: pair.purpose,
     source: pair.source,
     input_tokens: Number(usage?.inputTokens ?? 0),

@@ -1,6 +1,15 @@
 /** What is recorded, whatever is repeated, reordered or raced. The same suite over PGlite and PostgreSQL. */
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
-import { DeclineReason, type Pair, PairSchema, Purpose, Source, Split, UsageSchema } from '@understudy/contract';
+import {
+  DeclineReason,
+  HeadDistributionSchema,
+  type Pair,
+  PairSchema,
+  Purpose,
+  Source,
+  Split,
+  UsageSchema,
+} from '@understudy/contract';
 import { testText } from '@understudy/task/grouping/testing';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Groups } from '../grouping/groups.ts';
@@ -29,7 +38,7 @@ const everything = async (database: Database) => ({
   prompts: await database.query(
     `select encode(prompt_id, 'hex') as id, encode(group_id, 'hex') as group_id, split, weight, input_json from prompts order by 1`,
   ),
-  pairs: await database.query(`select encode(pair_id, 'hex') as id, text, label from pairs order by 1`),
+  pairs: await database.query(`select encode(pair_id, 'hex') as id, text, answer_json, soft from pairs order by 1`),
   outcomes: await database.query(
     `select run_id, encode(prompt_id, 'hex') as id, encode(pair_id, 'hex') as pair_id, decline_reason from outcomes order by 1, 2`,
   ),
@@ -63,7 +72,10 @@ describe.each(databaseKinds)('pairs in $name', ({ skip, shared, start }) => {
       referenceJson: '{"label":"spam"}',
       weight: 3,
       source: Source.SELECTED,
-      probabilities: [0.1, 0.9],
+      soft: [
+        create(HeadDistributionSchema, { head: 'guest.name', probabilities: [0.1, 0.9] }),
+        create(HeadDistributionSchema, { head: 'tags', probabilities: [1 / 3, 1e-20, 0.123456789] }),
+      ],
     });
     await put([answer(pair), answer(testPair(task, testText(2)))]);
     const [found] = await findPairs(database, task.name, [pair.pairId]);
@@ -183,7 +195,7 @@ describe.each(databaseKinds)('pairs in $name', ({ skip, shared, start }) => {
 
   it('of a batch that fails leave nothing behind, not even in memory', async () => {
     const good = testPair(task, testText(1));
-    await expect(put([answer(good), answer(testPair(task, testText(2), { label: 'a\0b' }))])).rejects.toThrow();
+    await expect(put([answer(good), answer(testPair(task, testText(2), { answerJson: 'a\0b' }))])).rejects.toThrow();
     expect((await everything(database)).prompts).toEqual([]);
     await put([answer(good)]);
     expect((await everything(database)).prompts.length).toBe(1);

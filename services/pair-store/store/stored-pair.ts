@@ -1,5 +1,12 @@
 import { create } from '@bufbuild/protobuf';
-import { type Pair, PairSchema, type Purpose, type Source } from '@understudy/contract';
+import {
+  type HeadDistribution,
+  HeadDistributionSchema,
+  type Pair,
+  PairSchema,
+  type Purpose,
+  type Source,
+} from '@understudy/contract';
 
 /** A pair with what its prompt holds, as it comes from the tables, or from a snapshot's file. */
 export interface StoredPair {
@@ -10,9 +17,8 @@ export interface StoredPair {
   readonly text: string;
   readonly input_json: string;
   readonly answer_json: string;
-  readonly label: string;
-  /** Of the labels in the schema's order; empty where the teacher gives none. */
-  readonly probabilities: readonly number[];
+  /** JSON: the teacher's probabilities by head, `{}` where it gives none. */
+  readonly soft: string;
   readonly reference_json: string | null;
   readonly purpose: Purpose;
   readonly source: Source;
@@ -27,8 +33,8 @@ export interface StoredPair {
 
 /** What a query selects for a `StoredPair`, from `pairs a join prompts p`. */
 export const STORED_PAIR = `encode(a.pair_id, 'hex') as pair_id, encode(a.prompt_id, 'hex') as prompt_id,
-  encode(a.fingerprint, 'hex') as fingerprint, a.sample_number, a.text, p.input_json, a.answer_json, a.label,
-  a.probabilities, p.reference_json, a.purpose, a.source, p.weight, a.input_tokens, a.output_tokens,
+  encode(a.fingerprint, 'hex') as fingerprint, a.sample_number, a.text, p.input_json, a.answer_json, a.soft,
+  p.reference_json, a.purpose, a.source, p.weight, a.input_tokens, a.output_tokens,
   a.spent_micro_usd, a.duration_us, a.calls, a.answered_at_us`;
 
 export function pairOf(row: StoredPair): Pair {
@@ -41,8 +47,7 @@ export function pairOf(row: StoredPair): Pair {
     text: row.text,
     inputJson: row.input_json,
     answerJson: row.answer_json,
-    label: row.label,
-    probabilities: [...row.probabilities],
+    soft: softOf(row.soft),
     ...(row.reference_json === null ? {} : { referenceJson: row.reference_json }),
     purpose: row.purpose,
     source: row.source,
@@ -56,4 +61,24 @@ export function pairOf(row: StoredPair): Pair {
     },
     answeredAt: { seconds: answeredAtUs / 1_000_000n, nanos: Number(answeredAtUs % 1_000_000n) * 1_000 },
   });
+}
+
+/** As `softOf` reads it: an object with the probabilities of each head. */
+export function softJson(soft: readonly HeadDistribution[]): string {
+  return JSON.stringify(Object.fromEntries(soft.map(({ head, probabilities }) => [head, probabilities.map(shortest)])));
+}
+
+function softOf(json: string): HeadDistribution[] {
+  const soft = Object.entries(JSON.parse(json) as Record<string, number[]>);
+  return soft.map(([head, probabilities]) => create(HeadDistributionSchema, { head, probabilities }));
+}
+
+/** The contract's numbers have 32 bits: written with all 64 of a JavaScript number they would take twice the room. */
+function shortest(value: number): number {
+  const single = Math.fround(value);
+  for (let digits = 6; digits < 9; digits += 1) {
+    const short = Number(single.toPrecision(digits));
+    if (Math.fround(short) === single) return short;
+  }
+  return Number(single.toPrecision(9));
 }

@@ -108,7 +108,7 @@ export class Answering {
         served,
         answerJson: pair.answerJson,
         answerer: 'teacher',
-        confidence: pair.probabilities[served.task.output.labels.indexOf(pair.label)],
+        confidence: teachersConfidence(served, pair),
         promptTokens: Number(pair.usage?.inputTokens ?? 0),
         completionTokens: Number(pair.usage?.outputTokens ?? 0),
         pair,
@@ -148,3 +148,7 @@ const byStudent = (served: ServedTask, prediction: Prediction, answerer: Answere
   completionTokens: 1,
   pair: undefined,
 });
+
+/** Where the answer is one label, and the teacher gives its probability. */
+const teachersConfidence = ({ task: { output }, answers }: ServedTask, { soft, answerJson }: Pair) =>
+  soft.find(({ head }) => head === output.single?.field)?.probabilities[answers.indexOf(answerJson)];

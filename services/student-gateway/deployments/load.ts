@@ -28,7 +28,7 @@ export const loadDeployment = async (
     return bytes;
   };
   const task = taskOf(await fetch('tasks', deployment.taskDigest), deployment);
-  const { field, labels } = task.output;
+  const { field, labels } = task.output.single!;
   const served = { deployment, files, task, answers: labels.map((label) => JSON.stringify({ [field]: label })) };
   if (deployment.studentDigest === '') return { ...served, student: undefined };
   const [bundle, policy] = await Promise.all([

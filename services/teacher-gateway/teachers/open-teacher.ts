@@ -1,5 +1,5 @@
 import type { AddressRules } from '@understudy/service/outbound';
-import type { CompiledTask, Teacher as TeacherSettings } from '@understudy/task';
+import { type CompiledTask, plainSchema, type Teacher as TeacherSettings } from '@understudy/task';
 import { createAnthropicTeacher } from './anthropic.ts';
 import { createNatsTeacher, type TeacherBus } from './nats.ts';
 import { createOnnxTeacher } from './onnx.ts';
@@ -98,9 +98,9 @@ export const teacherTaskOf = (compiled: CompiledTask): TeacherTask => {
   return {
     name: task.name,
     instructions: task.prompt.instructions,
-    schema: task.output.schema,
-    heads: [{ kind: 'choice', name: output.field, values: output.labels.map((label) => JSON.stringify(label)) }],
-    single: output,
+    schema: plainSchema(task.output.schema),
+    heads: output.heads,
+    single: output.single,
     examples: task.examples.map((example) => exampleOf(compiled, example)),
   };
 };

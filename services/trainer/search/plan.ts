@@ -56,7 +56,7 @@ export function planOf(
   const threads = Math.min(machine.threads, training.threads ?? machine.threads);
   const slots = slotsOf(threads, candidates.length - 1, machine);
   const ladder = candidates.map((candidate, rung): PlannedCandidate => {
-    const megabytes = megabytesOf(candidate, output.labels.length, encoder);
+    const megabytes = megabytesOf(candidate, output.single!.labels.length, encoder);
     return {
       name: nameOf(candidate, training),
       candidate,

@@ -18,6 +18,8 @@ const HOPELESS: ReadonlySet<status> = new Set([
 
 type LearningSplit = Split.TRAIN | Split.DEV;
 
+type Single = { readonly field: string; readonly labels: readonly string[] };
+
 /**
  * The examples of one split of the order's snapshot, in the pair store's order.
  * @throws RetryableError while the pair store cannot be reached
@@ -27,7 +29,7 @@ export async function readExamples(
   pairStore: RpcClient<typeof PairStoreService>,
   order: Order,
   split: LearningSplit,
-  labels: readonly string[],
+  single: Single,
   traceparent: string | undefined,
 ): Promise<Example[]> {
   const { digest, trainPairs, devPairs } = order.snapshot;
@@ -38,7 +40,7 @@ export async function readExamples(
   try {
     const request = { snapshotDigest: digest, split };
     for await (const chunk of pairStore.streamPairs(request, { timeoutMs: STREAM_TIMEOUT_MS, traceparent })) {
-      for (const pair of chunk.pairs) examples.push(exampleOf(pair, split, labels, where));
+      for (const pair of chunk.pairs) examples.push(exampleOf(pair, split, single, where));
       if (examples.length > expected) break;
     }
   } catch (error) {
@@ -58,18 +60,19 @@ export async function readExamples(
 const weightOf = (requests: number, split: LearningSplit): number =>
   split === Split.DEV ? Math.max(1, requests) : 1 + Math.log2(Math.max(1, requests));
 
-function exampleOf(given: SplitPair, split: LearningSplit, labels: readonly string[], where: string): Example {
+function exampleOf(given: SplitPair, split: LearningSplit, { field, labels }: Single, where: string): Example {
   const { pair } = given;
   if (!pair || given.split !== split) {
     throw new TerminalError(`${where}: the pair store gave ${pair ? `a pair of ${Split[given.split]}` : 'no pair'}`);
   }
-  const label = labels.indexOf(pair.label);
+  const answer: string = JSON.parse(pair.answerJson)[field];
+  const label = labels.indexOf(answer);
   if (label < 0) {
     throw new TerminalError(
-      `${where}: pair ${pair.pairId} has the label ${JSON.stringify(pair.label)}, expected one of ${labels.join(', ')}`,
+      `${where}: pair ${pair.pairId} has the label ${JSON.stringify(answer)}, expected one of ${labels.join(', ')}`,
     );
   }
-  const soft = pair.probabilities.length > 0;
-  const target = soft ? pair.probabilities : labels.map((_, index) => (index === label ? 1 : 0));
+  const soft = pair.soft.find(({ head }) => head === field)?.probabilities;
+  const target = soft ?? labels.map((_, index) => (index === label ? 1 : 0));
   return { text: pair.text, target, weight: weightOf(given.weight, split) };
 }

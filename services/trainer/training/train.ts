@@ -71,13 +71,13 @@ function trainingOf(
     candidate,
     ...examples,
     ...hooks,
-    labels: output.labels,
+    labels: output.single!.labels,
     seed: seedOf(order, task.training.seed),
     threads,
     engine: place.engine,
     device: place.device,
     cacheFolder,
-    field: output.field,
+    field: output.single!.field,
     lineage: {
       task: { name: task.name, digest },
       snapshotDigest: snapshot.digest,
@@ -111,7 +111,7 @@ async function measure(
   const student = await StudentModel.load(await openBundle(archive), { threads: 1 });
   try {
     const texts = dev.map(({ text }) => text);
-    const logits = (await student.predict(texts)).map((prediction) => prediction[output.field]!);
+    const logits = (await student.predict(texts)).map((prediction) => prediction[output.single!.field]!);
     const given = dev.map(({ target }) => argmax(target));
     const latencies = await singleLatencies(student, texts, TIMED_REQUESTS);
     return {
@@ -128,7 +128,7 @@ async function loadExamples(job: Job, task: CompiledTask): Promise<Examples> {
   const pairStore = createClient(PairStoreService, { address: pairStoreAddress, token: rpcToken });
   try {
     const read = (split: Split.TRAIN | Split.DEV): Promise<Example[]> =>
-      readExamples(pairStore, order, split, task.output.labels, traceparent);
+      readExamples(pairStore, order, split, task.output.single!, traceparent);
     // The pair store's order is that of pair ids, which are hashes: the first ones are a random part, and smaller parts lie within larger ones.
     return { train: (await read(Split.TRAIN)).slice(0, job.trainPairs), dev: await read(Split.DEV) };
   } finally {

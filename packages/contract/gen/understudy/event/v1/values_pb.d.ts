@@ -94,19 +94,6 @@ export declare type Pair = Message<"understudy.event.v1.Pair"> & {
   answerJson: string;
 
   /**
-   * The label of the output's enum field, and the teacher's probabilities in the schema's label order (empty
-   * where the teacher gives none).
-   *
-   * @generated from field: string label = 7;
-   */
-  label: string;
-
-  /**
-   * @generated from field: repeated float probabilities = 8;
-   */
-  probabilities: number[];
-
-  /**
    * @generated from field: understudy.event.v1.Purpose purpose = 9;
    */
   purpose: Purpose;
