@@ -6,6 +6,7 @@
 import type { DescMessage } from '@bufbuild/protobuf';
 import {
   BatchClosedSchema,
+  CallObservedSchema,
   DeadLetteredSchema,
   EvalFailedSchema,
   EvalPassedSchema,
@@ -133,6 +134,7 @@ export const events = {
   'run.cancelled': event(RunCancelledSchema, 'FACTS', ['prompt'], 'Nobody shall spend on this run any more.'),
   'run.finished': event(RunFinishedSchema, 'FACTS', ['prompt'], 'A run is over.'),
   'traffic.observed': event(TrafficObservedSchema, 'TRAFFIC', ['student-gateway'], 'A client was answered.'),
+  'call.observed': event(CallObservedSchema, 'TRAFFIC', ['student-gateway'], 'A call passed through.'),
   'message.dead-lettered': event(DeadLetteredSchema, 'DEAD_LETTERS', serviceNames, 'A message nobody could handle.'),
 } as const;
 export type EventType = keyof typeof events;
@@ -198,6 +200,7 @@ export const consumers = {
   }),
   'pair-store-batches': consumer('pair-store', 'FACTS', ['batch.closed', 'run.cancelled']),
   'pair-store-traffic': consumer('pair-store', 'TRAFFIC', ['traffic.observed'], { maxAckPending: 8192 }),
+  'pair-store-calls': consumer('pair-store', 'TRAFFIC', ['call.observed'], { maxAckPending: 8192 }),
   'trainer-snapshots': consumer('trainer', 'FACTS', ['pairs.sealed'], { maxAckPending: 16 }),
   'evaluator-students': consumer('evaluator', 'FACTS', ['student.trained'], { maxAckPending: 16 }),
   'deployer-verdicts': consumer('deployer', 'FACTS', ['eval.passed'], { maxAckPending: 16 }),

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { insideFrame, readCall, templateFrame, workloadId, workloadOfTask } from './call.ts';
+import { insideFrame, readCall, templateFrame, workloadId, workloadsOfTask } from './call.ts';
 import { parseTask } from './validate.ts';
 
 const schema = { type: 'object', properties: { label: { enum: ['a', 'b'] } } };
@@ -100,7 +100,7 @@ test('a frame gives back what was put into it', () => {
 });
 
 test('a task that matches calls must be able to take its input out of a message', () => {
-  const task = (fields: string[], template: string) =>
+  const task = (fields: string[], template: string, change: object = {}) =>
     JSON.stringify({
       name: 'sort',
       input: { fields },
@@ -110,10 +110,18 @@ test('a task that matches calls must be able to take its input out of a message'
       budget: { calls: 1, usd: 0 },
       goal: { agreement: 0.9 },
       matchCalls: true,
+      ...change,
     });
-  expect(workloadOfTask(parseTask(task(['text'], 'Text: {{text}}')))).toBe(
-    workloadId('Sort.', { ...schema, required: ['label'], additionalProperties: false }),
-  );
+  const own = workloadId('Sort.', { ...schema, required: ['label'], additionalProperties: false });
+  expect(workloadsOfTask(parseTask(task(['text'], 'Text: {{text}}')))).toEqual([own]);
+  expect(workloadsOfTask(parseTask(task(['text'], '{{text}}', { matchCalls: false })))).toEqual([]);
+  const listed = ['a'.repeat(64), 'b'.repeat(64)];
+  expect(workloadsOfTask(parseTask(task(['text'], '{{text}}', { matchCalls: listed })))).toEqual(listed);
+  const properties = { label: { enum: ['a', 'b'] }, note: { type: 'string' } };
+  const plain = { type: 'object', properties, required: ['label', 'note'], additionalProperties: false };
+  const left = { ...plain, properties: { ...properties, note: { type: 'string', 'x-left-to': 'teacher' } } };
+  const extended = { ...parseTask(task(['text'], '{{text}}')), output: { schema: left as never } };
+  expect(workloadsOfTask(extended)).toEqual([workloadId('Sort.', plain)]);
   for (const template of ['{{text}} {{text}}', '{{text}}{{other}}'])
     expect(() => parseTask(task(template.includes('other') ? ['text', 'other'] : ['text'], template))).toThrow(
       'matchCalls',

@@ -61,10 +61,27 @@ export function workloadId(system: string, schema: unknown): string {
   return sha256Hex(canonicalJson({ system, schema }));
 }
 
-/** The identity of calls that carry this task's prompt and schema. */
-export function workloadOfTask({ prompt, output }: Pick<Task, 'prompt' | 'output'>): string {
-  return workloadId(prompt.instructions, output.schema);
+/** The workloads whose calls are this task's. */
+export function workloadsOfTask({ prompt, output, matchCalls }: Task): readonly string[] {
+  if (Array.isArray(matchCalls)) return matchCalls;
+  return matchCalls ? [workloadId(prompt.instructions, withoutExtensions(output.schema))] : [];
 }
+
+/** A schema without the keywords that are this platform's own: `x-…`. */
+function withoutExtensions(schema: unknown): unknown {
+  if (Array.isArray(schema)) return schema.map(withoutExtensions);
+  if (!isObject(schema)) return schema;
+  const kept = Object.entries(schema).filter(([keyword]) => !keyword.startsWith('x-'));
+  return Object.fromEntries(
+    kept.map(([keyword, value]) => {
+      if (!NAMING.has(keyword) || !isObject(value)) return [keyword, withoutExtensions(value)];
+      return [keyword, Object.fromEntries(Object.entries(value).map(([name, one]) => [name, withoutExtensions(one)]))];
+    }),
+  );
+}
+
+/** Keywords whose keys are names, not keywords. */
+const NAMING: ReadonlySet<string> = new Set(['properties', '$defs', 'definitions']);
 
 /** What a template with one placeholder puts before and after its field; undefined where it has several, or none. */
 export interface TemplateFrame {

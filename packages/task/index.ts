@@ -7,7 +7,7 @@ export {
   type TemplateFrame,
   templateFrame,
   workloadId,
-  workloadOfTask,
+  workloadsOfTask,
 } from './call.ts';
 export { canonicalJson, sha256Hex } from './canonical.ts';
 export {

@@ -262,10 +262,17 @@ export const TaskSchema = strict({
     usdPerDay: z.number().min(0).default(0),
   }).prefault({}),
   /**
-   * Calls to any model with this task's instructions as their system prompt, its output schema, and a user message in the
-   * frame of its template are this task's, as if they had named it.
+   * true: calls to any model with this task's instructions as their system prompt, its output schema, and a user message in
+   * the frame of its template are this task's, as if they had named it. A list: those of these workloads, in the frame.
    */
-  matchCalls: z.boolean().default(false),
+  matchCalls: z
+    .union(
+      [z.boolean(), z.array(z.string().regex(/^[0-9a-f]{64}$/, 'expected the 64 hex digits of a workload')).min(1)],
+      {
+        error: 'expected true, false, or a list of workloads; correct it',
+      },
+    )
+    .default(false),
   /** What a client gets when the student is unsure and the teacher cannot be reached. */
   onTeacherUnavailable: z.enum(['fail', 'answer-unsure']).default('fail'),
   /** Keep what clients' requests contain. Off unless the task's owner says so. */

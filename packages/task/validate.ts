@@ -121,7 +121,7 @@ function templateFaults(task: Task): Fault[] {
   if (used.length === 0) {
     return [{ path, message: `expected at least one field in double braces, e.g. {{${fields[0]}}}, got none; add it` }];
   }
-  if (task.matchCalls && (fields.length > 1 || !templateFrame(task.prompt.template))) {
+  if (task.matchCalls !== false && (fields.length > 1 || !templateFrame(task.prompt.template))) {
     const message = `expected, because of matchCalls, one field that stands once in the template, got ${task.prompt.template}; the input is taken out of a user message at its place`;
     return [{ path, message }];
   }

@@ -4,7 +4,7 @@ import {
   type TemplateFrame,
   templateFrame,
   workloadId,
-  workloadOfTask,
+  workloadsOfTask,
 } from '@understudy/task';
 import type { ServedTask } from './serving.ts';
 
@@ -17,31 +17,32 @@ export interface MatchedCall {
 
 interface Entry {
   served: ServedTask;
-  workload: string;
   frame: TemplateFrame;
 }
 
-/** Finds the task that a call belongs to by what it asks. Most calls cost one look into a map: few share a prompt. */
+/** Finds the task that a call belongs to by what it asks. */
 export class CallIndex {
-  readonly #byPrompt: ReadonlyMap<string, readonly Entry[]>;
+  readonly #byWorkload = new Map<string, Entry[]>();
 
   constructor(tasks: Iterable<ServedTask>) {
-    const entries = [...tasks].flatMap((served) => {
+    for (const served of tasks) {
       const { task } = served.task;
       const frame = templateFrame(task.prompt.template);
-      return task.matchCalls && frame ? [{ served, workload: workloadOfTask(task), frame }] : [];
-    });
-    // Where the frames of two tasks fit, the longer one says more.
-    entries.sort((a, b) => frameLength(b.frame) - frameLength(a.frame));
-    this.#byPrompt = Map.groupBy(entries, ({ served }) => served.task.task.prompt.instructions);
+      if (!frame) continue;
+      for (const workload of workloadsOfTask(task)) {
+        const entries = this.#byWorkload.get(workload) ?? [];
+        // Where the frames of two tasks fit, the longer one says more.
+        entries.push({ served, frame });
+        entries.sort((a, b) => frameLength(b.frame) - frameLength(a.frame));
+        this.#byWorkload.set(workload, entries);
+      }
+    }
   }
 
   match({ system, schema, user, obstacle }: ChatCall): MatchedCall | undefined {
-    const entries = this.#byPrompt.get(system);
-    if (!entries || obstacle !== undefined || user === undefined) return undefined;
-    const workload = workloadId(system, schema);
-    for (const { served, workload: own, frame } of entries) {
-      const text = own === workload ? insideFrame(frame, user) : undefined;
+    if (this.#byWorkload.size === 0 || obstacle !== undefined || user === undefined) return undefined;
+    for (const { served, frame } of this.#byWorkload.get(workloadId(system, schema)) ?? []) {
+      const text = insideFrame(frame, user);
       if (text !== undefined) return { served, input: { [frame.field]: text } };
     }
     return undefined;

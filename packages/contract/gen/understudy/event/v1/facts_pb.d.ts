@@ -817,6 +817,127 @@ export declare type TrafficObserved = Message<"understudy.event.v1.TrafficObserv
 export declare const TrafficObservedSchema: GenMessage<TrafficObserved>;
 
 /**
+ * A call that was no task's and passed through to the upstream, while the operator had calls recorded. Calls with the same
+ * system prompt and response schema are one workload.
+ *
+ * @generated from message understudy.event.v1.CallObserved
+ */
+export declare type CallObserved = Message<"understudy.event.v1.CallObserved"> & {
+  /**
+   * There is no task yet: `w-` and the first 16 digits of the workload.
+   *
+   * @generated from field: string task = 1;
+   */
+  task: string;
+
+  /**
+   * The workload, in the place of a task's version: SHA-256 (hex) of system prompt and schema.
+   *
+   * @generated from field: string task_digest = 2;
+   */
+  taskDigest: string;
+
+  /**
+   * @generated from field: string call_id = 3;
+   */
+  callId: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp at = 4;
+   */
+  at?: Timestamp | undefined;
+
+  /**
+   * What makes the workload; only now and then, because every call has the same.
+   *
+   * @generated from field: optional string system = 5;
+   */
+  system?: string | undefined;
+
+  /**
+   * Empty where the calls ask for none.
+   *
+   * @generated from field: optional string schema_json = 6;
+   */
+  schemaJson?: string | undefined;
+
+  /**
+   * Base URL of who answered.
+   *
+   * @generated from field: string upstream = 7;
+   */
+  upstream: string;
+
+  /**
+   * As the client named it.
+   *
+   * @generated from field: string model = 8;
+   */
+  model: string;
+
+  /**
+   * The user message and what the model answered to it; absent where the call or its reply is no single one of each.
+   *
+   * @generated from field: optional string input = 9;
+   */
+  input?: string | undefined;
+
+  /**
+   * @generated from field: optional string output = 10;
+   */
+  output?: string | undefined;
+
+  /**
+   * What the upstream counted; absent where it told nothing.
+   *
+   * @generated from field: optional uint64 input_tokens = 11;
+   */
+  inputTokens?: bigint | undefined;
+
+  /**
+   * @generated from field: optional uint64 output_tokens = 12;
+   */
+  outputTokens?: bigint | undefined;
+
+  /**
+   * The operator's prices for the model, USD per million tokens; absent where they have none.
+   *
+   * @generated from field: optional double input_price = 13;
+   */
+  inputPrice?: number | undefined;
+
+  /**
+   * @generated from field: optional double output_price = 14;
+   */
+  outputPrice?: number | undefined;
+
+  /**
+   * @generated from field: uint64 duration_us = 15;
+   */
+  durationUs: bigint;
+
+  /**
+   * HTTP status; 0 where the reply broke off.
+   *
+   * @generated from field: uint32 status = 16;
+   */
+  status: number;
+
+  /**
+   * Why the call is not one input to one prompt, as `readCall` has it; empty where it is.
+   *
+   * @generated from field: string obstacle = 17;
+   */
+  obstacle: string;
+};
+
+/**
+ * Describes the message understudy.event.v1.CallObserved.
+ * Use `create(CallObservedSchema)` to create a new message.
+ */
+export declare const CallObservedSchema: GenMessage<CallObserved>;
+
+/**
  * A message that no handler could finish, kept for a person.
  *
  * @generated from message understudy.event.v1.DeadLettered

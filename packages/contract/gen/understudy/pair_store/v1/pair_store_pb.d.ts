@@ -5,6 +5,7 @@
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { Pair, SnapshotRef, Split } from "../../event/v1/values_pb.js";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file understudy/pair_store/v1/pair_store.proto.
@@ -317,6 +318,258 @@ export declare type ImportPairsResponse = Message<"understudy.pair_store.v1.Impo
 export declare const ImportPairsResponseSchema: GenMessage<ImportPairsResponse>;
 
 /**
+ * @generated from message understudy.pair_store.v1.ListWorkloadsRequest
+ */
+export declare type ListWorkloadsRequest = Message<"understudy.pair_store.v1.ListWorkloadsRequest"> & {
+  /**
+   * Only those whose id begins so.
+   *
+   * @generated from field: string id_prefix = 1;
+   */
+  idPrefix: string;
+};
+
+/**
+ * Describes the message understudy.pair_store.v1.ListWorkloadsRequest.
+ * Use `create(ListWorkloadsRequestSchema)` to create a new message.
+ */
+export declare const ListWorkloadsRequestSchema: GenMessage<ListWorkloadsRequest>;
+
+/**
+ * @generated from message understudy.pair_store.v1.ListWorkloadsResponse
+ */
+export declare type ListWorkloadsResponse = Message<"understudy.pair_store.v1.ListWorkloadsResponse"> & {
+  /**
+   * @generated from field: understudy.pair_store.v1.Workload workload = 1;
+   */
+  workload?: Workload | undefined;
+};
+
+/**
+ * Describes the message understudy.pair_store.v1.ListWorkloadsResponse.
+ * Use `create(ListWorkloadsResponseSchema)` to create a new message.
+ */
+export declare const ListWorkloadsResponseSchema: GenMessage<ListWorkloadsResponse>;
+
+/**
+ * Calls with the same system prompt and response schema.
+ *
+ * @generated from message understudy.pair_store.v1.Workload
+ */
+export declare type Workload = Message<"understudy.pair_store.v1.Workload"> & {
+  /**
+   * SHA-256 (hex) of both.
+   *
+   * @generated from field: string workload_id = 1;
+   */
+  workloadId: string;
+
+  /**
+   * Absent until a gateway has told it.
+   *
+   * @generated from field: optional string system = 2;
+   */
+  system?: string | undefined;
+
+  /**
+   * Empty where the calls ask for none.
+   *
+   * @generated from field: optional string schema_json = 3;
+   */
+  schemaJson?: string | undefined;
+
+  /**
+   * Of the newest call.
+   *
+   * @generated from field: string upstream = 4;
+   */
+  upstream: string;
+
+  /**
+   * @generated from field: string model = 5;
+   */
+  model: string;
+
+  /**
+   * @generated from field: optional double input_price = 6;
+   */
+  inputPrice?: number | undefined;
+
+  /**
+   * @generated from field: optional double output_price = 7;
+   */
+  outputPrice?: number | undefined;
+
+  /**
+   * @generated from field: uint64 calls = 8;
+   */
+  calls: bigint;
+
+  /**
+   * Of them: those without a whole reply of status 200.
+   *
+   * @generated from field: uint64 failed = 9;
+   */
+  failed: bigint;
+
+  /**
+   * Of them: those that are not one input to one prompt, and why the newest was not.
+   *
+   * @generated from field: uint64 obstructed = 10;
+   */
+  obstructed: bigint;
+
+  /**
+   * @generated from field: string obstacle = 11;
+   */
+  obstacle: string;
+
+  /**
+   * Of them: those that are in no sum of tokens, and in none of USD.
+   *
+   * @generated from field: uint64 unmetered = 12;
+   */
+  unmetered: bigint;
+
+  /**
+   * @generated from field: uint64 unpriced = 13;
+   */
+  unpriced: bigint;
+
+  /**
+   * @generated from field: uint64 input_tokens = 14;
+   */
+  inputTokens: bigint;
+
+  /**
+   * @generated from field: uint64 output_tokens = 15;
+   */
+  outputTokens: bigint;
+
+  /**
+   * @generated from field: uint64 spent_micro_usd = 16;
+   */
+  spentMicroUsd: bigint;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp first_at = 17;
+   */
+  firstAt?: Timestamp | undefined;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp last_at = 18;
+   */
+  lastAt?: Timestamp | undefined;
+
+  /**
+   * Estimates where more were seen than are kept, else exact.
+   *
+   * @generated from field: uint64 distinct_inputs = 19;
+   */
+  distinctInputs: bigint;
+
+  /**
+   * @generated from field: uint64 distinct_outputs = 20;
+   */
+  distinctOutputs: bigint;
+
+  /**
+   * Inputs kept: a uniform sample of the distinct ones.
+   *
+   * @generated from field: uint32 kept_pairs = 21;
+   */
+  keptPairs: number;
+};
+
+/**
+ * Describes the message understudy.pair_store.v1.Workload.
+ * Use `create(WorkloadSchema)` to create a new message.
+ */
+export declare const WorkloadSchema: GenMessage<Workload>;
+
+/**
+ * @generated from message understudy.pair_store.v1.StreamWorkloadPairsRequest
+ */
+export declare type StreamWorkloadPairsRequest = Message<"understudy.pair_store.v1.StreamWorkloadPairsRequest"> & {
+  /**
+   * @generated from field: string workload_id = 1;
+   */
+  workloadId: string;
+};
+
+/**
+ * Describes the message understudy.pair_store.v1.StreamWorkloadPairsRequest.
+ * Use `create(StreamWorkloadPairsRequestSchema)` to create a new message.
+ */
+export declare const StreamWorkloadPairsRequestSchema: GenMessage<StreamWorkloadPairsRequest>;
+
+/**
+ * @generated from message understudy.pair_store.v1.StreamWorkloadPairsResponse
+ */
+export declare type StreamWorkloadPairsResponse = Message<"understudy.pair_store.v1.StreamWorkloadPairsResponse"> & {
+  /**
+   * @generated from field: repeated understudy.pair_store.v1.WorkloadPair pairs = 1;
+   */
+  pairs: WorkloadPair[];
+};
+
+/**
+ * Describes the message understudy.pair_store.v1.StreamWorkloadPairsResponse.
+ * Use `create(StreamWorkloadPairsResponseSchema)` to create a new message.
+ */
+export declare const StreamWorkloadPairsResponseSchema: GenMessage<StreamWorkloadPairsResponse>;
+
+/**
+ * @generated from message understudy.pair_store.v1.WorkloadPair
+ */
+export declare type WorkloadPair = Message<"understudy.pair_store.v1.WorkloadPair"> & {
+  /**
+   * The user message, and the first answer seen: canonical JSON where it is JSON.
+   *
+   * @generated from field: string input = 1;
+   */
+  input: string;
+
+  /**
+   * @generated from field: string output = 2;
+   */
+  output: string;
+
+  /**
+   * @generated from field: string model = 3;
+   */
+  model: string;
+
+  /**
+   * Calls that had this input.
+   *
+   * @generated from field: uint32 times = 4;
+   */
+  times: number;
+
+  /**
+   * @generated from field: uint64 input_tokens = 5;
+   */
+  inputTokens: bigint;
+
+  /**
+   * @generated from field: uint64 output_tokens = 6;
+   */
+  outputTokens: bigint;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp at = 7;
+   */
+  at?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message understudy.pair_store.v1.WorkloadPair.
+ * Use `create(WorkloadPairSchema)` to create a new message.
+ */
+export declare const WorkloadPairSchema: GenMessage<WorkloadPair>;
+
+/**
  * Every pair once; splits; sealed snapshots.
  *
  * @generated from service understudy.pair_store.v1.PairStoreService
@@ -367,6 +620,34 @@ export declare const PairStoreService: GenService<{
     methodKind: "unary";
     input: typeof ImportPairsRequestSchema;
     output: typeof ImportPairsResponseSchema;
+  },
+}>;
+
+/**
+ * What passed through gateways while they recorded.
+ *
+ * @generated from service understudy.pair_store.v1.WorkloadService
+ */
+export declare const WorkloadService: GenService<{
+  /**
+   * The most called first.
+   *
+   * @generated from rpc understudy.pair_store.v1.WorkloadService.ListWorkloads
+   */
+  listWorkloads: {
+    methodKind: "server_streaming";
+    input: typeof ListWorkloadsRequestSchema;
+    output: typeof ListWorkloadsResponseSchema;
+  },
+  /**
+   * The inputs kept of a workload with what was answered to them, in random order.
+   *
+   * @generated from rpc understudy.pair_store.v1.WorkloadService.StreamWorkloadPairs
+   */
+  streamWorkloadPairs: {
+    methodKind: "server_streaming";
+    input: typeof StreamWorkloadPairsRequestSchema;
+    output: typeof StreamWorkloadPairsResponseSchema;
   },
 }>;
 
