@@ -25,6 +25,10 @@ export const config = commonConfig.extend({
     .url({ protocol: /^https?$/, error: 'expected an http or https URL, e.g. https://api.openai.com/v1' })
     .refine((url) => !/[?#@]/.test(url), 'expected a URL without user, query or fragment; clients bring their own keys')
     .optional(),
+  /** `1`: calls that pass through are recorded, and add up to workloads. They hold what clients ask and are told. */
+  RECORD_CALLS: z.enum(['0', '1']).default('0'),
+  /** JSON file of what the upstream's models cost: `{"MODEL": {"inputUsdPerMillionTokens": 0.15, "outputUsdPerMillionTokens": 0.6}}`. */
+  PRICES_FILE: z.string().min(1).optional(),
   /** Threads of one student's session. A small student is fastest on one. */
   INFERENCE_THREADS: z.coerce.number().int().min(1).max(256).default(1),
 });

@@ -30,6 +30,19 @@ export const maxIdleUpstreamConnections = 256;
 /** The list of the upstream's models is read whole; the longest known is a hundredth of it. */
 export const maxModelListBytes = 4 * 1024 * 1024;
 
+/** Of a reply that is recorded; a longer one is counted without what it said. Answers of tasks are at most 64 KiB. */
+export const maxRecordedReplyBytes = 1024 * 1024;
+/** Input and output in one fact: with NATS's limit of 1 MiB a message, room for both as UTF-8 and a prompt beside them. */
+export const maxRecordedTextBytes = 128 * 1024;
+/** System prompt and schema of a recorded workload: a task that is made of it may have 512 KiB. */
+export const maxRecordedPromptBytes = 128 * 1024;
+/** Bodies held at once for recording; calls beyond it are counted without content. */
+export const maxBytesBeingRecorded = 64 * 1024 * 1024;
+/** A workload's prompt is told again after this, in case a fact was lost. */
+export const workloadRepeatMs = 60_000;
+/** Workloads of which is remembered when they were told; one that is forgotten is told again with its next call. */
+export const maxKnownWorkloads = 1_000;
+
 /** Rows of one `/v2/…/infer` request: a batch job sends many requests, so that interactive ones get in between. */
 export const maxInferRows = 256;
 
@@ -58,6 +71,8 @@ export const budgetRetryAfterMs = 60_000;
 
 /** Traffic records kept while the bus is slow or away; at 2,000 requests/s these are five seconds, about 10 MB. */
 export const maxBufferedRecords = 10_000;
+/** The same in bytes of recorded calls. */
+export const maxBufferedCallBytes = 64 * 1024 * 1024;
 /** Records published at once: enough to hide the round trip. */
 export const maxRecordsInFlight = 256;
 /** Teacher-answered pairs that wait on disk for the bus; at 1 KiB each, sixty thousand paid answers. */

@@ -1,7 +1,9 @@
 import { join } from 'node:path';
 import { StudentGatewayService } from '@understudy/contract/student-gateway';
+import { StartupError } from '@understudy/service/errors';
 import type { OfflineContext, OfflineParts, OfflineServiceDefinition } from '@understudy/service/lifecycle';
 import { rpcService } from '@understudy/service/rpc/server';
+import type { Logger } from '@understudy/service/telemetry';
 import { Answering } from './answering/answering.ts';
 import { Teacher } from './answering/teacher.ts';
 import { type Config, config } from './config.ts';
@@ -14,6 +16,8 @@ import { HttpServer } from './http/server.ts';
 import { maxSpillBytes } from './limits.ts';
 import { Metrics } from './metrics.ts';
 import { Upstream } from './proxy/upstream.ts';
+import { CallRecorder } from './recording/call-recorder.ts';
+import { Prices } from './recording/prices.ts';
 import { predict } from './routes/predict.ts';
 import { ThreadPool } from './students/threads.ts';
 import { TrafficRecorder } from './traffic/recorder.ts';
@@ -51,7 +55,8 @@ const create = async (context: OfflineContext<Config>): Promise<OfflineParts> =>
   const isReady = () => caughtUp;
   const baseUrl = settings.UPSTREAM_BASE_URL;
   const upstream = baseUrl === undefined ? undefined : new Upstream({ baseUrl, metrics, log });
-  const http = new HttpServer({ answering, serving, keys, upstream, metrics, log, isReady });
+  const recorder = recorderOf(settings, traffic, log);
+  const http = new HttpServer({ answering, serving, keys, upstream, recorder, metrics, log, isReady });
   let stopWatching = async () => {};
   return {
     rpc: [
@@ -84,6 +89,18 @@ const create = async (context: OfflineContext<Config>): Promise<OfflineParts> =>
       await traffic.stop();
     },
   };
+};
+
+/** @throws StartupError where the settings contradict each other */
+const recorderOf = (settings: Config, traffic: TrafficRecorder, log: Logger): CallRecorder | undefined => {
+  if (settings.RECORD_CALLS === '0') return undefined;
+  const { UPSTREAM_BASE_URL: upstream, PRICES_FILE: file } = settings;
+  if (upstream === undefined) {
+    throw new StartupError(
+      'RECORD_CALLS is 1, but no call passes through: set UPSTREAM_BASE_URL, or RECORD_CALLS to 0',
+    );
+  }
+  return new CallRecorder({ traffic, prices: file === undefined ? Prices.none() : Prices.read(file), upstream, log });
 };
 
 /** Answers clients: the student when sure, the teacher when not. Starts, and serves what it served last, without the bus. */

@@ -23,7 +23,8 @@ export const chatCompletions: Handler = async (context, call) => {
   const asked = complete && !context.serving.isEmpty ? parsed(chunks) : undefined;
   if (namesTask(context, asked)) return answerNamed(context, call, asked);
   if (await answerMatching(context, call, asked)) return;
-  return passOn(context, call, passedBody(request, chunks, complete));
+  const tap = complete ? context.recorder?.follow(chunks) : undefined;
+  return passOn(context, call, passedBody(request, chunks, complete), tap);
 };
 
 /** The task is the model. */

@@ -4,6 +4,7 @@ import type { Answering } from '../answering/answering.ts';
 import type { Serving } from '../deployments/serving.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Upstream } from '../proxy/upstream.ts';
+import type { CallRecorder } from '../recording/call-recorder.ts';
 import type { ApiKeys, Caller } from './api-keys.ts';
 
 /** What every HTTP route works with. */
@@ -13,6 +14,8 @@ export interface HttpContext {
   keys: ApiKeys;
   /** Whom calls that are no task's are passed through to, if anyone. */
   upstream: Upstream | undefined;
+  /** Present while calls that pass through are recorded. */
+  recorder: CallRecorder | undefined;
   metrics: Metrics;
   log: Logger;
   /** True once all that is known to be deployed was tried, until the gateway drains. */

@@ -4,7 +4,7 @@ import type { Answer, Question } from '../answering/answering.ts';
 import type { AnswererName } from '../metrics.ts';
 
 /** One answered request, before it is encoded. */
-export interface TrafficRecord {
+export interface AnswerRecord {
   answer: Answer;
   question: Question;
   durationMs: number;
@@ -18,12 +18,29 @@ export const answererCodes: Record<AnswererName, Answerer> = {
   'student-unsure': Answerer.STUDENT_UNSURE,
 };
 
-/** A pair that was paid for and that the task wants kept: worth a place on disk while the bus is away. */
-export const holdsPair = ({ answer }: TrafficRecord): boolean =>
-  answer.pair !== undefined && answer.served.task.task.recordTraffic;
+/** One call that passed through. */
+export interface CallRecord {
+  event: OutgoingEvent<'call.observed'>;
+  /** Of what was asked and answered, about. */
+  bytes: number;
+}
 
-/** The fact that is published. What was asked and answered is in it only where the task records traffic. */
-export const trafficEvent = (record: TrafficRecord): OutgoingEvent<'traffic.observed'> => {
+export type TrafficRecord = AnswerRecord | CallRecord;
+
+export const bytesOf = (record: TrafficRecord): number => ('bytes' in record ? record.bytes : 0);
+
+/** What was paid for and is wanted kept: worth a place on disk while the bus is away. */
+export const holdsPair = (record: TrafficRecord): boolean =>
+  'event' in record
+    ? record.event.payload.output !== undefined
+    : record.answer.pair !== undefined && record.answer.served.task.task.recordTraffic;
+
+/** The fact that is published. */
+export const eventOf = (record: TrafficRecord): OutgoingEvent<'traffic.observed' | 'call.observed'> =>
+  'event' in record ? record.event : trafficEvent(record);
+
+/** What was asked and answered is in it only where the task records traffic. */
+const trafficEvent = (record: AnswerRecord): OutgoingEvent<'traffic.observed'> => {
   const { answer, question, durationMs, atMs, traceparent } = record;
   const { deployment, task } = answer.served;
   const content = task.task.recordTraffic

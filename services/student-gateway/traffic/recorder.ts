@@ -4,9 +4,16 @@ import { type EncodedEvent, encodeEvent } from '@understudy/service/bus/event';
 import type { Publisher } from '@understudy/service/bus/publish';
 import { messageOf } from '@understudy/service/errors';
 import type { Logger } from '@understudy/service/telemetry';
-import { dropAlarmMs, maxBufferedRecords, maxRecordsInFlight, spillRetryMs, trafficFlushMs } from '../limits.ts';
+import {
+  dropAlarmMs,
+  maxBufferedCallBytes,
+  maxBufferedRecords,
+  maxRecordsInFlight,
+  spillRetryMs,
+  trafficFlushMs,
+} from '../limits.ts';
 import type { Metrics } from '../metrics.ts';
-import { holdsPair, type TrafficRecord, trafficEvent } from './record.ts';
+import { bytesOf, eventOf, holdsPair, type TrafficRecord } from './record.ts';
 import type { Spill } from './spill.ts';
 
 /** Records encoded in one turn of the event loop, so that a full buffer does not hold up clients: about 1 ms. */
@@ -30,6 +37,8 @@ export class TrafficRecorder {
   #publisher: Publisher | undefined;
   #connected = false;
   #buffer: TrafficRecord[] = [];
+  /** Of recorded calls in the buffer. */
+  #bufferedBytes = 0;
   readonly #inFlight = new Set<TrafficRecord>();
   #scheduled = false;
   #emptying = false;
@@ -53,10 +62,12 @@ export class TrafficRecorder {
 
   /** Takes one record; returns at once. */
   record(record: TrafficRecord): void {
-    const room = this.#buffer.length < maxBufferedRecords;
-    if (holdsPair(record) && !(room && this.#connected)) void this.#spill(encodeEvent(trafficEvent(record)));
-    else if (room) this.#buffer.push(record);
-    else this.#drop(1);
+    const room = this.#buffer.length < maxBufferedRecords && this.#bufferedBytes <= maxBufferedCallBytes;
+    if (holdsPair(record) && !(room && this.#connected)) void this.#spill(encodeEvent(eventOf(record)));
+    else if (room) {
+      this.#buffer.push(record);
+      this.#bufferedBytes += bytesOf(record);
+    } else this.#drop(1);
     this.#schedule();
   }
 
@@ -72,7 +83,7 @@ export class TrafficRecorder {
     this.#stopped = true;
     const left = [...this.#inFlight, ...this.#buffer.splice(0)];
     const pairs = left.filter(holdsPair);
-    await Promise.all(pairs.map((record) => this.#spill(encodeEvent(trafficEvent(record)))));
+    await Promise.all(pairs.map((record) => this.#spill(encodeEvent(eventOf(record)))));
     this.#drop(left.length - pairs.length);
     clearTimeout(this.#alarm);
     this.#sound();
@@ -99,7 +110,10 @@ export class TrafficRecorder {
     const publisher = this.#publisher;
     if (!publisher || !this.#connected) return;
     const count = Math.min(recordsPerTurn, maxRecordsInFlight - this.#inFlight.size);
-    for (const record of this.#buffer.splice(0, Math.max(count, 0))) void this.#publish(publisher, record);
+    for (const record of this.#buffer.splice(0, Math.max(count, 0))) {
+      this.#bufferedBytes -= bytesOf(record);
+      void this.#publish(publisher, record);
+    }
     if (this.#buffer.length > 0 && this.#inFlight.size < maxRecordsInFlight) setImmediate(() => this.#pump());
     if (this.#buffer.length > 0 || this.#inFlight.size > 0) return;
     this.#idle?.resolve();
@@ -108,7 +122,7 @@ export class TrafficRecorder {
 
   async #publish(publisher: Publisher, record: TrafficRecord): Promise<void> {
     this.#inFlight.add(record);
-    const event = encodeEvent(trafficEvent(record));
+    const event = encodeEvent(eventOf(record));
     try {
       await publisher.publishEncoded(event);
     } catch (error) {

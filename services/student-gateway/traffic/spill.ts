@@ -4,7 +4,7 @@ import type { EncodedEvent } from '@understudy/service/bus/event';
 import { z } from 'zod';
 
 const line = z.object({
-  type: z.literal('traffic.observed'),
+  type: z.enum(['traffic.observed', 'call.observed']),
   task: z.string(),
   id: z.string(),
   time: z.string(),
