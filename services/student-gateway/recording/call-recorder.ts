@@ -38,7 +38,8 @@ interface Exchange {
   endedMs: number;
 }
 
-const unpackers = new Map([
+type Unpack = (packed: Buffer, limit: { maxOutputLength: number }) => Promise<Buffer>;
+const unpackers: ReadonlyMap<string, Unpack> = new Map<string, Unpack>([
   ['gzip', promisify(gunzip)],
   ['deflate', promisify(inflate)],
   ['br', promisify(brotliDecompress)],
