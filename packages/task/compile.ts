@@ -106,8 +106,14 @@ function whatShapesAnAnswer(task: Task): unknown {
     prompt: task.prompt,
     examples: task.examples,
     schema: shapingSchema(task.output.schema),
-    teacher: { kind: teacher.kind, model: teacher.model, epoch: teacher.epoch, decoding: decodingParameters(teacher) },
+    teacher: whatShapesItsAnswers(teacher),
   };
+}
+
+/** The part of a teacher's settings that shapes what it answers: not where it is, what it costs or how often it is asked. */
+export function whatShapesItsAnswers(teacher: Teacher): unknown {
+  const { kind, model, epoch } = teacher;
+  return { kind, model, epoch, decoding: decodingParameters(teacher) };
 }
 
 function decodingParameters(teacher: Teacher): unknown {

@@ -18,6 +18,7 @@ export {
   type TeacherModel,
   taskDigest,
   taskJson,
+  whatShapesItsAnswers,
 } from './compile.ts';
 export { InputError, type InputErrorReason, TaskError, type TaskIssue } from './errors.ts';
 export type { CanonicalInput } from './input.ts';

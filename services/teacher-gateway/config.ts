@@ -32,6 +32,10 @@ export const config = commonConfig.extend({
         return z.NEVER;
       }
     }),
+  /** Folder in which every reply of a teacher is written down, for replay. It holds answers, neither prompts nor keys. */
+  TEACHER_RECORD_TO: z.string().min(1).optional(),
+  /** Folder of recorded replies that are given in the teachers' place: no teacher is asked, nothing is paid. */
+  TEACHER_REPLAY_FROM: z.string().min(1).optional(),
   /** Calls that this replica has in flight at one teacher at most; by default what suits its kind. */
   TEACHER_CONCURRENCY: z.coerce.number().int().min(1).max(4_096).optional(),
 });

@@ -21,9 +21,9 @@ export const makeCall = async (
   question: Question,
   spending: Spending,
 ): Promise<TeacherReply> => {
-  const { known, prompt, account } = question;
+  const { known, prompt, account, sampleNumber } = question;
   const teacher = await known.teacher();
-  const request: TeacherRequest = { text: prompt.text, promptId: prompt.promptId };
+  const request: TeacherRequest = { text: prompt.text, promptId: prompt.promptId, sampleNumber };
   const bound = microUsdOf(teacher.costBound(request).usd);
   const permits = permitsOf(context, question, teacher);
   const reservation = await permitted(permits, question, bound);

@@ -20,6 +20,7 @@ import { ask } from './routes/ask.ts';
 import { getLedger } from './routes/get-ledger.ts';
 import { write } from './routes/write.ts';
 import { RunScopes } from './run-scopes.ts';
+import { Recordings } from './teachers/recordings.ts';
 import { RequestInbox } from './teachers/request-inbox.ts';
 
 export const definition: ServiceDefinition<Config> = { name: 'teacher-gateway', config, create };
@@ -34,6 +35,8 @@ async function create(base: ServiceContext<Config>): Promise<ServiceParts> {
     env: keysOf(process.env),
     bus: teacherBus,
     addresses: base.config.TEACHER_ALLOWED_ADDRESSES,
+    recordTo: recordingsIn(base.config.TEACHER_RECORD_TO),
+    replayFrom: recordingsIn(base.config.TEACHER_REPLAY_FROM),
   };
   const calling: GatewayContext = {
     ...base,
@@ -64,6 +67,8 @@ async function create(base: ServiceContext<Config>): Promise<ServiceParts> {
     },
   };
 }
+
+const recordingsIn = (folder: string | undefined) => (folder === undefined ? undefined : new Recordings(folder));
 
 /** A task may name any variable as the place of its teacher's key, but none of this service's own settings. */
 const keysOf = (env: NodeJS.ProcessEnv): NodeJS.ProcessEnv =>

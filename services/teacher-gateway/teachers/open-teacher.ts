@@ -4,6 +4,7 @@ import { createAnthropicTeacher } from './anthropic.ts';
 import { createNatsTeacher, type TeacherBus } from './nats.ts';
 import { createOnnxTeacher } from './onnx.ts';
 import { createOpenAiTeacher } from './openai.ts';
+import type { Recordings } from './recordings.ts';
 import type { Teacher, TeacherExample, TeacherTask } from './teacher.ts';
 
 /** What connectors are made with. */
@@ -12,6 +13,10 @@ export interface TeacherSurroundings {
   bus: TeacherBus;
   /** Where connections may go. */
   addresses: AddressRules;
+  /** Where replies are written down. */
+  recordTo?: Recordings | undefined;
+  /** Where replies are taken from; then no teacher is asked at all. */
+  replayFrom?: Recordings | undefined;
 }
 
 /** The connector that a task names. @throws TeacherError when it cannot be made */
@@ -79,6 +84,17 @@ const writtenSchema = (fields: readonly string[], inputs: number): Record<string
 });
 
 const connectorOf = async (
+  fixed: TeacherTask,
+  teacher: TeacherSettings,
+  surroundings: TeacherSurroundings,
+): Promise<Teacher> => {
+  const { recordTo, replayFrom } = surroundings;
+  if (replayFrom) return replayFrom.replayed(fixed, teacher);
+  const connector = await askingConnector(fixed, teacher, surroundings);
+  return recordTo ? recordTo.recorded(connector, fixed, teacher) : connector;
+};
+
+const askingConnector = async (
   fixed: TeacherTask,
   teacher: TeacherSettings,
   { env, bus, addresses }: TeacherSurroundings,

@@ -34,6 +34,8 @@ export interface TeacherExample {
 export interface TeacherRequest {
   /** The rendered, cut text of one prompt: what the student will read too. May be empty. */
   readonly text: string;
+  /** Which of several answers to the same text this is to be; 0 for the first. */
+  readonly sampleNumber?: number;
   /** Id of the prompt, for teachers that keep a log of their own. */
   readonly promptId?: string;
 }
