@@ -40,7 +40,7 @@ for (const { inputJson, reference } of chooseExamples(await readMails())) {
 /** Distinct mails with their embeddings, in an order as good as random. */
 async function readMails(): Promise<Mail[]> {
   const distinct = new Map<string, RenderedPrompt & { reference: string }>();
-  for await (const record of readSources(task)) {
+  for await (const record of readSources(compiled, {})) {
     if ('fault' in record) throw new Error(`${record.position}: ${record.fault}`);
     const prompt = compiled.renderPrompt(record.input);
     distinct.set(prompt.text, { ...prompt, reference: String(record.reference) });

@@ -18,7 +18,7 @@ describe('the corpus', () => {
   /** By prompt id. */
   const mails = new Map<string, Mail>();
   beforeAll(async () => {
-    for await (const record of readSources(task)) {
+    for await (const record of readSources(compiled, {})) {
       if ('fault' in record) throw new Error(`${record.position}: ${record.fault}`);
       const { promptId, text } = compiled.renderPrompt(record.input);
       mails.set(promptId, { text, reference: String(record.reference) });

@@ -24,6 +24,7 @@ export { InputError, type InputErrorReason, TaskError, type TaskIssue } from './
 export type { CanonicalInput } from './input.ts';
 export { MAX_INPUT_BYTES, MAX_TASK_BYTES } from './limits.ts';
 export { loadTask } from './load.ts';
+export { type LogFault, type LoggedPair, readLogged } from './log.ts';
 export {
   type Agreement,
   type ChoiceHead,

@@ -18,3 +18,5 @@ export const MAX_BUDGET_CALLS = 1_000_000;
 export const MAX_HEADS = 100;
 /** Nested objects in an output schema: deeper ones are no longer read by anybody who writes a prompt. */
 export const MAX_SCHEMA_DEPTH = 16;
+/** Fewer examples say too little about what belongs to a task: with 30, one in fifty inputs that belong is left out. */
+export const MIN_RELEVANCE_EXAMPLES = 20;

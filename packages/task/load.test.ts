@@ -52,7 +52,7 @@ describe('loadTask', () => {
   test('fills defaults, takes examples in and makes paths absolute, so that the task travels as JSON', async () => {
     const task = await load(good);
     expect(task.examples.map((each) => each.output.label)).toEqual(['ham', 'spam']);
-    expect(task.sources[0]?.path).toBe(join(folder, 'data/mail.jsonl'));
+    expect(task.sources[0]).toMatchObject({ path: join(folder, 'data/mail.jsonl') });
     expect(task.goal).toEqual({ agreement: 0.9, coverage: 0.8, confidence: 0.95, latencyMs: 20, sizeBytes: 5_000_000 });
     expect(parseTask(taskJson(task))).toEqual(task);
   });
@@ -69,7 +69,7 @@ describe('loadTask', () => {
     ],
     [/agreement: 0.9/, 'agreement: 1.9', './task.yaml:15: goal.agreement: expected at most 1, got 1.9'],
     [/maxCharacters: 200/, 'maxCharacters: "200"', './task.yaml:7: prompt.maxCharacters: expected a number, got 200'],
-    [/kind: jsonl/, 'kind: parquet', './task.yaml:13: sources[0].kind: expected kind: jsonl, csv, lines or folder'],
+    [/kind: jsonl/, 'kind: xml', './task.yaml:13: sources[0].kind: expected kind: jsonl, csv, parquet, lines, folder'],
     [/kind: jsonl, path: data\/mail.jsonl, reference.*\} \}/, 'kind: lines, path: x }', 'each record is one text'],
     [
       /"0": ham/,

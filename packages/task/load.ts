@@ -118,7 +118,9 @@ async function requireModel(
 function absolute(value: unknown, key: string, folder: string): unknown {
   if (!isRecord(value)) return value;
   const path = value[key];
-  return typeof path === 'string' && path !== '' ? { ...value, [key]: resolve(folder, path) } : value;
+  return typeof path === 'string' && path !== '' && !path.startsWith('s3://')
+    ? { ...value, [key]: resolve(folder, path) }
+    : value;
 }
 
 async function readBounded(file: string, origin: string, what: string): Promise<string> {

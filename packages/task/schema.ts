@@ -142,12 +142,59 @@ const limit = positiveInt.optional();
 /** Task field → name in the source, where they differ. */
 const fields = z.record(z.string(), z.string().min(1)).optional();
 
+/** true: only records that read like the task's examples; what is left out is counted and shown. */
+const relevantOnly = z.boolean().optional();
+
+/** A file, or `s3://bucket/key?endpoint=URL&region=NAME`. */
+const records = { path, fields, reference: Reference.optional(), relevantOnly, limit };
+
+const WeightedText = z.union([z.string(), strict({ text: z.string(), weight: z.number().positive().max(1e6) })]);
+const lexiconName = z
+  .string()
+  .regex(/^[A-Za-z][\w-]{0,63}$/, 'expected letters, digits, _ and -, starting with a letter');
+
+const Grammar = strict({
+  kind: z.literal('grammar'),
+  /** Inputs with `{{slot}}` or `{{slot:lexicon}}` in them; what a slot is filled with may have slots too. */
+  templates: z
+    .array(strict({ fields: z.record(z.string(), z.string()), weight: z.number().positive().max(1e6).default(1) }))
+    .min(1)
+    .max(1_000),
+  lexicons: z.record(lexiconName, z.array(WeightedText).min(1).max(100_000)).default({}),
+  seed: z.int().min(0).max(2_147_483_647).default(1),
+  /** true: real inputs are made just like this, so that a sample of them may judge. */
+  population: z.boolean().default(false),
+  limit: positiveInt.max(MAX_BUDGET_CALLS),
+});
+
+const Written = strict({
+  kind: z.literal('written'),
+  /** Distinct inputs wanted of the teacher. */
+  limit: positiveInt.max(100_000),
+  /** Who writes such inputs, and what they are like. */
+  about: z.string().max(4_000).default(''),
+  /** What inputs should differ in; each call asks for one value of each. */
+  attributes: z.record(lexiconName, z.array(z.string().min(1).max(500)).min(2).max(100)).default({}),
+});
+
 const Source = z.discriminatedUnion(
   'kind',
   [
-    strict({ kind: z.literal('jsonl'), path, fields, reference: Reference.optional(), limit }),
-    strict({ kind: z.literal('csv'), path, fields, reference: Reference.optional(), limit }),
-    strict({ kind: z.literal('lines'), path, limit }),
+    strict({ kind: z.literal('jsonl'), ...records }),
+    strict({ kind: z.literal('csv'), ...records }),
+    strict({ kind: z.literal('parquet'), ...records }),
+    strict({ kind: z.literal('lines'), path, relevantOnly, limit }),
+    /** Calls that were made and answered before: finished pairs. */
+    strict({
+      kind: z.literal('log'),
+      path,
+      /** true: the log is a random sample of the task's requests, so that its pairs may judge. */
+      population: z.boolean().default(false),
+      relevantOnly,
+      limit,
+    }),
+    Grammar,
+    Written,
     strict({
       kind: z.literal('folder'),
       path,
@@ -156,12 +203,15 @@ const Source = z.discriminatedUnion(
       suffix: z.string().min(1).optional(),
       /** Name of a file's folder → label. */
       reference: strict({ map: z.record(z.string(), z.string()) }).optional(),
+      relevantOnly,
       limit,
     }),
   ],
   {
     error: (issue) =>
-      issue.code === 'invalid_union' ? 'expected kind: jsonl, csv, lines or folder; correct it' : undefined,
+      issue.code === 'invalid_union'
+        ? 'expected kind: jsonl, csv, parquet, lines, folder, log, grammar or written; correct it'
+        : undefined,
   },
 );
 
@@ -238,6 +288,8 @@ export const TaskSchema = strict({
     first: positiveInt.max(MAX_BUDGET_CALLS).default(5_000),
     /** Each further batch is this many times all that was asked before: learning curves are straight in the logarithm of the pairs. */
     growth: z.number().min(0.1).max(10).default(1),
+    /** Of further batches: `active` asks mostly what the student of the batch before is unsure of. */
+    selection: z.enum(['random', 'active']).default('random'),
   }).prefault({}),
   training: strict({
     /** Another one gives students that differ by chance alone. */

@@ -9,6 +9,7 @@ import { MAX_TASK_BYTES } from './limits.ts';
 import { compileSchema } from './output/compile.ts';
 import { LEFT_TO_TEACHER } from './output/head.ts';
 import { type Task, TaskSchema } from './schema.ts';
+import { type Fault, relativePath, sourceFaults } from './source-faults.ts';
 import { templateFields } from './template.ts';
 
 export type KeyPath = readonly PropertyKey[];
@@ -43,11 +44,6 @@ export function parseTask(json: string, origin = 'task'): Task {
     throw new TaskError(origin, [{ path: '', message: `expected a task as JSON: ${String(cause)}` }], { cause });
   }
   return validateTask(raw, origin);
-}
-
-interface Fault {
-  path: KeyPath;
-  message: string;
 }
 
 function shapeFaults(issue: z.core.$ZodIssue): Fault[] {
@@ -93,7 +89,7 @@ function crossFaults(task: Task): Fault[] {
     ...templateFaults(task),
     ...outputFaults(task),
     ...exampleFaults(task),
-    ...sourceFaults(task),
+    ...sourceFaults(task, compileTask(task).output.single?.labels),
     ...moneyFaults(task),
     ...trainingFaults(task),
   ];
@@ -197,49 +193,6 @@ function outputFaults({ input, prompt, output }: Task): Fault[] {
   return faults;
 }
 
-function sourceFaults(task: Task): Fault[] {
-  const { single } = compileTask(task).output;
-  const { fields } = task.input;
-  return task.sources.flatMap((source, index) => {
-    const at = (...rest: string[]): KeyPath => ['sources', index, ...rest];
-    const faults: Fault[] = [];
-    if (!isAbsolute(source.path)) {
-      faults.push({
-        path: at('path'),
-        message: relativePath(source.path),
-      });
-    }
-    const wholeText = source.kind === 'lines' || (source.kind === 'folder' && source.format === 'text');
-    if (wholeText && fields.length !== 1) {
-      faults.push({
-        path: at('kind'),
-        message: `expected a task with one input field, because each record is one text; it has ${fields.join(', ')}; use jsonl or csv`,
-      });
-    }
-    for (const [from, label] of Object.entries(referenceMap(source))) {
-      if (single?.labels.includes(label)) continue;
-      const expected = single
-        ? `one of the labels ${shown(single.labels.join(', '))}`
-        : 'no map, because the output is not one label: references are whole answers';
-      faults.push({ path: at('reference', 'map', from), message: `expected ${expected}, got ${label}; correct it` });
-    }
-    for (const field of Object.keys('fields' in source ? (source.fields ?? {}) : {})) {
-      if (!fields.includes(field)) {
-        faults.push({
-          path: at('fields', field),
-          message: `expected a field of the input (${fields.join(', ')}), got ${field}; correct it`,
-        });
-      }
-    }
-    return faults;
-  });
-}
-
-function referenceMap(source: Task['sources'][number]): Record<string, string> {
-  if (source.kind === 'lines') return {};
-  return source.reference?.map ?? {};
-}
-
 function moneyFaults(task: Task): Fault[] {
   const priced = 'pricing' in task.teacher && task.teacher.pricing !== undefined;
   if (!priced || task.budget.usd > 0) return [];
@@ -266,9 +219,6 @@ function trainingFaults({ training: { families, encoder } }: Task): Fault[] {
   if (encoder.folder === undefined || isAbsolute(encoder.folder)) return [];
   return [{ path: at('encoder', 'folder'), message: relativePath(encoder.folder) }];
 }
-
-const relativePath = (given: string): string =>
-  `expected an absolute path, got ${given}; only a task file may have paths relative to itself`;
 
 /** `examples[3].input.subject` */
 function pathText(path: KeyPath): string {

@@ -27,7 +27,7 @@ export async function objectionTo(
   if (compiled.task.sources.length === 0)
     return `task ${compiled.task.name} has no sources; add some, and apply it again`;
   try {
-    await probeSources(compiled.task);
+    await probeSources(compiled, context.config);
     return undefined;
   } catch (error) {
     if (error instanceof SourceError) return messageOf(error);

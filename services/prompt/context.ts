@@ -1,4 +1,5 @@
 import type { PairStoreService } from '@understudy/contract/pair-store';
+import type { TeacherGatewayService } from '@understudy/contract/teacher-gateway';
 import type { ServiceContext } from '@understudy/service/lifecycle';
 import type { RpcClient } from '@understudy/service/rpc/client';
 import type { Config } from './config.ts';
@@ -12,6 +13,8 @@ export interface StepContext extends ServiceContext<Config> {
   tasks: TaskStore;
   runStore: RunStore;
   pairStore: RpcClient<typeof PairStoreService>;
+  /** Absent where no address is set: then no task can have its inputs written. */
+  teacherGateway: RpcClient<typeof TeacherGatewayService> | undefined;
   journal: Journal;
 }
 

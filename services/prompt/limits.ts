@@ -6,6 +6,8 @@ export const MAX_BAD_RECORDS = 1_000;
 export const MAX_BAD_RECORD_DETAILS = 10;
 /** The sample of a run is drawn in memory. */
 export const MAX_SAMPLE_BYTES = 1024 * 1024 * 1024;
+/** Finished pairs of one run; they cost no call, so that no budget bounds them. */
+export const MAX_LOGGED_PAIRS = 1_000_000;
 /** Prompts of the sample kept in one blob: small enough to hold two in memory, large enough that a run has few. */
 export const SAMPLE_CHUNK_PROMPTS = 5_000;
 export const SAMPLE_CHUNK_BYTES = 32 * 1024 * 1024;
@@ -30,6 +32,8 @@ export const MAX_COMPILED_TASKS = 64;
 
 /** Prompts published before the next look at the run: two round trips' worth, a tenth of a second of work. */
 export const SUBMIT_SLICE_PROMPTS = 2_000;
+/** Pairs in one call of the pair store, which takes no more. */
+export const IMPORT_PAIRS = 500;
 /** Prompts on the bus ahead of the teacher's answers: two seconds of the fastest teacher measured, so that none waits for us. */
 export const MAX_PROMPTS_AHEAD = 20_000;
 /** The same in bytes, an eighth of the stream that all runs share. */
@@ -45,3 +49,32 @@ export const RETRY_STEP_MS = 2_000;
 export const CONTACT_GAP_MS = 60_000;
 /** Prompts of a slice in bytes: they are in memory twice while they are published. */
 export const SUBMIT_SLICE_BYTES = 8 * 1024 * 1024;
+/** Beginning of a text by which its relevance is judged: a page says what it is about. */
+export const RELEVANCE_CHARACTERS = 2_000;
+/** Inputs asked for in one call that has the teacher write: more, and models lose count and repeat themselves. */
+export const INPUTS_PER_CALL = 10;
+/** Calls under way at once: each is shown what came before, so few. */
+export const WRITING_CONCURRENCY = 4;
+/** Calls per wanted input's worth; a teacher that needs more writes nothing but repetitions. */
+export const MAX_CALLS_PER_YIELD = 4;
+/** Rounds in a row without one new input, after which a teacher has no more to give. */
+export const MAX_FRUITLESS_ROUNDS = 5;
+/** Calls in a row that fail, each after a longer wait. */
+export const MAX_FAILED_CALLS = 5;
+/** Part of a run's calls that writing may take: the answers are what they are for. */
+export const MAX_WRITING_SHARE = 0.5;
+/** Examples shown in one call, and inputs to keep away from. */
+export const SHOWN_EXAMPLES = 6;
+export const SHOWN_EARLIER = 12;
+/** Of each text shown. */
+export const SHOWN_CHARACTERS = 1_500;
+
+/** Inputs drawn for each call of a budget, where batches are chosen: fourfold leaves the student's choice something to leave out. */
+export const POOL_PER_CALL = 4;
+export const MAX_POOL_PROMPTS = 1_000_000;
+/** Inputs looked at for each prompt of a chosen batch; 50 µs to 5 ms each, as the student goes. */
+export const CHOICE_POOL_PER_PROMPT = 10;
+/** Of a chosen batch: these alone may judge, so the test set grows with every batch although the student chooses. */
+export const RANDOM_SHARE = 0.2;
+/** Texts that a student answers in one go: some ms, during which nothing else happens in this process. */
+export const PREDICTED_AT_ONCE = 128;

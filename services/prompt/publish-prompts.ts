@@ -32,7 +32,7 @@ export function roomAhead(run: Run, slice: Slice): boolean {
   return ahead + slice.prompts.length <= limit;
 }
 
-/** Resolves when the bus has stored every prompt. */
+/** Resolves when the bus has stored every prompt that has no answer yet. */
 export async function publishPrompts(
   context: StepContext,
   run: Run,
@@ -43,28 +43,30 @@ export async function publishPrompts(
   const { runId, task, taskDigest } = run.state;
   const quiet = unsampled(run.traceparent);
   await Promise.all(
-    prompts.map((prompt) =>
-      context.publisher.publish({
-        type: 'prompt.submitted',
-        route: teacher,
-        entity: `${prompt.promptId}:0`,
-        traceparent: isTraced(prompt.promptId, context.config.TRACE_PROMPTS_RATIO)
-          ? ownSpan(context, run, prompt)
-          : quiet,
-        payload: {
-          runId,
-          task,
-          taskDigest,
-          promptId: prompt.promptId,
-          inputJson: prompt.inputJson,
-          purpose: Purpose.LABEL,
-          source: Source.RANDOM,
-          weight: prompt.weight,
-          referenceJson: prompt.referenceJson,
-          batch: batch.number,
-        },
-      }),
-    ),
+    prompts
+      .filter(({ pair }) => pair === undefined)
+      .map((prompt) =>
+        context.publisher.publish({
+          type: 'prompt.submitted',
+          route: teacher,
+          entity: `${prompt.promptId}:0`,
+          traceparent: isTraced(prompt.promptId, context.config.TRACE_PROMPTS_RATIO)
+            ? ownSpan(context, run, prompt)
+            : quiet,
+          payload: {
+            runId,
+            task,
+            taskDigest,
+            promptId: prompt.promptId,
+            inputJson: prompt.inputJson,
+            purpose: Purpose.LABEL,
+            source: prompt.trainsOnly ? Source.SELECTED : Source.RANDOM,
+            weight: prompt.weight,
+            referenceJson: prompt.referenceJson,
+            batch: batch.number,
+          },
+        }),
+      ),
   );
   context.journal.submitted(run, prompts.length);
 }

@@ -42,7 +42,7 @@ const stats = (counts: { answered: number; declined?: number; teacherCalls?: num
   ({ type: 'counted', stats: create(StatsResponseSchema, { teacherCalls: counts.answered, ...counts }) }) as const;
 const sampled = (prompts: number): RunFact => ({
   type: 'sampled',
-  sample: { population: prompts, duplicates: 3, badRecords: 1, badRecordDetails: ['in:2: x'] },
+  sample: { population: prompts, duplicates: 3, badRecords: 1, badRecordDetails: ['in:2: x'], pairs: 0, sources: [] },
   chunks: [{ digest: 'c'.repeat(64), prompts }],
 });
 const passed = (reportDigest: string, seal = 1) => bus('eval.passed', { seal, summary: { reportDigest } });
@@ -183,7 +183,7 @@ describe('a verdict that agreement is not proven', () => {
     });
     fc.assert(
       fc.property(arbitrary, ({ calls, first, growth, population, retried, morePairs }) => {
-        const bounded = { budget: { calls, usd: 0 }, batches: { first, growth } };
+        const bounded = { budget: { calls, usd: 0 }, batches: { first, growth, selection: 'random' as const } };
         const sampleSize = Math.min(calls, population);
         const rounds = morePairs.flatMap((more, index): RunFact[] => {
           const seal = index + 1;

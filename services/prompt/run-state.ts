@@ -2,7 +2,13 @@
 import { create } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { Verdict } from '@understudy/contract';
-import { RunStage, type RunState, RunStateSchema, StageStartSchema } from '@understudy/contract/prompt';
+import {
+  RunStage,
+  type RunState,
+  RunStateSchema,
+  SourceReportSchema,
+  StageStartSchema,
+} from '@understudy/contract/prompt';
 import type { Task } from '@understudy/task';
 import { expiredReason } from './deadlines.ts';
 import {
@@ -12,7 +18,7 @@ import {
   MAX_OUTSIDE_BATCHES,
   MIN_FURTHER_BATCH,
 } from './limits.ts';
-import type { BusFact, Command, DeadLetterFact, Run, RunFact, RunTerms } from './run.ts';
+import type { Batch, BusFact, Command, DeadLetterFact, Run, RunFact, RunTerms, SampleChunk } from './run.ts';
 
 /** SHA-256. */
 const PROMPT_ID_BYTES = 32;
@@ -40,6 +46,7 @@ export function termsOf({ budget, batches, teacher, training }: Task): RunTerms 
     budgetUsd: budget.usd,
     firstBatch: batches.first,
     batchGrowth: batches.growth,
+    active: batches.selection === 'active',
     attemptsMs: teacher.timeoutMs * (teacher.maxRetries + 1),
     trainingMs: training.maxMinutes * 60_000,
   };
@@ -87,6 +94,8 @@ export function advance(run: Run, fact: RunFact, around: Surroundings): Run {
   switch (fact.type) {
     case 'sampled':
       return sampled(run, fact, around);
+    case 'selected':
+      return chosen(run, fact.batch, fact.chunks, around);
     case 'submitted':
       return submitted(run, fact.batch, fact.prompts, around);
     case 'closed':
@@ -118,6 +127,7 @@ export function commandsOf(run: Run): Command[] {
   if (run.state.stage !== RunStage.LABELLING || run.ownPrompts) return [];
   const batch = run.batches.find(({ closed }) => !closed);
   if (batch === undefined) return [];
+  if (batch.chosen === null) return [{ type: 'choose', batch }];
   return [{ type: batch.submitted < batch.to - batch.from ? 'submit' : 'close', batch }];
 }
 
@@ -125,31 +135,63 @@ export function commandsOf(run: Run): Command[] {
 export function nextBatchSize(run: Run, morePairs: number): number {
   const sampleSize = run.chunks.reduce((sum, chunk) => sum + chunk.prompts, 0);
   const taken = run.batches.at(-1)?.to ?? 0;
-  const callsLeft = run.terms.budgetCalls - run.state.teacherCalls;
-  const usdSpent = Number(run.state.spentMicroUsd) >= run.terms.budgetUsd * 1e6 && run.state.spentMicroUsd > 0n;
-  if (usdSpent || run.batches.length >= MAX_BATCHES) return 0;
-  const left = Math.max(0, Math.min(sampleSize - taken, callsLeft));
-  if (taken === 0) return Math.min(left, run.terms.firstBatch);
+  if (run.batches.length >= MAX_BATCHES) return 0;
+  const pairs = taken === 0 ? (run.pairs ?? 0) : 0;
+  const left = isSpent(run) ? 0 : Math.max(0, Math.min(sampleSize - taken - pairs, callsLeft(run)));
+  if (taken === 0) return pairs + Math.min(left, run.terms.firstBatch);
   const wanted = Math.max(MIN_FURTHER_BATCH, morePairs, Math.ceil(run.terms.batchGrowth * taken));
   return left < MIN_FURTHER_BATCH ? 0 : Math.min(left, wanted);
 }
 
+/** Calls that the budget still has, those for writing inputs included in what is gone. */
+const callsLeft = ({ terms, state }: Run): number => terms.budgetCalls - state.teacherCalls - writingOf(state).calls;
+
+const isSpent = ({ terms, state }: Run): boolean => {
+  const spent = state.spentMicroUsd + writingOf(state).microUsd;
+  return spent > 0n && Number(spent) >= terms.budgetUsd * 1e6;
+};
+
+function writingOf({ sources }: RunState): { calls: number; microUsd: bigint } {
+  const all = sources.flatMap(({ writing }) => writing ?? []);
+  return {
+    calls: all.reduce((sum, { calls }) => sum + calls, 0),
+    microUsd: all.reduce((sum, { spentMicroUsd }) => sum + spentMicroUsd, 0n),
+  };
+}
+
 function sampled(run: Run, fact: Extract<RunFact, { type: 'sampled' }>, around: Surroundings): Run {
   if (run.state.stage !== RunStage.SAMPLING) return run;
-  const { population, duplicates, badRecords, badRecordDetails } = fact.sample;
+  const { population, duplicates, badRecords, badRecordDetails, pairs } = fact.sample;
+  const sources = fact.sample.sources.map((source) => create(SourceReportSchema, source));
   const known = {
     ...run,
     chunks: fact.chunks,
-    state: { ...run.state, population, duplicates, badRecords, badRecordDetails },
+    pairs,
+    state: { ...run.state, population, duplicates, badRecords, badRecordDetails, sources },
   };
+  if (nextBatchSize(known, 0) === 0) return finish(known, Verdict.BROKEN, nothingToAsk(known), around);
   return openBatch(known, nextBatchSize(known, 0), around);
 }
 
 function openBatch(run: Run, prompts: number, around: Surroundings): Run {
   const from = run.batches.at(-1)?.to ?? 0;
-  const batch = { number: run.batches.length + 1, from, to: from + prompts, submitted: 0, closed: false };
+  const batch: Batch = { number: run.batches.length + 1, from, to: from + prompts, submitted: 0, closed: false };
+  if (run.terms.active && run.batches.length > 0) batch.chosen = null;
   const state = { ...run.state, batches: batch.number };
   return enter({ ...run, state, seal: batch.number, batches: [...run.batches, batch] }, RunStage.LABELLING, around);
+}
+
+function chosen(run: Run, number: number, chunks: SampleChunk[], around: Surroundings): Run {
+  const batches = run.batches.map((batch) =>
+    batch.number === number && batch.chosen === null ? { ...batch, chosen: chunks } : batch,
+  );
+  return alive({ ...run, batches }, around);
+}
+
+/** All of the budget went into writing inputs. */
+function nothingToAsk(run: Run): string {
+  const { calls, microUsd } = writingOf(run.state);
+  return `nothing is left of the budget to ask the teacher: writing inputs took ${calls} calls and ${Number(microUsd) / 1e6} USD; raise budget.calls or budget.usd`;
 }
 
 function submitted(run: Run, number: number, prompts: number, around: Surroundings): Run {
@@ -238,10 +280,11 @@ function notProven(run: Run, { reason, morePairs }: { reason: string; morePairs:
   return finish(run, Verdict.FAILED, `${reason}; no further batch, because ${whySpent(run)}`, around);
 }
 
-function whySpent({ batches, state, terms }: Run): string {
+function whySpent(run: Run): string {
+  const { batches, state, terms } = run;
   if (batches.length >= MAX_BATCHES) return `${MAX_BATCHES} batches have been tried`;
-  if (terms.budgetCalls - state.teacherCalls < MIN_FURTHER_BATCH) return `budget.calls (${terms.budgetCalls}) is spent`;
-  if (state.spentMicroUsd > 0n && Number(state.spentMicroUsd) >= terms.budgetUsd * 1e6) {
+  if (callsLeft(run) < MIN_FURTHER_BATCH) return `budget.calls (${terms.budgetCalls}) is spent`;
+  if (isSpent(run)) {
     return `budget.usd (${terms.budgetUsd}) is spent`;
   }
   return `all ${state.population} inputs within the budget have been asked`;

@@ -17,6 +17,11 @@ export interface Batch {
   /** Prompts known to be on the bus; after a crash publishing goes on from here, with the same ids. */
   submitted: number;
   closed: boolean;
+  /**
+   * Of a batch that the student before chooses: null until its prompts are chosen, then where they are. Absent: the next ones of
+   * the sample.
+   */
+  chosen?: SampleChunk[] | null;
 }
 
 /** What the task allows a run, fixed when it begins: the run ends with a verdict even where its task can no longer be read. */
@@ -25,6 +30,8 @@ export interface RunTerms {
   budgetUsd: number;
   firstBatch: number;
   batchGrowth: number;
+  /** Further batches are chosen by the student before. */
+  active?: boolean;
   /** Longest time that one prompt may take through all its attempts. */
   attemptsMs: number;
   trainingMs: number;
@@ -41,6 +48,8 @@ export interface Run {
   /** W3C trace context that everything of this run belongs to. */
   traceparent: string;
   chunks: SampleChunk[];
+  /** Prompts at the beginning of the sample that are finished pairs, and cost no call. */
+  pairs?: number;
   batches: Batch[];
   /** The seal that the run waits for or works on; facts about earlier ones are late. */
   seal: number;
@@ -79,6 +88,7 @@ export type RunFact =
   | BusFact
   | DeadLetterFact
   | { type: 'sampled'; sample: Omit<Sample, 'prompts'>; chunks: SampleChunk[] }
+  | { type: 'selected'; batch: number; chunks: SampleChunk[] }
   | { type: 'submitted'; batch: number; prompts: number }
   | { type: 'closed'; batch: number }
   | { type: 'counted'; stats: StatsResponse }
@@ -91,6 +101,7 @@ export type RunFact =
 /** What a run wants done next. All of it may be done twice without harm. */
 export type Command =
   | { type: 'sample' }
+  | { type: 'choose'; batch: Batch }
   | { type: 'submit'; batch: Batch }
   | { type: 'close'; batch: Batch }
   | { type: 'announce'; announcement: Announcement };

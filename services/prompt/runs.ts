@@ -4,7 +4,7 @@ import type { StepContext } from './context.ts';
 import { CONTACT_GAP_MS, IDLE_POLL_MS, RETRY_STEP_MS } from './limits.ts';
 import type { Command, Run, RunFact } from './run.ts';
 import { advance, commandsOf, isFinished } from './run-state.ts';
-import { announce, close, look, type Step, sample, submit } from './steps.ts';
+import { announce, choose, close, look, type Step, sample, submit } from './steps.ts';
 
 interface Follower {
   wake: AbortController;
@@ -114,6 +114,8 @@ export class Runs {
         this.#sampling = turn.catch(() => {});
         return turn;
       }
+      case 'choose':
+        return choose(step, command.batch);
       case 'submit':
         return submit(step, command.batch);
       case 'close':

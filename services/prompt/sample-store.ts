@@ -1,6 +1,6 @@
 import type { BlobStore } from '@understudy/service/blobs/blob-store';
 import { SAMPLE_CHUNK_BYTES, SAMPLE_CHUNK_PROMPTS } from './limits.ts';
-import type { SampleChunk } from './run.ts';
+import type { Batch, Run, SampleChunk } from './run.ts';
 import type { SampledPrompt } from './sample.ts';
 
 /** The blob kind of a sample's chunks; nobody else reads them. */
@@ -43,4 +43,11 @@ export async function* readSample(
     }
     start = end;
   }
+}
+
+/** Prompts of a batch from the `skip`th on: those that were chosen for it, else its part of the sample. */
+export function promptsOf(blobs: BlobStore, run: Run, batch: Batch, skip = 0): AsyncGenerator<SampledPrompt> {
+  const prompts = batch.to - batch.from;
+  if (batch.chosen) return readSample(blobs, batch.chosen, skip, prompts);
+  return readSample(blobs, run.chunks, batch.from + skip, batch.to);
 }

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { MAX_BAD_RECORDS } from './limits.ts';
 import { drawSample } from './sample.ts';
+import type { OpenSource } from './sources/read.ts';
 import type { SourceRecord } from './sources/source.ts';
 
 const compiled = compileTask(
@@ -27,12 +28,18 @@ const compiled = compileTask(
   ),
 );
 
-async function* stream(records: Iterable<SourceRecord>) {
-  yield* records;
+async function* stream<T>(items: Iterable<T>) {
+  yield* items;
 }
+const sourceOf = (records: Iterable<SourceRecord>, change: Partial<OpenSource> = {}): OpenSource => ({
+  name: 'jsonl in',
+  ...{ trainsOnly: false, relevantOnly: false, tolerant: false, possible: 0n },
+  records: stream(records),
+  ...change,
+});
 const texts = (values: Iterable<unknown>): SourceRecord[] =>
   [...values].map((text, index) => ({ position: `in:${index + 1}`, input: { text } }));
-const draw = (records: Iterable<SourceRecord>, size: number) => drawSample(compiled, stream(records), size);
+const draw = (records: Iterable<SourceRecord>, size: number) => drawSample(compiled, stream([sourceOf(records)]), size);
 
 describe('a sample', () => {
   test('depends on the population alone, counts each input, and contains every smaller sample as its beginning', async () => {

@@ -1,6 +1,11 @@
-import { type CompiledTask, InputError, sha256Hex } from '@understudy/task';
-import { MAX_BAD_RECORD_DETAILS, MAX_BAD_RECORDS, MAX_SAMPLE_BYTES } from './limits.ts';
-import type { GoodRecord, RecordStream } from './sources/source.ts';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import type { SourceReportSchema } from '@understudy/contract/prompt';
+import { type CompiledTask, InputError, type LoggedPair, sha256Hex } from '@understudy/task';
+import { MAX_BAD_RECORD_DETAILS, MAX_BAD_RECORDS, MAX_LOGGED_PAIRS } from './limits.ts';
+import { LowestRanks, TooLargeSample } from './lowest-ranks.ts';
+import { relevanceTo } from './relevance.ts';
+import type { OpenSource } from './sources/read.ts';
+import type { GoodRecord } from './sources/source.ts';
 
 export interface SampledPrompt {
   promptId: string;
@@ -9,17 +14,26 @@ export interface SampledPrompt {
   weight: number;
   /** Canonical answer JSON of the source's own truth. */
   referenceJson?: string;
+  /** True for inputs that are no random sample of the population. */
+  trainsOnly?: boolean;
+  /** Its answer, where a log has it: nobody is asked. */
+  pair?: Omit<LoggedPair, 'promptId' | 'inputJson'>;
 }
 
+export type SourceReport = MessageInitShape<typeof SourceReportSchema>;
+
 export interface Sample {
-  /** In random order, so that any prefix is a random sample too. */
+  /** Finished pairs first; then what is to be asked, in random order, so that any prefix is a random sample too. */
   prompts: SampledPrompt[];
+  /** How many of `prompts` are finished pairs. */
+  pairs: number;
   /** Distinct inputs; exact when all of them were taken, else estimated. */
   population: number;
   /** Usable records beyond the first of each input. */
   duplicates: number;
   badRecords: number;
   badRecordDetails: string[];
+  sources: SourceReport[];
 }
 
 /** The population cannot be drawn from: too much of it is bad, or nothing is left. */
@@ -29,10 +43,12 @@ export class SampleError extends Error {
 
 interface Candidate extends SampledPrompt {
   rank: string;
+  text: string;
 }
 
 /**
- * A uniform random sample of at most `size` distinct inputs of a population that need not fit into memory.
+ * A uniform random sample of at most `size` distinct inputs of a population that need not fit into memory, and with them
+ * inputs that only train, and pairs that are finished.
  *
  * Every input has a rank, the SHA-256 of its prompt id, and the lowest ranks are taken (a bottom-k sketch): the sample
  * depends on the population alone, a larger sample contains the smaller, and asking again asks the same prompts. An
@@ -40,34 +56,119 @@ interface Candidate extends SampledPrompt {
  * prompt belong to no split and are left out.
  * @throws SampleError when more than MAX_BAD_RECORDS are bad, or nothing can be used
  */
-export async function drawSample(compiled: CompiledTask, records: RecordStream, size: number): Promise<Sample> {
+export async function drawSample(
+  compiled: CompiledTask,
+  sources: AsyncIterable<OpenSource>,
+  size: number,
+): Promise<Sample> {
   const examples = new Set(compiled.task.examples.map((example) => compiled.promptId(example.input)));
-  const lowest = new LowestRanks(size);
-  const bad: string[] = [];
-  let badRecords = 0;
-  let usable = 0;
-  for await (const record of records) {
+  const drawn: Drawn = {
+    population: new LowestRanks(size),
+    others: new LowestRanks(size),
+    pairs: new LowestRanks(MAX_LOGGED_PAIRS),
+    bad: [],
+    untolerated: 0,
+    usable: 0,
+  };
+  const reports: SourceReport[] = [];
+  try {
+    for await (const source of sources) reports.push(await readInto(drawn, compiled, source, examples));
+    return finished(drawn, reports, size);
+  } catch (error) {
+    if (error instanceof TooLargeSample) throw new SampleError(error.message, { cause: error });
+    throw error;
+  }
+}
+
+interface Drawn {
+  population: LowestRanks<Candidate>;
+  others: LowestRanks<Candidate>;
+  pairs: LowestRanks<Candidate>;
+  bad: string[];
+  /** Bad records of sources that should have none. */
+  untolerated: number;
+  usable: number;
+}
+
+async function readInto(
+  drawn: Drawn,
+  compiled: CompiledTask,
+  source: OpenSource,
+  examples: ReadonlySet<string>,
+): Promise<SourceReport> {
+  const belongs = source.relevantOnly ? relevanceTo(compiled) : undefined;
+  const faults: Record<string, number> = {};
+  const [counts, irrelevantDetails] = [{ records: 0, badRecords: 0, irrelevant: 0, pairs: 0 }, [] as string[]];
+  for await (const record of source.records) {
+    counts.records += 1;
     const candidate = 'fault' in record ? record.fault : candidateFrom(compiled, record);
     if (typeof candidate === 'string') {
-      badRecords += 1;
-      if (bad.length < MAX_BAD_RECORD_DETAILS) bad.push(`${record.position}: ${candidate}`);
-      if (badRecords > MAX_BAD_RECORDS) {
-        throw new SampleError(
-          `expected at most ${MAX_BAD_RECORDS} bad records, got more; the first: ${bad.join('; ')}`,
-        );
-      }
+      counts.badRecords += 1;
+      if ('reason' in record && record.reason) faults[record.reason] = (faults[record.reason] ?? 0) + 1;
+      if (drawn.bad.length < MAX_BAD_RECORD_DETAILS) drawn.bad.push(`${record.position}: ${candidate}`);
+      if (!source.tolerant) refuseTooMany(drawn);
+      continue;
+    }
+    const irrelevant = belongs?.(candidate.text);
+    if (irrelevant !== undefined) {
+      counts.irrelevant += 1;
+      if (irrelevantDetails.length < MAX_BAD_RECORD_DETAILS)
+        irrelevantDetails.push(`${record.position}: ${irrelevant}`);
     } else if (!examples.has(candidate.promptId)) {
-      usable += 1;
-      lowest.add(candidate);
+      drawn.usable += 1;
+      if (candidate.pair !== undefined) counts.pairs += 1;
+      listFor(drawn, source, candidate).add(source.trainsOnly ? { ...candidate, trainsOnly: true } : candidate);
     }
   }
+  const { name, trainsOnly, possible } = source;
+  const writing = source.writing?.();
+  return { source: name, trainsOnly, possible, ...counts, irrelevantDetails, faults, ...(writing ? { writing } : {}) };
+}
+
+function listFor({ population, others, pairs }: Drawn, { trainsOnly }: OpenSource, { pair }: Candidate) {
+  if (pair !== undefined) return pairs;
+  return trainsOnly ? others : population;
+}
+
+function refuseTooMany(drawn: Drawn): void {
+  drawn.untolerated += 1;
+  if (drawn.untolerated <= MAX_BAD_RECORDS) return;
+  throw new SampleError(
+    `expected at most ${MAX_BAD_RECORDS} bad records, got more; the first: ${drawn.bad.join('; ')}`,
+  );
+}
+
+/** An input that comes in several ways is asked once: not at all where its answer is known, else as part of the population. */
+function finished(drawn: Drawn, sources: SourceReport[], size: number): Sample {
+  const { population, others, pairs, bad, usable } = drawn;
+  const badRecords = sources.reduce((sum, source) => sum + (source.badRecords ?? 0), 0);
   if (usable === 0) {
-    const why = badRecords > 0 ? `${badRecords} are bad, the first: ${bad[0]}` : 'all are examples of the task';
+    const irrelevant = sources.reduce((sum, source) => sum + (source.irrelevant ?? 0), 0);
+    const why =
+      badRecords > 0
+        ? `${badRecords} are bad, the first: ${bad[0]}`
+        : irrelevant > 0
+          ? `${irrelevant} do not belong to the task`
+          : 'all are examples of the task';
     throw new SampleError(`expected records to ask the teacher, got none: ${why}`);
   }
-  const population = Math.min(lowest.population(), usable);
-  const prompts = lowest.take().map(({ rank: _, ...prompt }) => prompt);
-  return { prompts, population, duplicates: usable - population, badRecords, badRecordDetails: bad };
+  const answered = pairs.take();
+  const known = new Set(answered.map(({ promptId }) => promptId));
+  const random = population.take().filter(({ promptId }) => !known.has(promptId));
+  for (const { promptId } of random) known.add(promptId);
+  const rest = others.take().filter(({ promptId }) => !known.has(promptId));
+  const asked = [...random, ...rest].sort((a, b) => (a.rank < b.rank ? -1 : 1)).slice(0, size);
+  const distinct = Math.min(population.population() + rest.length + answered.length, usable);
+  const prompts = [...answered, ...asked].map(({ rank: _rank, text: _text, ...prompt }) => prompt);
+  return {
+    prompts,
+    pairs: answered.length,
+    population: distinct,
+    duplicates: usable - distinct,
+    badRecords,
+    badRecordDetails: bad,
+    sources,
+  };
 }
 
 /** A candidate, or what is wrong with the record. */
@@ -75,7 +176,11 @@ function candidateFrom(compiled: CompiledTask, record: GoodRecord): Candidate | 
   try {
     const { promptId, inputJson, text } = compiled.renderPrompt(record.input);
     if (text.trim() === '') return 'expected something to ask, got empty fields';
-    const candidate = { promptId, inputJson, weight: 1, rank: sha256Hex(promptId) };
+    const candidate: Candidate = { promptId, inputJson, text, weight: 1, rank: sha256Hex(promptId) };
+    if (record.pair !== undefined) {
+      const { promptId: _id, inputJson: _input, ...pair } = record.pair;
+      return { ...candidate, pair };
+    }
     if (record.reference === undefined || record.reference === null || record.reference === '') return candidate;
     const reference = answerFrom(compiled, record.reference);
     if (reference === undefined) {
@@ -104,69 +209,4 @@ function answerFrom(compiled: CompiledTask, reference: unknown): string | undefi
 function parsedAnswer(compiled: CompiledTask, json: string): string | undefined {
   const parsed = compiled.parseAnswer(json);
   return parsed.ok ? parsed.answer : undefined;
-}
-
-/** The `size` candidates of lowest rank among all that were added, each once with its count. */
-class LowestRanks {
-  readonly #size: number;
-  readonly #candidates = new Map<string, Candidate>();
-  #bytes = 0;
-  /** No candidate of this rank or above can be among the lowest any more. */
-  #bar = 'g';
-  /** True once a candidate was left out. */
-  #partial = false;
-
-  constructor(size: number) {
-    this.#size = size;
-  }
-
-  add(candidate: Candidate): void {
-    const known = this.#candidates.get(candidate.promptId);
-    if (known !== undefined) {
-      known.weight += 1;
-      return;
-    }
-    if (candidate.rank >= this.#bar) {
-      this.#partial = true;
-      return;
-    }
-    this.#candidates.set(candidate.promptId, candidate);
-    this.#bytes += candidate.inputJson.length;
-    const full = this.#candidates.size >= 2 * this.#size;
-    if (full || this.#bytes > MAX_SAMPLE_BYTES) this.#shrink();
-  }
-
-  take(): Candidate[] {
-    this.#shrink();
-    return [...this.#candidates.values()];
-  }
-
-  /**
-   * Distinct inputs added: counted, or, where some were left out, estimated from the highest of the k lowest ranks as
-   * (k − 1) / rank with ranks in (0, 1), to about 1/√k (Bar-Yossef et al., "Counting distinct elements in a data stream").
-   */
-  population(): number {
-    this.#shrink();
-    if (!this.#partial) return this.#candidates.size;
-    const highest = Number.parseInt(this.#bar.slice(0, 13), 16) / 16 ** 13;
-    return Math.max(this.#candidates.size, Math.round((this.#candidates.size - 1) / highest));
-  }
-
-  #shrink(): void {
-    const sorted = [...this.#candidates.values()].sort((a, b) => (a.rank < b.rank ? -1 : 1));
-    if (sorted.splice(this.#size).length > 0) this.#partial = true;
-    this.#candidates.clear();
-    this.#bytes = 0;
-    for (const candidate of sorted) {
-      this.#candidates.set(candidate.promptId, candidate);
-      this.#bytes += candidate.inputJson.length;
-    }
-    if (this.#bytes > MAX_SAMPLE_BYTES) {
-      throw new SampleError(
-        `expected a sample of at most ${MAX_SAMPLE_BYTES} bytes, got more for budget.calls ${this.#size}; lower budget.calls`,
-      );
-    }
-    const highest = sorted.at(-1);
-    if (highest !== undefined && sorted.length === this.#size) this.#bar = highest.rank;
-  }
 }

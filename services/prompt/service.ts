@@ -1,5 +1,6 @@
 import { PairStoreService } from '@understudy/contract/pair-store';
 import { PromptService } from '@understudy/contract/prompt';
+import { TeacherGatewayService } from '@understudy/contract/teacher-gateway';
 import type { ServiceContext, ServiceDefinition, ServiceParts } from '@understudy/service/lifecycle';
 import { createClient } from '@understudy/service/rpc/client';
 import { type RpcService, rpcService } from '@understudy/service/rpc/server';
@@ -30,6 +31,7 @@ async function create(base: ServiceContext<Config>): Promise<ServiceParts> {
     tasks: new TaskStore(await base.bus.bucket('tasks'), base.blobs),
     runStore: new RunStore(await base.bus.bucket('runs')),
     pairStore: createClient(PairStoreService, { address: base.config.PAIR_STORE_ADDRESS, token: base.rpcToken }),
+    teacherGateway: gatewayOf(base),
     journal: new Journal(base.telemetry),
   };
   const context: PromptContext = { ...step, runs: new Runs(step) };
@@ -40,8 +42,14 @@ async function create(base: ServiceContext<Config>): Promise<ServiceParts> {
     stop: async () => {
       await context.runs.stop();
       context.pairStore.close();
+      context.teacherGateway?.close();
     },
   };
+}
+
+function gatewayOf({ config, rpcToken }: ServiceContext<Config>): StepContext['teacherGateway'] {
+  if (config.TEACHER_GATEWAY_ADDRESS === undefined) return undefined;
+  return createClient(TeacherGatewayService, { address: config.TEACHER_GATEWAY_ADDRESS, token: rpcToken });
 }
 
 function routesOf(context: PromptContext): RpcService {

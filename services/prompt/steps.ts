@@ -4,13 +4,16 @@ import { RunStage } from '@understudy/contract/prompt';
 import { messageOf } from '@understudy/service/errors';
 import type { CompiledTask } from '@understudy/task';
 import type { StepContext } from './context.ts';
+import { importPairs } from './import-pairs.ts';
 import { BACKPRESSURE_POLL_MS } from './limits.ts';
 import { publishPrompts, roomAhead, type Slice, slicesOf } from './publish-prompts.ts';
 import type { Announcement, Batch, Run, RunFact } from './run.ts';
 import { drawSample, SampleError } from './sample.ts';
-import { putSample, readSample } from './sample-store.ts';
-import { readSources } from './sources/read.ts';
+import { promptsOf, putSample } from './sample-store.ts';
+import { chooseBatch, poolSize } from './selection/choose-batch.ts';
+import { type OpenSource, openSources } from './sources/read.ts';
 import { SourceError } from './sources/source.ts';
+import { writingFor } from './writing/writing.ts';
 
 export interface Step {
   context: StepContext;
@@ -27,13 +30,23 @@ export async function sample(step: Step): Promise<void> {
   const compiled = await taskOf(step);
   if (compiled === undefined) return;
   try {
-    const records = until(signal, readSources(compiled.task));
-    const { prompts, ...figures } = await drawSample(compiled, records, run.terms.budgetCalls);
+    const around = { s3: context.config, write: writingFor(context, compiled, run, signal) };
+    const sources = until(signal, openSources(compiled, around));
+    const { prompts, ...figures } = await drawSample(compiled, sources, poolSize(run.terms));
     await tell({ type: 'sampled', sample: figures, chunks: await putSample(context.blobs, prompts) });
   } catch (error) {
     if (!(error instanceof SourceError || error instanceof SampleError)) throw error;
     await tell({ type: 'broken', reason: messageOf(error) });
   }
+}
+
+/** Chooses the prompts of a further batch by the student of the one before, and keeps them. */
+export async function choose(step: Step, batch: Batch): Promise<void> {
+  const { context, run, tell, signal } = step;
+  const compiled = await taskOf(step);
+  if (compiled === undefined) return;
+  const prompts = await chooseBatch(context, compiled, run, batch, signal);
+  await tell({ type: 'selected', batch: batch.number, chunks: await putSample(context.blobs, prompts) });
 }
 
 /** Publishes what is left of a batch, never further ahead of the answers than the limits allow. */
@@ -43,11 +56,12 @@ export async function submit(step: Step, batch: Batch): Promise<void> {
   if (compiled === undefined) return;
   let current = run;
   let sent = batch.submitted;
-  const prompts = readSample(context.blobs, run.chunks, batch.from + sent, batch.to);
+  const prompts = promptsOf(context.blobs, run, batch, sent);
   for await (const slice of slicesOf(prompts)) {
     current = await waitForRoom({ ...step, run: current }, slice);
     if (signal.aborted || current.state.stage !== RunStage.LABELLING) return;
     await publishPrompts(context, current, batch, compiled.task.teacher.kind, slice.prompts);
+    await importPairs(context, current, compiled, slice.prompts);
     sent += slice.prompts.length;
     current = await tell({ type: 'submitted', batch: batch.number, prompts: sent });
   }
@@ -56,7 +70,7 @@ export async function submit(step: Step, batch: Batch): Promise<void> {
 /** Says what belongs to a batch, its manifest first, so that nobody reads of a manifest that is not there. */
 export async function close({ context, run, tell }: Step, batch: Batch): Promise<void> {
   const ids: string[] = [];
-  for await (const { promptId } of readSample(context.blobs, run.chunks, batch.from, batch.to)) ids.push(promptId);
+  for await (const { promptId } of promptsOf(context.blobs, run, batch)) ids.push(promptId);
   const manifest = new TextEncoder().encode(ids.sort().join('\n'));
   const manifestDigest = await context.blobs.put('manifests', manifest);
   const { runId, task, taskDigest } = run.state;
@@ -102,7 +116,11 @@ async function waitForRoom(step: Step, slice: Slice): Promise<Run> {
 }
 
 /** @throws the signal's reason once it is aborted */
-async function* until<T>(signal: AbortSignal, items: AsyncIterable<T>): AsyncGenerator<T> {
+async function* until(signal: AbortSignal, sources: AsyncIterable<OpenSource>): AsyncGenerator<OpenSource> {
+  for await (const source of sources) yield { ...source, records: untilAborted(signal, source.records) };
+}
+
+async function* untilAborted<T>(signal: AbortSignal, items: AsyncIterable<T>): AsyncGenerator<T> {
   for await (const item of items) {
     signal.throwIfAborted();
     yield item;

@@ -5,7 +5,8 @@ import { readSecretFile } from '../config.ts';
 import { messageOf, StartupError } from '../errors.ts';
 import type { BlobStore } from './blob-store.ts';
 import { FolderBlobStore } from './folder.ts';
-import { S3BlobStore, type S3Credentials, type S3Location } from './s3.ts';
+import { S3BlobStore } from './s3.ts';
+import { parseS3Url, type S3Credentials } from './s3-client.ts';
 
 /** The settings that decide where blobs live; `commonConfig` holds them. */
 export interface BlobConfig {
@@ -20,7 +21,6 @@ export interface BlobConfig {
   readonly AWS_SECRET_ACCESS_KEY_FILE?: string | undefined;
 }
 
-const DEFAULT_REGION = 'us-east-1';
 const EXAMPLE =
   'file:///var/lib/understudy/blobs or s3://bucket/prefix?endpoint=http://127.0.0.1:9000&region=us-east-1';
 
@@ -33,7 +33,7 @@ export async function openBlobStore(config: BlobConfig): Promise<BlobStore> {
   const url = parseUrl(config.BLOB_URL ?? pathToFileURL(path.join(config.DATA_DIR, 'blobs')).href);
   try {
     if (url.protocol === 'file:') return await FolderBlobStore.open(folderOf(url));
-    return await S3BlobStore.open(s3LocationOf(url), s3CredentialsOf(config));
+    return await S3BlobStore.open(parseS3Url(url.href), neededCredentials(config));
   } catch (cause) {
     if (cause instanceof StartupError) throw cause;
     throw new StartupError(`BLOB_URL: ${messageOf(cause)}`, { cause });
@@ -58,33 +58,22 @@ function folderOf(url: URL): string {
   return fileURLToPath(url);
 }
 
-function s3LocationOf(url: URL): S3Location {
-  const unknown = [...url.searchParams.keys()].filter((key) => key !== 'endpoint' && key !== 'region');
-  if (unknown.length > 0 || url.host === '') {
-    throw new StartupError(
-      `BLOB_URL: expected s3://bucket/prefix with 'endpoint' and 'region' as only options, got ${JSON.stringify(url.href)}`,
-    );
-  }
-  const region = url.searchParams.get('region') ?? DEFAULT_REGION;
-  const endpoint = url.searchParams.get('endpoint') ?? `https://s3.${region}.amazonaws.com`;
-  if (!/^https?:\/\/[^/]+\/?$/.test(endpoint) || !URL.canParse(endpoint)) {
-    throw new StartupError(`BLOB_URL: expected endpoint=http(s)://host:port, got ${JSON.stringify(endpoint)}`);
-  }
-  const prefix = decodeURIComponent(url.pathname).replace(/^\/+|\/+$/g, '');
-  return { endpoint: new URL(endpoint), region, bucket: url.host, prefix };
+function neededCredentials(config: BlobConfig): S3Credentials {
+  const credentials = s3CredentialsOf(config);
+  if (credentials) return credentials;
+  throw new StartupError(
+    'BLOB_URL names an S3 bucket, but there are no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the same names with _FILE and the paths of files that hold them',
+  );
 }
 
-function s3CredentialsOf(config: BlobConfig): S3Credentials {
+/** Undefined where the settings hold none. @throws StartupError when a file of them cannot be read */
+export function s3CredentialsOf(config: Omit<BlobConfig, 'DATA_DIR'>): S3Credentials | undefined {
   const accessKeyId = config.AWS_ACCESS_KEY_ID_FILE
     ? readSecretFile(config.AWS_ACCESS_KEY_ID_FILE, 'AWS_ACCESS_KEY_ID_FILE')
     : config.AWS_ACCESS_KEY_ID;
   const secretAccessKey = config.AWS_SECRET_ACCESS_KEY_FILE
     ? readSecretFile(config.AWS_SECRET_ACCESS_KEY_FILE, 'AWS_SECRET_ACCESS_KEY_FILE')
     : config.AWS_SECRET_ACCESS_KEY;
-  if (!accessKeyId || !secretAccessKey) {
-    throw new StartupError(
-      'BLOB_URL names an S3 bucket, but there are no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the same names with _FILE and the paths of files that hold them',
-    );
-  }
+  if (!accessKeyId || !secretAccessKey) return undefined;
   return { accessKeyId, secretAccessKey, sessionToken: config.AWS_SESSION_TOKEN };
 }

@@ -1,12 +1,9 @@
 /** Blobs in a bucket of any server that speaks S3 and honours `If-None-Match: *` on PutObject. */
 import { randomUUID } from 'node:crypto';
-import http from 'node:http';
-import https from 'node:https';
-import { Client, S3Error } from 'minio';
+import { type Client, S3Error } from 'minio';
 import {
   type BlobContent,
   BlobError,
-  type BlobErrorCode,
   type BlobStore,
   blobKey,
   boundedChunks,
@@ -14,73 +11,28 @@ import {
   checkSize,
   collect,
   digestOf,
-  MAX_BLOB_BYTES,
   namedKey,
   verified,
 } from './blob-store.ts';
-
-/** A server that sends nothing for this long is taken for dead; the slowest honest one answers a PUT of 512 MiB sooner. */
-const SILENCE_MS = 60_000;
-/** Further tries of a request that was answered with a passing fault (429, 5xx); the handler above retries the rest. */
-const RETRIES = 3;
-
-const CODES: Readonly<Record<string, BlobErrorCode>> = {
-  NoSuchKey: 'not-found',
-  NotFound: 'not-found',
-  AccessDenied: 'denied',
-  InvalidAccessKeyId: 'denied',
-  SignatureDoesNotMatch: 'denied',
-  ExpiredToken: 'denied',
-  NoSuchBucket: 'denied',
-  EntityTooLarge: 'too-large',
-  QuotaExceeded: 'no-space',
-  XMinioStorageFull: 'no-space',
-};
+import { type S3Credentials, type S3Location, s3Client, s3Failure } from './s3-client.ts';
 
 /** What the server answers when the key exists already, and when two writers of one key meet. */
 const EXISTS = new Set(['PreconditionFailed', 'ConditionalRequestConflict']);
-
-export interface S3Location {
-  readonly endpoint: URL;
-  readonly region: string;
-  readonly bucket: string;
-  /** Without slashes at its ends; may be empty. */
-  readonly prefix: string;
-}
-
-export interface S3Credentials {
-  readonly accessKeyId: string;
-  readonly secretAccessKey: string;
-  readonly sessionToken?: string | undefined;
-}
 
 export class S3BlobStore implements BlobStore {
   readonly location: string;
   readonly #client: Client;
   readonly #bucket: string;
   readonly #prefix: string;
-  readonly #agent: http.Agent;
+  readonly #close: () => void;
 
   private constructor(where: S3Location, credentials: S3Credentials) {
-    const secure = where.endpoint.protocol === 'https:';
     this.location = `s3://${[where.bucket, where.prefix].filter(Boolean).join('/')} at ${where.endpoint.origin}`;
     this.#bucket = where.bucket;
     this.#prefix = where.prefix === '' ? '' : `${where.prefix}/`;
-    this.#agent = new (secure ? https : http).Agent({ keepAlive: true });
-    this.#client = new Client({
-      endPoint: where.endpoint.hostname,
-      port: where.endpoint.port === '' ? (secure ? 443 : 80) : Number(where.endpoint.port),
-      useSSL: secure,
-      region: where.region,
-      accessKey: credentials.accessKeyId,
-      secretKey: credentials.secretAccessKey,
-      ...(credentials.sessionToken ? { sessionToken: credentials.sessionToken } : {}),
-      // A multipart upload is not conditional, so every blob is one PUT.
-      partSize: MAX_BLOB_BYTES,
-      transport: impatient(secure ? https : http),
-      transportAgent: this.#agent,
-      retryOptions: { maximumRetryCount: RETRIES },
-    });
+    const { client, close } = s3Client(where, credentials);
+    this.#client = client;
+    this.#close = close;
   }
 
   /** Proves that the bucket can be written to and that the server honours `If-None-Match`; rejects otherwise. */
@@ -160,7 +112,7 @@ export class S3BlobStore implements BlobStore {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#agent.destroy();
+    this.#close();
   }
 
   /** True when this call made the object, false when it was there. */
@@ -189,23 +141,8 @@ export class S3BlobStore implements BlobStore {
   }
 
   #error(cause: unknown, doing: string): BlobError {
-    if (cause instanceof BlobError) return cause;
-    const name = cause instanceof S3Error ? (cause.code ?? '') : '';
-    const code = CODES[name] ?? 'unavailable';
-    const reason = cause instanceof Error ? cause.message || name : String(cause);
-    const advice = code === 'denied' ? '; check the bucket, the credentials and their permissions' : '';
-    return new BlobError(code, `cannot ${doing} in ${this.location}: ${name} ${reason}${advice}`, cause);
+    return s3Failure(cause, `${doing} in ${this.location}`);
   }
 }
 
 const asBuffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-
-/** Requests that are given up when the server falls silent; the SDK itself waits for ever. */
-function impatient(transport: typeof http | typeof https): Pick<typeof http, 'request'> {
-  const request = (options: http.RequestOptions, onResponse: (response: http.IncomingMessage) => void) => {
-    const sent = transport.request({ ...options, timeout: SILENCE_MS }, onResponse);
-    sent.on('timeout', () => sent.destroy(new Error(`no answer for ${SILENCE_MS} ms`)));
-    return sent;
-  };
-  return { request: request as typeof http.request };
-}

@@ -1,10 +1,12 @@
 import { pipeline, Readable } from 'node:stream';
+import type { S3Settings } from '@understudy/service/blobs/s3-object';
 import type { Source } from '@understudy/task';
 import { type CsvError, parse } from 'csv-parse';
 import { fieldPicker, nameInSource } from './fields.ts';
 import { MAX_LINE_BYTES } from './limits.ts';
+import { placeName } from './place.ts';
 import { type RecordStream, SourceError, type SourceRecord } from './source.ts';
-import { openTextFile } from './text-file.ts';
+import { openText } from './text-file.ts';
 
 type CsvSource = Extract<Source, { kind: 'csv' }>;
 interface Row {
@@ -16,9 +18,9 @@ interface Row {
  * Comma-separated values (RFC 4180) with a header line. A row with too many or too few values is a bad record; a
  * broken quote ends the reading, because nothing after it can be told apart.
  */
-export async function* readCsv(source: CsvSource, inputFields: readonly string[]): RecordStream {
-  const file = source.path;
-  const handle = await openTextFile(file, 'comma-separated values with a header line');
+export async function* readCsv(source: CsvSource, inputFields: readonly string[], s3: S3Settings = {}): RecordStream {
+  const file = placeName(source.path);
+  await using text = await openText(source.path, 'comma-separated values with a header line', s3);
   const pick = fieldPicker(source, inputFields);
   const faults: SourceRecord[] = [];
   const rows = parse({
@@ -35,7 +37,7 @@ export async function* readCsv(source: CsvSource, inputFields: readonly string[]
     },
   });
   // The iteration below sees the error of any part; the callback has nothing to add.
-  pipeline(Readable.from(decoded(handle.createReadStream({ start: 0 }), file)), rows, () => {});
+  pipeline(Readable.from(decoded(text.read(0), file)), rows, () => {});
   for await (const { record, info } of rows as AsyncIterable<Row>) {
     yield* faults.splice(0);
     yield { position: `${file}:${info.lines}`, ...pick(record) };
@@ -62,10 +64,16 @@ function checkedHeader(source: CsvSource, header: string[], inputFields: readonl
   const got = header.join(', ').slice(0, 300);
   if (missing.length > 0) {
     const advice = `add ${missing.join(', ')}, or name other columns under fields`;
-    throw new SourceError(`${source.path}:1`, `expected the columns ${needed.join(', ')}, got ${got}; ${advice}`);
+    throw new SourceError(
+      `${placeName(source.path)}:1`,
+      `expected the columns ${needed.join(', ')}, got ${got}; ${advice}`,
+    );
   }
   if (new Set(header).size !== header.length) {
-    throw new SourceError(`${source.path}:1`, `expected distinct columns, got ${got}; rename the repeated ones`);
+    throw new SourceError(
+      `${placeName(source.path)}:1`,
+      `expected distinct columns, got ${got}; rename the repeated ones`,
+    );
   }
   return header;
 }

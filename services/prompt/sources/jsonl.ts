@@ -1,17 +1,20 @@
+import type { S3Settings } from '@understudy/service/blobs/s3-object';
 import type { Source } from '@understudy/task';
 import { fieldPicker } from './fields.ts';
+import { placeName } from './place.ts';
 import type { RecordStream } from './source.ts';
-import { linesOf, openTextFile, type TextLine } from './text-file.ts';
+import { linesOf, openText, type TextLine } from './text-file.ts';
 
 /** One JSON object a line; blank lines are no records. */
 export async function* readJsonl(
   source: Extract<Source, { kind: 'jsonl' }>,
   inputFields: readonly string[],
+  s3: S3Settings = {},
 ): RecordStream {
-  const file = source.path;
-  const handle = await openTextFile(file, 'one JSON object a line');
+  await using text = await openText(source.path, 'one JSON object a line', s3);
+  const file = placeName(source.path);
   const pick = fieldPicker(source, inputFields);
-  for await (const line of linesOf(handle)) {
+  for await (const line of linesOf(text)) {
     const position = `${file}:${line.number}`;
     const parsed = objectOn(line);
     if (parsed === undefined) continue;
@@ -19,7 +22,11 @@ export async function* readJsonl(
   }
 }
 
-function objectOn({ text, fault }: TextLine): { value: Record<string, unknown> } | { fault: string } | undefined {
+/** The object on a line, or what is wrong with it; undefined for a blank line. */
+export function objectOn({
+  text,
+  fault,
+}: TextLine): { value: Record<string, unknown> } | { fault: string } | undefined {
   if (text === undefined) return { fault: fault ?? 'unreadable line' };
   if (text.trim() === '') return undefined;
   let value: unknown;

@@ -16,3 +16,9 @@ export const MAX_EMAIL_HEADER_BYTES = 1024 * 1024;
 export const MAX_HTML_CHARACTERS = 256 * 1024;
 /** Elements within elements; deeper ones are left out, so that no recursion runs out of stack. */
 export const MAX_HTML_DEPTH = 200;
+/** The footer of a Parquet file lists its columns and row groups; thousands of both stay far below. */
+export const MAX_PARQUET_FOOTER_BYTES = 64 * 1024 * 1024;
+/** Columns of a row group that are read lie in memory decoded; writers aim at a quarter of this for all columns together. */
+export const MAX_ROW_GROUP_BYTES = 512 * 1024 * 1024;
+/** A call with its response repeats the prompt and the examples around an input. */
+export const MAX_LOG_LINE_BYTES = 8 * 1024 * 1024;

@@ -1,10 +1,10 @@
 import { isUtf8 } from 'node:buffer';
-import { type FileHandle, open } from 'node:fs/promises';
+import type { S3Settings } from '@understudy/service/blobs/s3-object';
 import { BINARY_PROBE_BYTES, MAX_LINE_BYTES } from './limits.ts';
+import { bytesOf, openPlace, type Place, placeName } from './place.ts';
 import { SourceError } from './source.ts';
 
 const NEWLINE = 10;
-const READ_BYTES = 256 * 1024;
 
 export interface TextLine {
   /** 1-based. */
@@ -15,58 +15,53 @@ export interface TextLine {
 }
 
 /**
- * Opens a text file after a look at its beginning.
+ * Opens a text after a look at its beginning.
  * @throws SourceError when it is missing, not a file, empty, or not UTF-8 text
  */
-export async function openTextFile(file: string, expected: string): Promise<FileHandle> {
-  let handle: FileHandle | undefined;
+export async function openText(path: string, expected: string, s3: S3Settings): Promise<Place> {
+  const place = await openPlace(path, expected, s3);
   try {
-    handle = await open(file, 'r');
-    if (!(await handle.stat()).isFile())
-      throw new SourceError(file, `expected ${expected}, got something that is no file`);
-    const { buffer, bytesRead } = await handle.read(Buffer.alloc(BINARY_PROBE_BYTES), 0, BINARY_PROBE_BYTES, 0);
-    refuseBinary(file, expected, buffer.subarray(0, bytesRead));
-    return handle;
+    refuseBinary(placeName(path), expected, await bytesOf(place, 0, Math.min(BINARY_PROBE_BYTES, place.sizeBytes)));
+    return place;
   } catch (error) {
-    await handle?.close();
-    if (error instanceof SourceError) throw error;
-    throw new SourceError(file, `expected ${expected}, but it cannot be read: ${String(error)}; check the path`, error);
+    await place[Symbol.asyncDispose]();
+    throw error;
   }
 }
 
-/** Lines of a file from its beginning, one at a time in memory. Closes the handle. */
-export async function* linesOf(handle: FileHandle): AsyncGenerator<TextLine> {
+/** Lines of a text from its beginning, one at a time in memory: of a longer one only its length is kept. */
+export async function* linesOf(place: Place, maxLineBytes = MAX_LINE_BYTES): AsyncGenerator<TextLine> {
   let rest: Buffer = Buffer.alloc(0);
   let number = 0;
   let skippedBytes = 0;
-  for await (const chunk of handle.createReadStream({ start: 0, highWaterMark: READ_BYTES })) {
-    const data: Buffer = rest.length === 0 ? (chunk as Buffer) : Buffer.concat([rest, chunk as Buffer]);
+  for await (const chunk of place.read(0)) {
+    const data: Buffer = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
     let from = 0;
     for (let end = data.indexOf(NEWLINE); end >= 0; end = data.indexOf(NEWLINE, from)) {
-      yield lineFrom(data.subarray(from, end), ++number, skippedBytes);
+      yield lineFrom(data.subarray(from, end), ++number, skippedBytes, maxLineBytes);
       skippedBytes = 0;
       from = end + 1;
     }
     rest = data.subarray(from);
-    if (rest.length > MAX_LINE_BYTES) {
+    if (rest.length > maxLineBytes) {
       skippedBytes += rest.length;
       rest = Buffer.alloc(0);
     }
   }
-  if (rest.length > 0 || skippedBytes > 0) yield lineFrom(rest, ++number, skippedBytes);
+  if (rest.length > 0 || skippedBytes > 0) yield lineFrom(rest, ++number, skippedBytes, maxLineBytes);
 }
 
-function lineFrom(bytes: Buffer, number: number, skippedBytes: number): TextLine {
+function lineFrom(bytes: Buffer, number: number, skippedBytes: number, maxLineBytes: number): TextLine {
   const length = bytes.length + skippedBytes;
-  if (length > MAX_LINE_BYTES) {
-    return { number, fault: `expected a line of at most ${MAX_LINE_BYTES} bytes, got ${length}; shorten it` };
+  if (length > maxLineBytes) {
+    return { number, fault: `expected a line of at most ${maxLineBytes} bytes, got ${length}; shorten it` };
   }
   if (!isUtf8(bytes)) return { number, fault: 'expected UTF-8, got other bytes; convert the line' };
   const text = bytes.toString('utf8');
   return { number, text: number === 1 && text.startsWith('\uFEFF') ? text.slice(1) : text };
 }
 
-/** @throws SourceError when the beginning of a file shows that it is empty or no UTF-8 text */
+/** @throws SourceError when the beginning of a text shows that it is empty or no UTF-8 text */
 function refuseBinary(file: string, expected: string, beginning: Buffer): void {
   if (beginning.length === 0) throw new SourceError(file, `expected ${expected}, got an empty file; add records`);
   const [first, second] = beginning;

@@ -1,0 +1,93 @@
+import { Split } from '@understudy/contract';
+import type { BlobStore } from '@understudy/service/blobs/blob-store';
+import { openBundle, StudentModel } from '@understudy/student';
+import type { CompiledTask } from '@understudy/task';
+import { splitOf } from '@understudy/task/grouping/split';
+import type { StepContext } from '../context.ts';
+import { CHOICE_POOL_PER_PROMPT, MAX_POOL_PROMPTS, POOL_PER_CALL, PREDICTED_AT_ONCE, RANDOM_SHARE } from '../limits.ts';
+import type { Batch, Run, RunTerms } from '../run.ts';
+import type { SampledPrompt } from '../sample.ts';
+import { promptsOf, readSample } from '../sample-store.ts';
+import { doubtOf } from './doubt.ts';
+import { pickBatch } from './pick.ts';
+
+/** Inputs that a run draws: what it may ask, and where it chooses, enough to choose from. */
+export function poolSize({ budgetCalls, active }: RunTerms): number {
+  if (!active) return budgetCalls;
+  return Math.max(budgetCalls, Math.min(MAX_POOL_PROMPTS, POOL_PER_CALL * budgetCalls));
+}
+
+/**
+ * The prompts of a further batch. A share of them are the next ones of the random sample: they alone may become dev and test
+ * pairs, so those stay a random sample. The rest are chosen from what would train anyway, whatever the student thinks of the
+ * others: no test input is asked because of what the student answers to it.
+ */
+export async function chooseBatch(
+  context: Pick<StepContext, 'blobs' | 'telemetry'>,
+  compiled: CompiledTask,
+  run: Run,
+  batch: Batch,
+  signal: AbortSignal,
+): Promise<SampledPrompt[]> {
+  const { blobs } = context;
+  const size = batch.to - batch.from;
+  const asked = await askedBefore(blobs, compiled, run, batch);
+  const left: SampledPrompt[] = [];
+  const sample = run.chunks.reduce((sum, { prompts }) => sum + prompts, 0);
+  for await (const prompt of readSample(blobs, run.chunks, 0, sample)) {
+    if (!asked.has(prompt.promptId)) left.push(prompt);
+    if (left.length === CHOICE_POOL_PER_PROMPT * size) break;
+  }
+  const random = left.slice(0, Math.ceil(RANDOM_SHARE * size));
+  const wanted = size - random.length;
+  const { name, splits } = compiled.task;
+  const pool = left.slice(random.length).filter(({ promptId }) => splitOf(name, promptId, splits) === Split.TRAIN);
+  const texts = pool.map(({ inputJson }) => textOf(compiled, inputJson));
+  const doubts = await doubtsOf(blobs, run, texts, signal);
+  const candidates = texts.map((text, index) => ({ text, doubt: doubts[index] as number }));
+  const answered = [...asked.values(), ...random.map(({ inputJson }) => textOf(compiled, inputJson))];
+  const chosen = pickBatch(candidates, answered, wanted).map((index) => pool[index] as SampledPrompt);
+  // The pool may run out before the sample does.
+  const taken = new Set([...random, ...chosen].map(({ promptId }) => promptId));
+  const filling = left.filter(({ promptId }) => !taken.has(promptId)).slice(0, wanted - chosen.length);
+  return [...random, ...chosen.map((prompt) => ({ ...prompt, trainsOnly: true })), ...filling];
+}
+
+/** Texts of the batches before by prompt id. */
+async function askedBefore(
+  blobs: BlobStore,
+  compiled: CompiledTask,
+  run: Run,
+  batch: Batch,
+): Promise<Map<string, string>> {
+  const asked = new Map<string, string>();
+  for (const earlier of run.batches.filter(({ number }) => number < batch.number)) {
+    for await (const { promptId, inputJson } of promptsOf(blobs, run, earlier)) {
+      asked.set(promptId, textOf(compiled, inputJson));
+    }
+  }
+  return asked;
+}
+
+const textOf = (compiled: CompiledTask, inputJson: string): string => compiled.renderText(JSON.parse(inputJson));
+
+/** How unsure the run's last student is of each text. */
+async function doubtsOf(blobs: BlobStore, run: Run, texts: readonly string[], signal: AbortSignal): Promise<number[]> {
+  const digest = run.state.student?.digest;
+  // Nothing was trained: all texts are alike, and only novelty tells them apart.
+  if (!digest) return texts.map(() => 1);
+  const model = await StudentModel.load(await openBundle(await blobs.get('students', digest), digest), { threads: 1 });
+  try {
+    const doubts: number[] = [];
+    for (let from = 0; from < texts.length; from += PREDICTED_AT_ONCE) {
+      signal.throwIfAborted();
+      const predictions = await model.predict(texts.slice(from, from + PREDICTED_AT_ONCE));
+      doubts.push(...predictions.map(doubtOf));
+      // The process has heartbeats and requests to answer meanwhile.
+      await new Promise(setImmediate);
+    }
+    return doubts;
+  } finally {
+    await model.release();
+  }
+}
