@@ -1,7 +1,7 @@
 import { create } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { type Pair, PairSchema, Purpose, Source, UsageSchema } from '@understudy/contract';
-import { type CompiledTask, pairId } from '@understudy/task';
+import { pairId } from '@understudy/task';
 import type { StepContext } from './context.ts';
 import { IMPORT_PAIRS } from './limits.ts';
 import type { Run } from './run.ts';
@@ -11,26 +11,23 @@ import type { SampledPrompt } from './sample.ts';
 export async function importPairs(
   { pairStore }: StepContext,
   { state: { task, taskDigest, runId } }: Run,
-  compiled: CompiledTask,
   prompts: readonly SampledPrompt[],
 ): Promise<void> {
-  const pairs = prompts.flatMap((prompt) => pairOf(compiled, prompt) ?? []);
+  const pairs = prompts.flatMap((prompt) => pairOf(prompt) ?? []);
   for (let from = 0; from < pairs.length; from += IMPORT_PAIRS) {
     await pairStore.importPairs({ task, taskDigest, runId, pairs: pairs.slice(from, from + IMPORT_PAIRS) });
   }
 }
 
-function pairOf(compiled: CompiledTask, { pair, trainsOnly, ...prompt }: SampledPrompt): Pair | undefined {
+function pairOf({ pair, trainsOnly, ...prompt }: SampledPrompt): Pair | undefined {
   if (pair === undefined) return undefined;
   const { promptId, inputJson, weight, referenceJson } = prompt;
-  const parsed = compiled.parseAnswer(pair.answerJson);
   return create(PairSchema, {
     ...{ promptId, inputJson, weight },
     pairId: pairId(promptId, pair.fingerprint, 0),
     fingerprint: pair.fingerprint,
     text: pair.text,
     answerJson: pair.answerJson,
-    ...(parsed.ok ? { label: parsed.label } : {}),
     purpose: Purpose.IMPORTED,
     source: trainsOnly ? Source.SELECTED : Source.RANDOM,
     // Whoever made the call paid for it.

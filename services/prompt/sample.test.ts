@@ -128,7 +128,7 @@ describe('bad records', () => {
       'in:3: field text: expected a string, got a number; convert it',
       'in:4: expected something to ask, got empty fields',
       expect.stringMatching(/^in:5: prompt over the size limit/),
-      'in:6: expected a reference of ham, spam, got "eggs"; map it under reference.map',
+      'in:6: expected a reference of ham, spam (map it under reference.map), got "eggs"',
     ]);
   });
 

@@ -61,7 +61,7 @@ export async function submit(step: Step, batch: Batch): Promise<void> {
     current = await waitForRoom({ ...step, run: current }, slice);
     if (signal.aborted || current.state.stage !== RunStage.LABELLING) return;
     await publishPrompts(context, current, batch, compiled.task.teacher.kind, slice.prompts);
-    await importPairs(context, current, compiled, slice.prompts);
+    await importPairs(context, current, slice.prompts);
     sent += slice.prompts.length;
     current = await tell({ type: 'submitted', batch: batch.number, prompts: sent });
   }

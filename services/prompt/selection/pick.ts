@@ -14,7 +14,7 @@ const MAX_CHARACTERS = 2_000;
 
 /**
  * Chooses `count` candidates, the most useful first: unsure and novel, and unlike each other. A text is worth its doubt times
- * its novelty: the mean over its letter sequences of 1 / (1 + how often a sequence occurs in what was answered or chosen).
+ * the root of its novelty: the mean over its letter sequences of 1 / (1 + how often a sequence occurs in what was answered or chosen).
  * What is chosen makes its likes less novel, so a batch does not ask one thing a hundred times. Lazy greedy (Minoux 1978),
  * exact because no text ever becomes more novel.
  * @returns indices into `candidates`
@@ -30,7 +30,7 @@ export function pickBatch(candidates: readonly Candidate[], answered: Iterable<s
     const own = grams[index] as readonly string[];
     let novelty = 0;
     for (const gram of own) novelty += 1 / (1 + (seen.get(gram) ?? 0));
-    return (candidates[index] as Candidate).doubt * (novelty / Math.max(1, own.length));
+    return (candidates[index] as Candidate).doubt * Math.sqrt(novelty / Math.max(1, own.length));
   };
   const queue = new Queue(candidates.map((_, index) => ({ index, worth: worth(index) })));
   const picked: number[] = [];

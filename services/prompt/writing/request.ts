@@ -50,12 +50,13 @@ function instructionsOf({ task }: CompiledTask, { about }: WrittenSource): strin
 
 /** Answers that inputs are asked for, in turn: every label, or where the output is more than a label, the examples' answers. */
 function wantedAnswers({ task, output, parseAnswer }: CompiledTask): string[] {
-  const ofLabels = output.labels.map((label) => JSON.stringify({ [output.field]: label }));
-  if (ofLabels.length > 0) return ofLabels;
-  return task.examples.flatMap((example) => {
+  const { single } = output;
+  if (single) return single.labels.map((label) => JSON.stringify({ [single.field]: label }));
+  const answers = task.examples.flatMap((example) => {
     const parsed = parseAnswer(JSON.stringify(example.output));
     return parsed.ok ? [parsed.answer] : [];
   });
+  return [...new Set(answers)];
 }
 
 /** Half of them with the wanted answer, where there are as many; the others show how far inputs may differ. */
