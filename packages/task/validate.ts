@@ -151,16 +151,20 @@ function exampleFaults(task: Task): Fault[] {
     if (answer.ok) given.add(answer.answer);
     else faults.push({ path: ['examples', index, 'output'], message: answer.message });
   });
-  return task.teacher.kind === 'embedded' && faults.length === 0 ? embeddedFaults(compiled, given) : faults;
+  return faults.length === 0 ? classifierFaults(compiled, given) : faults;
 }
 
-/** The embedded teacher fits one head to the examples' labels. `given`: answers of the examples. */
-function embeddedFaults({ output: { single } }: CompiledTask, given: ReadonlySet<string>): Fault[] {
+/** Teachers on this machine choose one label; the embedded one from the examples, whose answers are `given`. */
+function classifierFaults(
+  { task: { teacher }, output: { single } }: CompiledTask,
+  given: ReadonlySet<string>,
+): Fault[] {
+  if (teacher.kind !== 'embedded' && teacher.kind !== 'onnx') return [];
   if (single === undefined) {
-    const message =
-      'expected another kind, because the embedded teacher can only choose one label (one required enum of strings), and output.schema has other fields; take openai or nats';
+    const message = `expected another kind, because the ${teacher.kind} teacher can only choose one label (one required enum of strings), and output.schema asks for other things; take openai, anthropic or nats`;
     return [{ path: ['teacher', 'kind'], message }];
   }
+  if (teacher.kind === 'onnx') return [];
   const bare = single.labels.filter((label) => !given.has(JSON.stringify({ [single.field]: label })));
   if (bare.length === 0) return [];
   const message = `expected at least one example of every label, because the embedded teacher learns from them; none of ${bare.join(', ')}; add some`;
