@@ -272,6 +272,8 @@ export const TaskSchema = strict({
     coverage: fraction.default(0.8),
     /** One minus the chance to promote a student below its goal. */
     confidence: z.number().min(0.5).max(0.9999).default(0.95),
+    /** No class and no length of text may agree less. Ten points below `agreement` where absent. */
+    floor: fraction.optional(),
     /** A keystroke's worth; students of this platform take well under it on one core. */
     latencyMs: z.number().positive().default(20),
     /** What a browser or a phone downloads without being asked twice. */

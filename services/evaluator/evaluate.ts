@@ -9,6 +9,7 @@ import { type Ranking, rankByConfidence } from '@understudy/student/statistics/r
 import { chooseThreshold } from '@understudy/student/statistics/threshold';
 import type { CompiledTask } from '@understudy/task';
 import { answersOf, logitsOf } from './answers.ts';
+import { floorsGate, measureFloors } from './floors.ts';
 import { gatesOf, hopelessVerdict, verdictOf } from './gate.ts';
 import { TIMED_REQUESTS } from './limits.ts';
 import type { Looks } from './looks.ts';
@@ -64,7 +65,7 @@ export async function evaluate(judged: Judged): Promise<Report> {
   };
 }
 
-type Findings = Pick<Report, 'policy' | 'dev' | 'test' | 'costs' | 'gates' | 'verdict'>;
+type Findings = Pick<Report, 'policy' | 'dev' | 'test' | 'floors' | 'costs' | 'gates' | 'verdict'>;
 
 function hopeless({ turn, task, dev, test }: Judged, level: number): Findings | undefined {
   const verdict = hopelessVerdict({
@@ -76,7 +77,7 @@ function hopeless({ turn, task, dev, test }: Judged, level: number): Findings | 
     goal: task.task.goal,
     level,
   });
-  return verdict && { policy: null, dev: null, test: null, costs: null, gates: [], verdict };
+  return verdict && { policy: null, dev: null, test: null, floors: null, costs: null, gates: [], verdict };
 }
 
 async function look(judged: Judged): Promise<Findings> {
@@ -95,7 +96,16 @@ async function look(judged: Judged): Promise<Findings> {
   const measured = measureTest(answers, { labels: policy.labels, goalAgreement: goal.agreement, level, ...claimed });
   const texts = test.map(({ text }) => text);
   const costs = measureCosts(answers, await singleLatencies(student, texts, TIMED_REQUESTS));
-  const gates = gatesOf(measured, costs, turn.student.sizeBytes, goal);
+  const floors = measureFloors(
+    answers.map(({ pair, covered, agrees }) => ({
+      covered,
+      agrees,
+      class: policy.labels[pair.label],
+      characters: pair.text.length,
+    })),
+    goal,
+  );
+  const gates = [...gatesOf(measured, costs, turn.student.sizeBytes, goal), floorsGate(floors)];
   const further = () =>
     furtherPairs({
       dev: ranking,
@@ -108,9 +118,10 @@ async function look(judged: Judged): Promise<Findings> {
     policy: { digest: policyDigest, temperature: policy.temperature, threshold: policy.threshold },
     dev,
     test: measured,
+    floors,
     costs,
     gates,
-    verdict: verdictOf(gates, measured, further),
+    verdict: verdictOf(gates, { test: measured, floors }, further),
   };
 }
 

@@ -3,7 +3,8 @@
 import { successesNeeded } from '@understudy/student/statistics/clopper-pearson';
 import { ASSUMPTIONS, MAX_GROWTH } from '@understudy/student/statistics/estimate';
 import { MIN_DEV_PAIRS } from '@understudy/student/statistics/threshold';
-import type { CostsReport, GateReport, Report, TestReport, VerdictReport } from './report.ts';
+import { floorsFault } from './floors.ts';
+import type { CostsReport, FloorsReport, GateReport, Report, TestReport, VerdictReport } from './report.ts';
 
 type Goal = Report['goal'];
 
@@ -39,7 +40,7 @@ export function gatesOf(
 /** Passed where every gate is. `further` estimates the pairs that would do; undefined where none would. */
 export function verdictOf(
   gates: readonly GateReport[],
-  test: TestReport,
+  { test, floors }: { test: TestReport; floors: FloorsReport },
   further: () => number | undefined,
 ): VerdictReport {
   const failed = gates.filter((gate) => !gate.passed);
@@ -50,7 +51,7 @@ export function verdictOf(
       `(measured ${percent(agreement.value)}) on at least ${percent(coverage.lowerBound)} of requests`;
     return { passed: true, reason, morePairs: 0 };
   }
-  const faults = failed.map((gate) => fault(gate, test)).join('; ');
+  const faults = failed.map((gate) => fault(gate, test, floors)).join('; ');
   if (failed.some(({ name }) => name === 'latencyMs' || name === 'sizeBytes')) {
     return { passed: false, reason: `${faults}; more pairs do not change that`, morePairs: 0 };
   }
@@ -110,7 +111,7 @@ function leastTrials(goal: number, level: number): number {
   return trials;
 }
 
-function fault(gate: GateReport, test: TestReport): string {
+function fault(gate: GateReport, test: TestReport, floors: FloorsReport): string {
   const { selectiveAgreement, coverage, look, level } = test;
   const at = `at level ${percent(level)} (look ${look})`;
   switch (gate.name) {
@@ -122,6 +123,8 @@ function fault(gate: GateReport, test: TestReport): string {
       return `coverage not proven: ${percent(coverage.value)} of ${test.pairs} test pairs, lower bound ${percent(coverage.lowerBound)} ${at}, goal ${percent(gate.goal)}`;
     case 'latencyMs':
       return `too slow: a single request takes ${gate.measured?.toFixed(2)} ms (median), goal ${gate.goal} ms`;
+    case 'floors':
+      return floorsFault(floors);
     case 'sizeBytes':
       return `too large: ${gate.measured} bytes, goal ${gate.goal} bytes`;
   }

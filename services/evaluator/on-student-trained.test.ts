@@ -79,6 +79,7 @@ describe('a student that agrees', () => {
       ['coverage', true],
       ['latencyMs', true],
       ['sizeBytes', true],
+      ['floors', true],
     ]);
     expect(report.test!.level).toBeCloseTo(levelOfLook(0.05, 1), 12);
     expect(report.test!.classes.map(({ label }) => label)).toEqual(['ham', 'spam']);

@@ -82,6 +82,26 @@ const Test = z.strictObject({
   accuracy: Accuracy.nullable(),
 });
 
+/** Parts of test against the floor: see \`floors.ts\`. */
+const Floors = z.strictObject({
+  floor: share,
+  level: share,
+  parts: z.array(
+    z.strictObject({
+      by: z.enum(['class', 'length']),
+      name: z.string(),
+      pairs: count,
+      /** Those that the student answers itself, and how many of them agree. */
+      covered: count,
+      agreeing: count,
+      /** \`undetermined\`: too few pairs to tell, which is no proof that it is fine. */
+      standing: z.enum(['above', 'below', 'undetermined']),
+      /** Holm-adjusted: how likely so little agreement would be at the floor. */
+      belowP: share,
+    }),
+  ),
+});
+
 const Costs = z.strictObject({
   teacher: z.strictObject({ medianLatencyMs: milliseconds, p99LatencyMs: milliseconds, usdPerThousand: usd }),
   student: z.strictObject({ medianLatencyMs: milliseconds, p99LatencyMs: milliseconds, timedRequests: count }),
@@ -90,7 +110,7 @@ const Costs = z.strictObject({
 });
 
 const Gate = z.strictObject({
-  name: z.enum(['agreement', 'coverage', 'latencyMs', 'sizeBytes']),
+  name: z.enum(['agreement', 'coverage', 'latencyMs', 'sizeBytes', 'floors']),
   measured: z.number().nullable(),
   /** What is held against the goal, where it is not the measure itself. */
   bound: z.number().optional(),
@@ -146,6 +166,7 @@ export const ReportSchema = z.strictObject({
     agreement: share,
     coverage: share,
     confidence: share,
+    floor: share.optional(),
     latencyMs: milliseconds,
     sizeBytes: count,
   }),
@@ -154,6 +175,8 @@ export const ReportSchema = z.strictObject({
   dev: Dev.nullable(),
   /** Null where test was not looked at. */
   test: Test.nullable(),
+  /** Null where test was not looked at. */
+  floors: Floors.nullable().default(null),
   costs: Costs.nullable(),
   gates: z.array(Gate),
   verdict: Verdict,
@@ -165,6 +188,7 @@ export const ReportSchema = z.strictObject({
 
 export type Report = z.infer<typeof ReportSchema>;
 export type DevReport = z.infer<typeof Dev>;
+export type FloorsReport = z.infer<typeof Floors>;
 export type TestReport = z.infer<typeof Test>;
 export type CostsReport = z.infer<typeof Costs>;
 export type GateReport = z.infer<typeof Gate>;
