@@ -4,7 +4,8 @@ import { expect, test } from 'vitest';
 import { readSources } from '../../services/prompt/sources/read.ts';
 
 const task = await loadTask(fileURLToPath(new URL('task.yaml', import.meta.url)));
-const { output, renderPrompt, promptId } = compileTask(task);
+const compiled = compileTask(task);
+const { output, renderPrompt, promptId } = compiled;
 
 test('the fields are what a student can decide, and one that it cannot', () => {
   expect(output.heads.map(({ kind, name }) => `${name}: ${kind}`)).toEqual([
@@ -32,7 +33,7 @@ test('the examples come back as they were, but for the one with a reply', () => 
 
 test('there are requests enough for a test split that proves something', async () => {
   const ids = new Set<string>();
-  for await (const record of readSources(task)) {
+  for await (const record of readSources(compiled, {})) {
     if ('fault' in record) throw new Error(`${record.position}: ${record.fault}`);
     ids.add(promptId(record.input));
   }
