@@ -35,6 +35,10 @@ export async function* linesOf(place: Place, maxLineBytes = MAX_LINE_BYTES): Asy
   let number = 0;
   let skippedBytes = 0;
   for await (const chunk of place.read(0)) {
+    if (skippedBytes > 0 && rest.length === 0 && !chunk.includes(NEWLINE)) {
+      skippedBytes += chunk.length;
+      continue;
+    }
     const data: Buffer = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
     let from = 0;
     for (let end = data.indexOf(NEWLINE); end >= 0; end = data.indexOf(NEWLINE, from)) {
