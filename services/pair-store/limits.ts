@@ -25,3 +25,16 @@ export const RETRY_MS = 1_000;
 export const MAX_OUTBOX_EVENTS = 100;
 /** Task versions kept parsed; a version is a few kilobytes to half a megabyte. */
 export const MAX_CACHED_TASKS = 64;
+
+/** Distinct inputs kept of a workload: the first batch of a task asks about 5,000 prompts, and students gain little from 20,000 on. */
+export const MAX_WORKLOAD_PAIRS = 20_000;
+/** Distinct outputs told apart exactly; a task of more than these would not be one for a student. */
+export const MAX_WORKLOAD_OUTPUTS = 10_000;
+/** A team has tens; prompts with a name or a date in them make many, of which the most called stay. */
+export const MAX_WORKLOADS = 1_000;
+/** Of all that is kept of calls: some hundred thousand pairs of a few kilobytes. */
+export const MAX_WORKLOAD_BYTES = 1024 * 1024 * 1024;
+/** Longer than the stream holds its messages: a call that comes again later is none of ours. */
+export const CALLS_REMEMBERED = '2 days';
+/** Pairs of a workload read at once: at most 64 MiB at their largest. */
+export const MAX_WORKLOAD_PAIRS_PER_READ = 500;

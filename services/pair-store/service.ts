@@ -1,4 +1,4 @@
-import { PairStoreService } from '@understudy/contract/pair-store';
+import { PairStoreService, WorkloadService } from '@understudy/contract/pair-store';
 import type { ServiceContext, ServiceDefinition, ServiceParts } from '@understudy/service/lifecycle';
 import { rpcService } from '@understudy/service/rpc/server';
 import { type Config, config } from './config.ts';
@@ -7,14 +7,17 @@ import { Groups } from './grouping/groups.ts';
 import { Journal } from './journal.ts';
 import { MAX_BATCH_EVENTS, MAX_BATCH_WAIT_MS } from './limits.ts';
 import { onBatchClosed } from './on-batch-closed.ts';
+import { onCallObserved } from './on-call-observed.ts';
 import { onRunCancelled } from './on-run-cancelled.ts';
 import { onTrafficObserved } from './on-traffic-observed.ts';
 import { recordOutcomes } from './record-outcomes.ts';
 import { findPairs } from './routes/find-pairs.ts';
 import { getSnapshot } from './routes/get-snapshot.ts';
 import { importPairs } from './routes/import-pairs.ts';
+import { listWorkloads } from './routes/list-workloads.ts';
 import { stats } from './routes/stats.ts';
 import { streamPairs } from './routes/stream-pairs.ts';
+import { streamWorkloadPairs } from './routes/stream-workload-pairs.ts';
 import { sealNext } from './snapshot/seal.ts';
 import { openDatabase } from './store/open-database.ts';
 import { publishOutbox } from './store/outbox.ts';
@@ -43,7 +46,7 @@ async function create({ config, telemetry, publisher, blobs }: ServiceContext<Co
     wakeSealer: () => sealing.wake(),
   };
   return {
-    rpc: [routesOf(context)],
+    rpc: [routesOf(context), workloadRoutesOf(context)],
     consumers: consumersOf(context),
     start: async () => {
       publishing.start();
@@ -66,6 +69,12 @@ const routesOf = (context: PairStoreContext) =>
     importPairs: (request) => importPairs(context, request),
   });
 
+const workloadRoutesOf = (context: PairStoreContext) =>
+  rpcService(WorkloadService, {
+    listWorkloads: (request) => listWorkloads(context, request),
+    streamWorkloadPairs: (request) => streamWorkloadPairs(context, request),
+  });
+
 const consumersOf = (context: PairStoreContext): NonNullable<ServiceParts['consumers']> => ({
   'pair-store-answers': {
     onBatch: (events) => recordOutcomes(context, events),
@@ -79,6 +88,11 @@ const consumersOf = (context: PairStoreContext): NonNullable<ServiceParts['consu
       'batch.closed': (event) => onBatchClosed(context, event),
       'run.cancelled': (event) => onRunCancelled(context, event),
     },
+  },
+  'pair-store-calls': {
+    onBatch: (events) => onCallObserved(context, events),
+    maxBatch: MAX_BATCH_EVENTS,
+    maxWaitMs: MAX_BATCH_WAIT_MS,
   },
   'pair-store-traffic': {
     onBatch: (events) => onTrafficObserved(context, events),

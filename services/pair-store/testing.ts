@@ -153,5 +153,7 @@ export const databaseKinds: readonly DatabaseKind[] = [pglite, postgres];
 
 /** Makes a database as good as new, faster than a new one. */
 export async function emptyTables(database: Database): Promise<void> {
-  await database.script('truncate prompts, pairs, runs, outcomes, batches, outbox');
+  await database.script(
+    'truncate prompts, pairs, runs, outcomes, batches, outbox, workloads, workload_pairs, workload_outputs, workload_calls',
+  );
 }
