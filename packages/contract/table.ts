@@ -165,8 +165,9 @@ const consumer = (
   limits: Partial<Pick<ConsumerSpec, 'ackWaitMs' | 'maxDeliver' | 'maxAckPending' | 'teacher'>> = {},
 ): ConsumerSpec => ({ service, stream, types, ackWaitMs: 10 * second, maxDeliver: 8, maxAckPending: 256, ...limits });
 
-// A call to a teacher may take a minute and is kept alive while it does; enough in flight for many replicas.
-const asking = { maxDeliver: 8, maxAckPending: 8192 };
+// A call to a teacher may take a minute and is kept alive while it does; enough in flight for many replicas. While its
+// teacher is away a prompt comes again some dozen times an hour.
+const asking = { maxDeliver: 64, maxAckPending: 8192 };
 
 export const consumers = {
   'prompt-runs': consumer('prompt', 'FACTS', ['run.requested']),

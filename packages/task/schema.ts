@@ -23,6 +23,8 @@ const path = z.string().min(1, 'expected a path');
 
 const Rate = strict({
   requestsPerMinute: positiveInt.optional(),
+  /** Read and written together, over all gateways; the most that a call can use is taken before it, the rest comes back after. */
+  tokensPerMinute: positiveInt.optional(),
   /** Calls in flight over all gateways together. 16 keeps a 100 ms teacher at 160 answers/s without flooding a laptop's model server. */
   concurrency: positiveInt.max(10_000).default(16),
 });

@@ -2,10 +2,20 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { create } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { DeclineReason, HeadDistributionSchema, UsageSchema } from '@understudy/contract';
+import { RetryableError } from '@understudy/service/errors';
 import { type AnswerErrorReason, pairId } from '@understudy/task';
 import type { GatewayContext } from './context.ts';
 import { BudgetExhausted } from './ledger/account.ts';
-import { FIRST_BACKOFF_MS, MAX_BACKOFF_MS, MAX_DETAIL_CHARACTERS, MAX_RETRY_AFTER_MS } from './limits.ts';
+import { isTelling } from './ledger/health.ts';
+import { TeacherAway } from './ledger/teacher-health.ts';
+import {
+  AWAY_DELAY_SHARE,
+  FIRST_BACKOFF_MS,
+  MAX_AWAY_DELAY_MS,
+  MAX_BACKOFF_MS,
+  MAX_DETAIL_CHARACTERS,
+  MIN_AWAY_DELAY_MS,
+} from './limits.ts';
 import { makeCall } from './make-call.ts';
 import type { Answer, Outcome, Question, Spending } from './outcome.ts';
 import { RunCancelled } from './run-scopes.ts';
@@ -17,25 +27,33 @@ interface Failure {
   reason: DeclineReason;
   detail: string;
   retryable: boolean;
-  retryAfterMs: number | undefined;
+  /** It was a call that failed, which may have been the teacher's fault rather than the prompt's. */
+  ofTeacher: boolean;
   /** What was wrong with an answer that came. */
   invalid?: AnswerErrorReason | 'soft-labels';
 }
 
 /**
  * Asks until there is a valid answer, or no further attempt is worth making. Every attempt takes a permit and a
- * reservation of its own. Throws only the reason of a signal that ends the waiting, other than a cancelled run.
+ * reservation of its own. Where the teacher turns out to be away, an attempt says nothing about the prompt and does not count.
+ * Throws the reason of a signal that ends the waiting, other than a cancelled run, and RetryableError where the prompt
+ * had better wait on the bus until the teacher is back.
  */
 export const askTeacher = async (context: GatewayContext, question: Question): Promise<Outcome> => {
-  const { maxRetries } = question.known.compiled.task.teacher;
+  const { task } = question.known.compiled;
+  const { maxRetries } = task.teacher;
   const spending: Spending = { calls: 0, microUsd: 0 };
   for (let attempt = 1; ; attempt += 1) {
     const tried = await attemptOf(context, question, spending);
     if ('answer' in tried) return { kind: 'answered', answer: tried.answer, cached: false };
     question.place.release();
-    if (tried.invalid) context.events.answerRefused(question.known.compiled.task.teacher.kind, tried.invalid);
-    const waitMs = backoffMs(attempt, tried.retryAfterMs);
-    if (!tried.retryable || attempt > maxRetries || waitMs > MAX_RETRY_AFTER_MS) return declinedOf(tried, spending);
+    if (tried.ofTeacher && context.ledger.healthOf(task).blockage?.open) {
+      attempt -= 1;
+      continue;
+    }
+    if (tried.invalid) context.events.answerRefused(task.teacher.kind, tried.invalid);
+    const waitMs = backoffMs(attempt);
+    if (!tried.retryable || attempt > maxRetries) return declinedOf(tried, spending);
     context.events.attemptFailed({ promptId: question.prompt.promptId, attempt, detail: tried.detail, waitMs });
     const stopped = await sleep(waitMs, question.waiting);
     if (stopped) return declinedOf(stopped, spending);
@@ -51,6 +69,7 @@ const attemptOf = async (
     const reply = await makeCall(context, question, spending);
     return await answerOf(question, reply, spending);
   } catch (error) {
+    if (error instanceof TeacherAway) return awayOf(context, question, error);
     return failureOf(error);
   }
 };
@@ -97,7 +116,7 @@ const invalid = (fault: AnswerErrorReason | 'soft-labels', detail: string): Fail
   detail: `${fault}: ${detail}`,
   invalid: fault,
   retryable: true,
-  retryAfterMs: undefined,
+  ofTeacher: false,
 });
 
 /** It would be cut off again. */
@@ -112,7 +131,7 @@ const final = (reason: DeclineReason, { message }: Error): Failure => ({
   reason,
   detail: message,
   retryable: false,
-  retryAfterMs: undefined,
+  ofTeacher: false,
 });
 
 const reasons: Partial<Record<TeacherFailure, DeclineReason>> = {
@@ -120,13 +139,23 @@ const reasons: Partial<Record<TeacherFailure, DeclineReason>> = {
   rejected: DeclineReason.REJECTED,
 };
 
+const reasonOf = (failure: TeacherFailure): DeclineReason => reasons[failure] ?? DeclineReason.UNAVAILABLE;
+
+/** A prompt waits on the bus while its teacher is away, up to a limit; somebody who is there is told at once. */
+const awayOf = ({ config }: GatewayContext, { live }: Question, away: TeacherAway): Failure => {
+  const { failure, waitMs, awayMs, message } = away;
+  if (live || Math.max(awayMs, waitMs) >= config.OUTAGE_PATIENCE_MS) return final(reasonOf(failure), away);
+  const afterMs = Math.max(waitMs, awayMs * AWAY_DELAY_SHARE, MIN_AWAY_DELAY_MS);
+  throw new RetryableError(message, { afterMs: Math.min(afterMs, MAX_AWAY_DELAY_MS) * (1 + Math.random() / 4) });
+};
+
 /** Throws on what is no failure of the attempt. */
 const failureOf = (error: unknown): Failure => {
   if (error instanceof BudgetExhausted) return final(DeclineReason.BUDGET, error);
   if (error instanceof RunCancelled) return final(DeclineReason.CANCELLED, error);
   if (!(error instanceof TeacherError)) throw error;
-  const reason = reasons[error.failure] ?? DeclineReason.UNAVAILABLE;
-  return { reason, detail: error.message, retryable: error.retryable, retryAfterMs: error.retryAfterMs };
+  const { failure, message: detail, retryable } = error;
+  return { reason: reasonOf(failure), detail, retryable, ofTeacher: isTelling(failure) };
 };
 
 const declinedOf = ({ reason, detail }: Failure, spending: Spending): Outcome => ({
@@ -137,9 +166,9 @@ const declinedOf = ({ reason, detail }: Failure, spending: Spending): Outcome =>
 });
 
 /** Doubled each time, shortened at random so that prompts which failed together do not come back together. */
-const backoffMs = (attempt: number, retryAfterMs = 0): number => {
+const backoffMs = (attempt: number): number => {
   const longest = Math.min(MAX_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** (attempt - 1));
-  return Math.max(retryAfterMs, longest * (0.5 + Math.random() / 2));
+  return longest * (0.5 + Math.random() / 2);
 };
 
 /** Undefined when the time is over; a failure when the run was cancelled meanwhile. */

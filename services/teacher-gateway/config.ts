@@ -36,6 +36,11 @@ export const config = commonConfig.extend({
   TEACHER_RECORD_TO: z.string().min(1).optional(),
   /** Folder of recorded replies that are given in the teachers' place: no teacher is asked, nothing is paid. */
   TEACHER_REPLAY_FROM: z.string().min(1).optional(),
+  /**
+   * After a teacher has been away for so long, prompts are declined with what it said last. Ten minutes are less than the
+   * prompt service lets a run be silent (STAGE_GRACE_MS), so that the run ends with that reason and with what it got before.
+   */
+  OUTAGE_PATIENCE_MS: z.coerce.number().int().min(0).max(86_400_000).default(600_000),
   /** Calls that this replica has in flight at one teacher at most; by default what suits its kind. */
   TEACHER_CONCURRENCY: z.coerce.number().int().min(1).max(4_096).optional(),
 });

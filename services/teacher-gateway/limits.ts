@@ -38,8 +38,18 @@ export const PERMIT_PATIENCE_MS = 250;
 /** First wait before another attempt, doubled each time up to the longest, shortened by up to half at random. */
 export const FIRST_BACKOFF_MS = 500;
 export const MAX_BACKOFF_MS = 20_000;
-/** A teacher that wants to be left alone for longer is away, as far as one prompt is concerned. */
-export const MAX_RETRY_AFTER_MS = 120_000;
+
+/** While its teacher is away a prompt waits so long in hand, so that all goes on at once after a short pause; then on the bus. */
+export const AWAY_PATIENCE_MS = 5_000;
+/** A live request would rather be answered by a student that is not sure than wait longer. */
+export const LIVE_AWAY_PATIENCE_MS = 1_000;
+/**
+ * How long it waits on the bus: until the next try, or a quarter of how long the teacher has been away. So work resumes soon
+ * after a short outage, and a long one uses up few of the deliveries that a prompt has.
+ */
+export const AWAY_DELAY_SHARE = 1 / 4;
+export const MIN_AWAY_DELAY_MS = 1_000;
+export const MAX_AWAY_DELAY_MS = 300_000;
 
 /** Outcomes remembered for what comes again before the pair store has recorded them: some seconds' worth. */
 export const MAX_RECENT_OUTCOMES = 10_000;

@@ -7,37 +7,90 @@ import type { Account } from './ledger/account.ts';
 import type { Reservation } from './ledger/lease-book.ts';
 import { microUsdOf } from './ledger/ledger.ts';
 import type { Permits } from './ledger/permits.ts';
-import { PERMIT_PATIENCE_MS } from './limits.ts';
+import type { Permit } from './ledger/slot-book.ts';
+import type { TeacherHealth } from './ledger/teacher-health.ts';
+import { AWAY_PATIENCE_MS, LIVE_AWAY_PATIENCE_MS, PERMIT_PATIENCE_MS } from './limits.ts';
 import type { Question, Spending } from './outcome.ts';
-import { type Teacher, TeacherError, type TeacherReply, type TeacherRequest } from './teachers/teacher.ts';
+import { type Teacher, TeacherError, type TeacherFailure, type TeacherReply, type TeacherRequest } from './teachers/teacher.ts';
 
 /**
- * One call to the teacher: within budget and rate, no longer than the task allows, settled whatever comes of it. Its place in
- * flight stays taken after an answer, until the question's place is released.
- * @throws TeacherError, BudgetExhausted, or the reason of a signal that ended the waiting or the call
+ * One call to the teacher: when it may be asked, within budget and rate, no longer than the task allows, settled whatever
+ * comes of it. Its place in flight stays taken after an answer, until the question's place is released.
+ * @throws TeacherError, TeacherAway, BudgetExhausted, or the reason of a signal that ended the waiting or the call
  */
 export const makeCall = async (
   context: GatewayContext,
   question: Question,
   spending: Spending,
 ): Promise<TeacherReply> => {
-  const { known, prompt, account, sampleNumber } = question;
+  const { known, prompt, account, place, sampleNumber } = question;
   const teacher = await known.teacher();
   const request: TeacherRequest = { text: prompt.text, promptId: prompt.promptId, sampleNumber };
-  const bound = microUsdOf(teacher.costBound(request).usd);
+  const bound = teacher.costBound(request);
+  const microUsd = microUsdOf(bound.usd);
+  const health = context.ledger.healthOf(known.compiled.task);
   const permits = permitsOf(context, question, teacher);
-  const reservation = await permitted(permits, question, bound);
+  const { probe, permit, reservation } = await admitted(health, permits, question, { microUsd, tokens: bound.tokens });
   spending.calls += 1;
-  const call: Call = { teacher, request, bound, spent: bound, startedMs: performance.now() };
-  question.place.keep(() => permits.release());
+  const call: Call = {
+    ...{ teacher, request, bound: microUsd, spent: microUsd, unsettled: true, tokens: permit.tokens },
+    startedMs: performance.now(),
+  };
+  place.keep(() => permits.release());
+  let trouble: TeacherError | undefined;
   try {
-    return await traced(context, question, call);
+    const reply = await traced(context, question, call);
+    await health.succeeded(probe);
+    return reply;
   } catch (error) {
-    question.place.release();
+    place.release();
+    trouble = error instanceof TeacherError ? error : undefined;
     throw error;
   } finally {
-    account.settle(reservation, call.spent);
+    if (call.unsettled) account.leaveUnsettled(reservation);
+    else account.settle(reservation, call.spent);
+    permits.settle(permit, call.tokens);
     spending.microUsd += call.spent;
+    if (trouble) await health.failed(troubleOf(trouble), probe);
+    else if (probe && call.unsettled) await health.dropped();
+  }
+};
+
+const troubleOf = ({ failure, message: detail, retryAfterMs }: TeacherError) => ({ failure, detail, retryAfterMs });
+
+/** The most that a call can take of the budget and of the rate. */
+interface Bound {
+  microUsd: number;
+  tokens: number;
+}
+
+/** What a call begins with: `probe` when it decides whether others may call too. */
+interface Admission {
+  probe: boolean;
+  permit: Permit;
+  reservation: Reservation;
+}
+
+/** Waits until the teacher may be asked, and for a permit and a reservation; bad news that comes meanwhile is heeded. */
+const admitted = async (
+  health: TeacherHealth,
+  permits: Permits,
+  question: Question,
+  bound: Bound,
+): Promise<Admission> => {
+  for (;;) {
+    const patienceMs = question.live ? LIVE_AWAY_PATIENCE_MS : AWAY_PATIENCE_MS;
+    const { probe } = await health.admit(question.waiting, patienceMs);
+    try {
+      const taken = await permitted(permits, question, bound);
+      if (probe || !health.blockage) return { probe, ...taken };
+      question.account.cancel(taken.reservation);
+      permits.settle(taken.permit, 0);
+      permits.release();
+    } catch (error) {
+      if (probe) await health.dropped();
+      throw error;
+    }
   }
 };
 
@@ -45,24 +98,34 @@ export const makeCall = async (
  * A permit and a reservation. The permit comes first, so that no more of the budget is reserved than is called; but one
  * that would have to wait for the budget goes back meanwhile, because others may have a budget that has room.
  */
-const permitted = async (permits: Permits, { account, waiting }: Question, bound: number): Promise<Reservation> => {
-  await permits.acquire(waiting);
-  const reserved = account.reserveNow(bound);
-  if (reserved) return reserved;
+const permitted = async (
+  permits: Permits,
+  { account, waiting }: Question,
+  { microUsd, tokens }: Bound,
+): Promise<Omit<Admission, 'probe'>> => {
+  let permit = await permits.acquire(waiting, tokens);
+  const reserved = account.reserveNow(microUsd);
+  if (reserved) return { permit, reservation: reserved };
   let held = true;
-  const giveBack = setTimeout(() => {
+  const giveBack = () => {
     held = false;
+    permits.settle(permit, 0);
     permits.release();
-  }, PERMIT_PATIENCE_MS);
+  };
+  const impatience = setTimeout(giveBack, PERMIT_PATIENCE_MS);
   try {
-    const reservation = await account.reserve(bound, waiting);
-    if (!held) await permits.acquire(waiting).catch((reason) => abandon(account, reservation, reason));
-    return reservation;
+    const reservation = await account.reserve(microUsd, waiting);
+    if (!held) {
+      permit = await permits
+        .acquire(waiting, tokens)
+        .catch((reason) => abandon(account, reservation, reason));
+    }
+    return { permit, reservation };
   } catch (error) {
-    if (held) permits.release();
+    if (held) giveBack();
     throw error;
   } finally {
-    clearTimeout(giveBack);
+    clearTimeout(impatience);
   }
 };
 
@@ -78,6 +141,10 @@ interface Call {
   bound: number;
   /** What it cost; the bound until that is known. */
   spent: number;
+  /** Nobody knows what it cost: not yet, or never. */
+  unsettled: boolean;
+  /** What it counts for in the tokens per minute; the most that it can use until that is known. */
+  tokens: number;
   startedMs: number;
 }
 
@@ -137,17 +204,26 @@ const failSpan = (span: Span, error: unknown) => {
   span.setStatus({ code: SpanStatusCode.ERROR, message: failure });
 };
 
+/** Refusals that come before a model reads anything. */
+const untouched: ReadonlySet<TeacherFailure> = new Set(['unreachable', 'rate-limited', 'overloaded', 'unauthorized']);
+
 const counted = async (context: GatewayContext, question: Question, call: Call): Promise<TeacherReply> => {
   const { kind } = question.known.compiled.task.teacher;
   let result = 'stopped';
   try {
     const reply = await bounded(question, call);
-    call.spent = microUsdOf(reply.usage.spentUsd);
+    const { spentUsd, inputTokens, outputTokens } = reply.usage;
+    call.spent = microUsdOf(spentUsd);
+    call.unsettled = false;
+    // A server that counts none is believed to have used what it could.
+    if (inputTokens + outputTokens > 0) call.tokens = inputTokens + outputTokens;
     result = 'answered';
     return reply;
   } catch (error) {
     if (error instanceof TeacherError) {
       call.spent = microUsdOf(error.spentUsd);
+      call.unsettled = error.unsettled;
+      if (!error.unsettled && untouched.has(error.failure)) call.tokens = 0;
       result = error.failure;
     }
     throw error;
@@ -175,4 +251,5 @@ const bounded = async ({ known, stopping }: Question, { teacher, request, bound 
 const timedOut = ({ model }: Teacher, timeoutMs: number, bound: number) =>
   new TeacherError('timeout', `${model} gave no answer within ${timeoutMs} ms (teacher.timeoutMs)`, {
     spentUsd: bound / 1e6,
+    unsettled: true,
   });

@@ -1,14 +1,19 @@
 import { DeclineReason, Purpose } from '@understudy/contract';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { Stage, texts } from './testing.ts';
+import { Stage, texts, until } from './testing.ts';
 
 let stage: Stage;
+let client: ReturnType<Stage['client']>;
 beforeAll(async () => {
   stage = await Stage.start();
-  await stage.gateway();
+  const { grpcPort } = await stage.gateway();
+  client = stage.client(grpcPort);
 });
 afterEach(() => stage.fake.reset());
-afterAll(() => stage[Symbol.asyncDispose]());
+afterAll(async () => {
+  client.close();
+  await stage[Symbol.asyncDispose]();
+});
 
 const once = { timeoutMs: 400, maxRetries: 1, rate: { concurrency: 64 } };
 const teachers = {
@@ -35,7 +40,6 @@ describe.each(['openai', 'nats'] as const)('over %s', (kind) => {
   });
 
   test.each([
-    ['unauthorized', DeclineReason.UNAUTHORIZED, 1],
     ['rate-limited', DeclineReason.UNAVAILABLE, 2],
     ['server-error', DeclineReason.UNAVAILABLE, 2],
     ['slow', DeclineReason.UNAVAILABLE, 2],
@@ -161,6 +165,35 @@ describe('a prompt that is not right', () => {
     await expect
       .poll(async () => (await stage.bus.deadLetters(1))[0]!.reason)
       .toContain('version of known, not of other');
+  });
+});
+
+describe('a teacher that is away', () => {
+  const consumer = () => stage.bus.bus.jsm.consumers.info('PROMPTS', 'teacher-gateway-nats');
+
+  test('is asked no more than now and then while it refuses our credentials, and nothing is declined', async () => {
+    const task = await stage.apply({ name: 'refusing', teacher: teachers.nats() });
+    await stage.fake.behave({ failures: { unauthorized: 1 } });
+    await stage.submit(task, 'refusing', texts(300));
+    // All of them have been taken, and wait on the bus for another delivery.
+    await until(async () => (await consumer()).num_redelivered > 0);
+    expect((await stage.fake.stats()).calls).toBeLessThanOrEqual(50);
+    expect(stage.declinedIn('refusing')).toEqual([]);
+    const { teachers: known } = await client.listTeachers({});
+    expect(known).toContainEqual(
+      expect.objectContaining({ teacher: 'fake at models.fake', open: true, detail: expect.stringContaining('401') }),
+    );
+    const live = await client.ask({
+      task: 'refusing',
+      taskDigest: task.digest,
+      inputJson: '{"text":"now"}',
+      purpose: Purpose.SERVE,
+    });
+    expect(live.outcome).toMatchObject({ case: 'declined', value: { reason: DeclineReason.UNAUTHORIZED } });
+    await stage.fake.behave({});
+    await stage.outcomes('refusing', 300);
+    expect(stage.declinedIn('refusing')).toEqual([]);
+    expect((await client.listTeachers({})).teachers.filter(({ open }) => open)).toEqual([]);
   });
 });
 

@@ -18,6 +18,7 @@ import { PairLookup } from './pair-lookup.ts';
 import { Peers } from './peers.ts';
 import { ask } from './routes/ask.ts';
 import { getLedger } from './routes/get-ledger.ts';
+import { listTeachers } from './routes/list-teachers.ts';
 import { write } from './routes/write.ts';
 import { RunScopes } from './run-scopes.ts';
 import { Recordings } from './teachers/recordings.ts';
@@ -79,6 +80,7 @@ const routesOf = (context: AnsweringContext): RpcService =>
     ask: (request, call) => ask(context, request, call),
     write: (request, call) => write(context, request, call),
     getLedger: (request) => getLedger(context, request),
+    listTeachers: () => listTeachers(context),
   });
 
 const consumersOf = (context: AnsweringContext, { gate }: Backpressure): Partial<Record<ConsumerName, EachOptions>> =>

@@ -5,6 +5,7 @@ import { messageOf } from '@understudy/service/errors';
 import type { Logger } from '@understudy/service/telemetry';
 import { type Amount, type Budget, isHopeless, parseBudget, plus, type Renewal, renewLease } from './budget.ts';
 import { LeaseBook, type Reservation } from './lease-book.ts';
+import { Sightings } from './sightings.ts';
 
 /** A lease is renewed well within this; what a dead replica leaves unsettled counts as spent after it. */
 const leaseMs = 15_000;
@@ -46,6 +47,7 @@ interface Waiter {
 export class Account {
   readonly #options: AccountOptions;
   readonly #book: LeaseBook;
+  readonly #sightings = new Sightings();
   readonly #waiters: Waiter[] = [];
   #ticker: NodeJS.Timeout | undefined;
   #running: Promise<void> | undefined;
@@ -110,9 +112,19 @@ export class Account {
     this.#book.settle(reservation, spentMicroUsd);
   }
 
+  /** The call was made, and nobody will know what it cost: what was reserved for it counts as spent. */
+  leaveUnsettled(reservation: Reservation): void {
+    this.#book.leaveUnsettled(reservation);
+  }
+
   /** The call was not made. */
   cancel(reservation: Reservation): void {
     this.#book.cancel(reservation);
+  }
+
+  /** The budget changed, by whomever. */
+  saw({ turn }: Pick<Budget, 'turn'>): void {
+    this.#sightings.see(turn, performance.now());
   }
 
   /** Settles and gives the lease back, as far as the bus can be reached. */
@@ -120,7 +132,7 @@ export class Account {
     this.#closing = true;
     clearInterval(this.#ticker);
     await this.#running;
-    if (this.#book.leased || this.#book.unsettled) this.#write();
+    if (this.#book.leased || this.#book.untold) this.#write();
     await this.#running;
   }
 
@@ -158,6 +170,7 @@ export class Account {
       }
       this.#book.confirm(renewal);
       this.#lastWriteMs = performance.now();
+      this.saw(renewal.budget);
       this.#serve(renewal.budget);
       // Refused for now: what others have leased may come back. Whoever came meanwhile was not asked for yet.
       if (this.#asked && this.#waiters[0] === this.#asked) await delay(waitMs);
@@ -171,7 +184,9 @@ export class Account {
     const request = this.#book.pending ?? this.#nextRequest();
     try {
       return await compareAndSet(bucket, key, (text) => {
-        const renewal = renewLease(parseBudget(text), limit, Date.now(), request);
+        const budget = parseBudget(text);
+        const nowMs = this.#sightings.nowMs(budget, performance.now());
+        const renewal = renewLease(budget, limit, nowMs, request);
         return renewal.done ? { result: renewal } : { write: JSON.stringify(renewal.budget), result: renewal };
       });
     } catch (error) {
@@ -187,7 +202,7 @@ export class Account {
     const giveBack = (this.#closing || idle) && wants.length === 0;
     const missing = Math.max(0, this.#ahead() - (wants.length > 0 ? 0 : this.#book.available.calls));
     const ahead = { calls: giveBack ? 0 : missing, microUsdEach: this.#lastMicroUsd };
-    return this.#book.request(wants, ahead, Date.now() + leaseMs, giveBack);
+    return this.#book.request(wants, ahead, leaseMs, giveBack);
   }
 
   #serve(budget: Budget): void {
@@ -205,7 +220,7 @@ export class Account {
 
   #tickWhileLeased(): void {
     if (this.#closing) return;
-    if (!this.#book.leased && !this.#book.unsettled) {
+    if (!this.#book.leased && !this.#book.untold) {
       clearInterval(this.#ticker);
       this.#ticker = undefined;
       if (this.#waiters.length === 0) this.#options.onIdle();
@@ -217,9 +232,9 @@ export class Account {
   #tick(): void {
     const now = performance.now();
     const sinceWriteMs = now - this.#lastWriteMs;
-    const unsettled = this.#book.unsettled && sinceWriteMs > settleAfterMs;
+    const untold = this.#book.untold && sinceWriteMs > settleAfterMs;
     const idle = now - this.#lastReservedMs > giveBackAfterMs && this.#book.available.calls > 0;
-    if (unsettled || idle || sinceWriteMs > renewAfterMs) this.#write();
+    if (untold || idle || sinceWriteMs > renewAfterMs) this.#write();
   }
 
   #exhausted({ settled, expired }: Budget, microUsd: number): string {

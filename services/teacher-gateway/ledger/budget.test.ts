@@ -91,6 +91,38 @@ describe('a budget', () => {
     expect(isHopeless(empty, limit, 2, 0)).toBe(true);
   });
 
+  test('a call that broke off keeps what was reserved for it', () => {
+    const limit = { calls: 10, microUsd: 100 };
+    const book = new LeaseBook('a');
+    book.request([40, 40], noAhead, 1_000);
+    let renewal = write(empty, limit, 0, book);
+    book.confirm(renewal);
+    book.settle(book.reserve(40)!, 10);
+    book.leaveUnsettled(book.reserve(40)!);
+    expect(book.untold).toBe(true);
+    book.request([], noAhead, 1_000, true);
+    renewal = write(renewal.budget, limit, 0, book);
+    book.confirm(renewal);
+    expect(book.untold).toBe(false);
+    expect(totalsOf(renewal.budget, 0)).toEqual({
+      spent: { calls: 2, microUsd: 50 },
+      reserved: nothing,
+      expired: { calls: 1, microUsd: 40 },
+    });
+  });
+
+  test('a clock that goes back, or a replica that has just come, writes no lease off', () => {
+    const limit = { calls: 4, microUsd: 0 };
+    const [a, b] = [new LeaseBook('a'), new LeaseBook('b')];
+    a.request([0], noAhead, 1_000);
+    let renewal = write(empty, limit, 500, a);
+    a.confirm(renewal);
+    b.request([0], noAhead, 1_000);
+    renewal = write(renewal.budget, limit, 0, b);
+    expect(renewal.budget).toMatchObject({ turn: 2, clockMs: 500, expired: nothing });
+    expect(Object.keys(renewal.budget.leases)).toEqual(['a', 'b']);
+  });
+
   test('a damaged value is refused, not spent on', () => {
     expect(() => parseBudget('{"settled":{"calls":-1}}')).toThrow(/damaged/);
   });
@@ -104,7 +136,7 @@ interface Replica {
 
 type Step =
   | { kind: 'reserve'; replica: number; microUsd: number }
-  | { kind: 'finish'; replica: number; share: number; made: boolean }
+  | { kind: 'finish'; replica: number; share: number; how: 'settled' | 'unsettled' | 'cancelled' }
   | { kind: 'write'; replica: number; wants: number[]; ahead: number; giveBack: boolean; heard: boolean }
   | { kind: 'race'; first: number; second: number }
   | { kind: 'crash'; replica: number }
@@ -122,7 +154,7 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
       kind: fc.constant('finish' as const),
       replica,
       share: fc.double({ min: 0, max: 1, noNaN: true }),
-      made: fc.boolean(),
+      how: fc.constantFrom('settled' as const, 'unsettled' as const, 'cancelled' as const),
     }),
   },
   {
@@ -181,23 +213,25 @@ test('whatever replicas, crashes, lost answers and clocks do, no more is called 
             const one = replicas[step.replica]!;
             const reservation = one.underWay.shift();
             if (!reservation) continue;
-            if (!step.made) one.book.cancel(reservation);
+            if (step.how === 'cancelled') one.book.cancel(reservation);
             else {
+              // A call that broke off costs something too, and nobody hears what.
               const cost = Math.floor(reservation.microUsd * step.share);
-              one.book.settle(reservation, cost);
+              if (step.how === 'settled') one.book.settle(reservation, cost);
+              else one.book.leaveUnsettled(reservation);
               made = plus(made, { calls: 1, microUsd: cost });
             }
           } else if (step.kind === 'write') {
             const one = replicas[step.replica]!;
             if (!one.book.pending) {
               const ahead = { calls: step.ahead, microUsdEach: 10 };
-              one.book.request(step.wants, ahead, nowMs + 50, step.giveBack && step.wants.length === 0);
+              one.book.request(step.wants, ahead, 50, step.giveBack && step.wants.length === 0);
             }
             commit(one, step.heard);
           } else if (step.kind === 'race') {
             // Both decide on the same value; compare-and-set lets one of them write, the other decides anew.
             const [first, second] = [replicas[step.first]!, replicas[step.second]!];
-            for (const one of [first, second]) if (!one.book.pending) one.book.request([5], noAhead, nowMs + 50);
+            for (const one of [first, second]) if (!one.book.pending) one.book.request([5], noAhead, 50);
             commit(first, true);
             if (first !== second) commit(second, true);
           } else {
@@ -206,6 +240,9 @@ test('whatever replicas, crashes, lost answers and clocks do, no more is called 
             replicas[step.replica] = fresh();
             crashes += 1;
           }
+          const { spent, reserved } = totalsOf(budget, Number.NEGATIVE_INFINITY);
+          expect(plus(spent, reserved).microUsd).toBeGreaterThanOrEqual(total().microUsd);
+          expect(plus(spent, reserved).calls).toBeGreaterThanOrEqual(total().calls);
           expect(total().calls).toBeLessThanOrEqual(limit.calls);
           expect(total().microUsd).toBeLessThanOrEqual(limit.microUsd);
         }

@@ -2,15 +2,19 @@
  * Decisions about one budget that several replicas spend, free of I/O. The budget is one value that is changed by
  * compare-and-set: each replica leases a block of calls and money, spends it without asking anybody, and settles.
  * What was settled, what expired unsettled and what is leased never exceed the limit together, whatever any clock says:
- * time decides only when a lease that nobody renews is written off as spent, never that any of it comes back.
+ * time decides only when a lease that nobody renews is written off as spent, never that any of it comes back. It is told
+ * by a clock that is part of the value, as with a rate, so that a replica with a wrong clock writes nothing off too soon.
  */
 import { z } from 'zod';
 
 const amount = z.strictObject({ calls: z.int().min(0), microUsd: z.int().min(0) });
 
 const budgetSchema = z.strictObject({
+  /** One more with each change. */
+  turn: z.int().min(0).default(0),
+  clockMs: z.number().default(0),
   settled: amount,
-  /** Of leases that nobody settled in time: counts as spent. */
+  /** Of leases that nobody settled in time, and of calls of which nobody knows whether they were charged: counts as spent. */
   expired: amount,
   leases: z.record(z.string(), amount.extend({ seq: z.int().min(1), expiresAtMs: z.number() })),
 });
@@ -34,7 +38,7 @@ export const isNothing = ({ calls, microUsd }: Amount): boolean => calls === 0 &
 /** A budget as stored; a new one where nothing is. Throws on anything else: money is not spent on a guess. */
 export const parseBudget = (text: string | undefined): Budget =>
   text === undefined
-    ? { settled: nothing, expired: nothing, leases: {} }
+    ? { turn: 0, clockMs: 0, settled: nothing, expired: nothing, leases: {} }
     : budgetSchema.parse(JSON.parse(text), { error: () => 'the ledger is damaged: expected a budget as JSON' });
 
 /** What a replica wants to change about its lease. */
@@ -46,13 +50,16 @@ export interface LeaseRequest {
   leased: boolean;
   /** Of the lease, spent since the last request. */
   spent: Amount;
+  /** Of the lease, reserved for calls that broke off since the last request: what they cost will never be known. */
+  unsettled: Amount;
   /** Of the lease, what stays with the replica whatever is granted. */
   keep: Amount;
   /** Bounds of the calls that wait, in order; each is granted whole or not at all. */
   wants: readonly number[];
   /** Calls wanted beyond those, for what comes next, each with this bound. */
   ahead: { calls: number; microUsdEach: number };
-  expiresAtMs: number;
+  /** How long the lease lives if it is not renewed. */
+  livesMs: number;
 }
 
 export interface Renewal {
@@ -66,22 +73,25 @@ export interface Renewal {
 }
 
 /** Settles what a replica spent and gives it what it asks for, as far as the limit allows. */
-export const renewLease = (before: Budget, limit: Amount, nowMs: number, request: LeaseRequest): Renewal => {
+export const renewLease = (before: Budget, limit: Amount, atMs: number, request: LeaseRequest): Renewal => {
   const own = before.leases[request.replica];
   if (own?.seq === request.seq) {
     return { budget: before, lease: { calls: own.calls, microUsd: own.microUsd }, lost: false, done: true };
   }
+  const nowMs = Math.max(atMs, before.clockMs);
   const lost = request.leased && own === undefined;
-  const { expired, others } = writeOff(before, request.replica, nowMs);
+  const { expired: overdue, others } = writeOff(before, request.replica, nowMs);
   const settled = lost ? before.settled : plus(before.settled, request.spent);
+  const expired = lost ? overdue : plus(overdue, request.unsettled);
   const keep = lost ? nothing : request.keep;
   const leased = Object.values(others).reduce<Amount>(plus, nothing);
   const free = minus(minus(minus(limit, settled), expired), leased);
   const lease = granted(free, keep, request, Object.keys(others).length);
   const leases = isNothing(lease)
     ? others
-    : { ...others, [request.replica]: { ...lease, seq: request.seq, expiresAtMs: request.expiresAtMs } };
-  return { budget: { settled, expired, leases }, lease, lost, done: false };
+    : { ...others, [request.replica]: { ...lease, seq: request.seq, expiresAtMs: nowMs + request.livesMs } };
+  const budget = { turn: before.turn + 1, clockMs: nowMs, settled, expired, leases };
+  return { budget, lease, lost, done: false };
 };
 
 /** Leases of others whose time is over are spent. */

@@ -21,6 +21,8 @@ export class LeaseBook {
   #lease: Amount = nothing;
   /** Spent of the lease, not yet told. */
   #spent: Amount = nothing;
+  /** Of the lease, reserved for calls that broke off, not yet told. */
+  #unsettled: Amount = nothing;
   /** Reserved for calls under way. */
   #held: Amount = nothing;
   #seq = 0;
@@ -41,8 +43,9 @@ export class LeaseBook {
     return this.#held.calls;
   }
 
-  get unsettled(): boolean {
-    return !isNothing(this.#spent);
+  /** Whether something is to be told. */
+  get untold(): boolean {
+    return !isNothing(this.#gone);
   }
 
   get leased(): boolean {
@@ -50,7 +53,11 @@ export class LeaseBook {
   }
 
   get available(): Amount {
-    return minus(minus(this.#lease, this.#spent), this.#held);
+    return minus(minus(this.#lease, this.#gone), this.#held);
+  }
+
+  get #gone(): Amount {
+    return plus(this.#spent, this.#unsettled);
   }
 
   /** Undefined when the lease has no room for it. */
@@ -65,6 +72,12 @@ export class LeaseBook {
   settle(reservation: Reservation, spentMicroUsd: number): void {
     if (!this.#release(reservation)) return;
     this.#spent = plus(this.#spent, { calls: 1, microUsd: spentMicroUsd });
+  }
+
+  /** The call was made, and nobody will know what it cost: what was reserved counts as spent. */
+  leaveUnsettled(reservation: Reservation): void {
+    if (!this.#release(reservation)) return;
+    this.#unsettled = plus(this.#unsettled, { calls: 1, microUsd: reservation.microUsd });
   }
 
   /** The call was not made. */
@@ -82,22 +95,23 @@ export class LeaseBook {
    * Begins a request: settles, and asks for the calls that wait and more. While it is under way nothing can be reserved if
    * calls wait or `giveBack` is set, because then what is left of the lease is given back with it.
    */
-  request(wants: readonly number[], ahead: Ahead, expiresAtMs: number, giveBack = false): LeaseRequest {
+  request(wants: readonly number[], ahead: Ahead, livesMs: number, giveBack = false): LeaseRequest {
     if (this.#pending) throw new Error('the request before this one has no outcome yet');
     this.#frozen = giveBack || wants.length > 0;
-    const rest = minus(this.#lease, this.#spent);
+    const rest = minus(this.#lease, this.#gone);
     this.#pending = {
       replica: this.#replica,
       seq: this.#seq + 1,
       leased: this.leased,
       spent: this.#spent,
+      unsettled: this.#unsettled,
       // A call that cost more than its bound leaves less than nothing.
       keep: this.#frozen
         ? this.#held
         : { calls: Math.max(rest.calls, this.#held.calls), microUsd: Math.max(rest.microUsd, this.#held.microUsd) },
       wants,
       ahead,
-      expiresAtMs,
+      livesMs,
     };
     return this.#pending;
   }
@@ -112,10 +126,12 @@ export class LeaseBook {
     this.#lease = lease;
     if (!lost) {
       this.#spent = minus(this.#spent, request.spent);
+      this.#unsettled = minus(this.#unsettled, request.unsettled);
       return;
     }
     this.#epoch += 1;
     this.#spent = nothing;
+    this.#unsettled = nothing;
     this.#held = nothing;
   }
 }

@@ -1,25 +1,40 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { KV } from '@nats-io/kv';
+import { type KV, KvWatchInclude } from '@nats-io/kv';
 import { readKey } from '@understudy/service/bus/compare-and-set';
 import { messageOf } from '@understudy/service/errors';
 import type { Logger } from '@understudy/service/telemetry';
-import { sha256Hex, type Task } from '@understudy/task';
+import { sha256Hex, type Task, type Teacher } from '@understudy/task';
 import { Account } from './account.ts';
 import { type Amount, type BudgetTotals, parseBudget, totalsOf } from './budget.ts';
+import { type Blockage, parseHealth } from './health.ts';
 import { Permits } from './permits.ts';
 import { parseRate, type RateLimits } from './rate.ts';
+import { Sightings } from './sightings.ts';
+import { TeacherHealth } from './teacher-health.ts';
 
+/** Budgets of which `totals` remembers when it saw them. */
+const maxAskedBudgets = 1_000;
 /** Between tries to watch the rates again after the watch broke. */
 const rewatchMs = 1_000;
 
 /**
- * Keys of the bucket: `run.<task>.<run>`, `live.<task>.<day>`, `rate.<task>`. A run's id may be anything that an outside
- * program chose, so its digest stands for it.
+ * Keys of the bucket: `run.<task>.<run>`, `live.<task>.<day>`, `rate.<task>`, `teacher.<teacher>`. A run's id may be anything
+ * that an outside program chose, so its digest stands for it.
  */
 const runKey = (task: string, runId: string) => `run.${task}.${sha256Hex(runId).slice(0, 32)}`;
-const liveKey = (task: string, atMs: number) => `live.${task}.${new Date(atMs).toISOString().slice(0, 10)}`;
+const liveKey = (task: string, day: string) => `live.${task}.${day}`;
 const rateKey = (task: string) => `rate.${task}`;
+const teacherKey = (address: object) => `teacher.${sha256Hex(JSON.stringify(address)).slice(0, 32)}`;
+
+/** What makes a teacher the same one for every task: its kind, model, place and credentials. */
+const addressOf = (teacher: Teacher) => ({
+  kind: teacher.kind,
+  model: teacher.model,
+  at: 'baseUrl' in teacher ? teacher.baseUrl : 'subject' in teacher ? teacher.subject : '',
+  keyEnv: 'apiKeyEnv' in teacher ? teacher.apiKeyEnv : undefined,
+  keyFile: 'apiKeyFile' in teacher ? teacher.apiKeyFile : undefined,
+});
 
 export const microUsdOf = (usd: number): number => Math.ceil(usd * 1e6);
 
@@ -31,10 +46,15 @@ export class Ledger {
   readonly #log: Logger;
   readonly #accounts = new Map<string, Account>();
   readonly #permits = new Map<string, Permits>();
+  readonly #teachers = new Map<string, TeacherHealth>();
+  readonly #teacherOf = new WeakMap<Task, TeacherHealth>();
+  /** Of budgets that somebody asked about. */
+  readonly #sightings = new Map<string, Sightings>();
   #born = 0;
+  #today = '';
   #stopped = false;
-  #stopWatch = () => {};
-  #watching: Promise<void> = Promise.resolve();
+  readonly #stopWatches = new Set<() => void>();
+  #watching: Promise<unknown> = Promise.resolve();
 
   constructor(bucket: KV, log: Logger) {
     this.#bucket = bucket;
@@ -42,7 +62,12 @@ export class Ledger {
   }
 
   start(): void {
-    this.#watching = this.#watch();
+    this.#watching = Promise.all([
+      this.#watch(rateKey('*'), KvWatchInclude.LastValue, (key, text) => this.#sawRate(key, text)),
+      this.#watch('teacher.*', KvWatchInclude.LastValue, (key, text) => this.#sawTeacher(key, text)),
+      this.#watch('run.*.*', KvWatchInclude.UpdatesOnly, (key, text) => this.#sawBudget(key, text)),
+      this.#watch('live.*.*', KvWatchInclude.UpdatesOnly, (key, text) => this.#sawBudget(key, text)),
+    ]);
   }
 
   /** What a run of a task may spend. */
@@ -54,7 +79,14 @@ export class Ledger {
   /** What live requests of a task may spend today (UTC). */
   ofLive(task: Task): Account {
     const limit = { calls: task.live.callsPerDay, microUsd: microUsdOf(task.live.usdPerDay) };
-    return this.#account(liveKey(task.name, Date.now()), limit);
+    return this.#account(liveKey(task.name, this.#day()), limit);
+  }
+
+  /** Never an earlier day than before: a clock that is set back must not open a budget that was spent. */
+  #day(): string {
+    const today = new Date().toISOString().slice(0, 10);
+    if (today > this.#today) this.#today = today;
+    return this.#today;
   }
 
   #account(key: string, limit: Amount): Account {
@@ -78,7 +110,8 @@ export class Ledger {
    * @param callsOutliveMs how long a call may still be in flight at the teacher after this process died
    */
   permits(task: string, limits: RateLimits, wants: number, callsOutliveMs: number): Permits {
-    const key = `${rateKey(task)} ${limits.concurrency} ${limits.requestsPerMinute} ${wants}`;
+    const { concurrency, requestsPerMinute, tokensPerMinute } = limits;
+    const key = `${rateKey(task)} ${concurrency} ${requestsPerMinute} ${tokensPerMinute} ${wants}`;
     const known = this.#permits.get(key);
     if (known) return known;
     const permits = new Permits({
@@ -96,27 +129,69 @@ export class Ledger {
     return permits;
   }
 
+  /** Whether a task's teacher may be asked at all. */
+  healthOf(task: Task): TeacherHealth {
+    const known = this.#teacherOf.get(task);
+    if (known) return known;
+    const { teacher } = task;
+    const address = addressOf(teacher);
+    const key = teacherKey(address);
+    const name = address.at === '' ? address.model : `${address.model} at ${address.at}`;
+    const health = this.#teachers.get(key) ?? this.#healthAt(key, name);
+    health.expectCallMs(teacher.timeoutMs);
+    this.#teacherOf.set(task, health);
+    return health;
+  }
+
+  #healthAt(key: string, teacher: string): TeacherHealth {
+    const health = new TeacherHealth({
+      bucket: this.#bucket,
+      key,
+      replica: this.#replica,
+      teacher,
+      log: this.#log,
+    });
+    this.#teachers.set(key, health);
+    return health;
+  }
+
+  /** Every teacher that had troubles, and why it is not asked now, if so. */
+  teachers(): { teacher: string; blockage: Blockage | undefined }[] {
+    return [...this.#teachers.values()].map(({ teacher, blockage }) => ({ teacher, blockage }));
+  }
+
   /** What a run has spent, or where no run is named, what live requests have today. */
   async totals(task: string, runId: string): Promise<BudgetTotals> {
-    const key = runId === '' ? liveKey(task, Date.now()) : runKey(task, runId);
-    return totalsOf(parseBudget(await readKey(this.#bucket, key)), Date.now());
+    const key = runId === '' ? liveKey(task, this.#day()) : runKey(task, runId);
+    const budget = parseBudget(await readKey(this.#bucket, key));
+    return totalsOf(budget, this.#sightingsOf(key).nowMs(budget, performance.now()));
+  }
+
+  #sightingsOf(key: string): Sightings {
+    const sightings = this.#sightings.get(key) ?? new Sightings();
+    this.#sightings.delete(key);
+    this.#sightings.set(key, sightings);
+    if (this.#sightings.size > maxAskedBudgets) this.#sightings.delete(this.#sightings.keys().next().value!);
+    return sightings;
   }
 
   async close(): Promise<void> {
     this.#stopped = true;
-    this.#stopWatch();
+    for (const stop of this.#stopWatches) stop();
     await Promise.all([...this.#accounts.values(), ...this.#permits.values()].map((one) => one.close()));
     await this.#watching;
   }
 
-  /** Replicas see each other's holdings at once: that makes shares fair, and tells how much time has passed. */
-  async #watch(): Promise<void> {
+  /** Replicas see each other's changes at once: that makes shares fair, spreads news, and tells how much time has passed. */
+  async #watch(key: string, include: KvWatchInclude, saw: (key: string, text: string) => void): Promise<void> {
     while (!this.#stopped) {
       try {
-        const entries = await this.#bucket.watch({ key: rateKey('*') });
-        this.#stopWatch = () => entries.stop();
-        if (this.#stopped) entries.stop();
-        for await (const entry of entries) if (entry.operation === 'PUT') this.#saw(entry.key, entry.string());
+        const entries = await this.#bucket.watch({ key, include });
+        const stop = () => entries.stop();
+        this.#stopWatches.add(stop);
+        if (this.#stopped) stop();
+        for await (const entry of entries) if (entry.operation === 'PUT') saw(entry.key, entry.string());
+        this.#stopWatches.delete(stop);
       } catch (error) {
         if (!this.#stopped) this.#log.warn({ error: messageOf(error) }, 'the ledger cannot be watched, trying again');
       }
@@ -124,8 +199,18 @@ export class Ledger {
     }
   }
 
-  #saw(key: string, text: string): void {
+  #sawRate(key: string, text: string): void {
     const rate = parseRate(text);
     for (const [name, permits] of this.#permits) if (name.startsWith(`${key} `)) permits.saw(rate);
+  }
+
+  #sawTeacher(key: string, text: string): void {
+    const health = parseHealth(text);
+    const known = this.#teachers.get(key) ?? this.#healthAt(key, health.teacher);
+    known.saw(health);
+  }
+
+  #sawBudget(key: string, text: string): void {
+    this.#accounts.get(key)?.saw(parseBudget(text));
   }
 }

@@ -5,7 +5,7 @@ import { messageOf } from '@understudy/service/errors';
 import type { Logger } from '@understudy/service/telemetry';
 import { parseRate, type Rate, type RateGrant, type RateLimits, renewHolding, startsInMs } from './rate.ts';
 import { Sightings } from './sightings.ts';
-import { SLOTS_VALID_MS, SlotBook } from './slot-book.ts';
+import { type Permit, SLOTS_VALID_MS, SlotBook, type Wanted } from './slot-book.ts';
 
 const renewAfterMs = SLOTS_VALID_MS / 3;
 /** Between looks at what is held and who else wants places. */
@@ -14,6 +14,9 @@ const tickMs = 250;
 const giveBackAfterMs = 2_000;
 /** Permissions to begin are taken for this much of the pace that the limit allows, so that a few writes a second suffice. */
 const startsAheadMs = 250;
+/** The same for tokens; bounds of calls are several times what they use, and what was not used comes back. */
+const tokensAheadMs = 1_000;
+const noTokens = { wants: 0, least: 0 };
 /** Between tries while the bus is away. */
 const retryMs = 500;
 
@@ -32,11 +35,16 @@ export interface PermitsOptions {
 }
 
 interface Waiter {
-  resolve: () => void;
+  /** The most that its call can use. */
+  tokens: number;
+  resolve: (permit: Permit) => void;
   reject: (reason: unknown) => void;
 }
 
-/** One replica's dealings with the rate of one task's teacher: a call begins with `acquire` and ends with `release`. */
+/**
+ * One replica's dealings with the rate of one task's teacher: a call begins with `acquire`, gives back what it did not use
+ * with `settle`, and ends with `release`.
+ */
 export class Permits {
   readonly #options: PermitsOptions;
   readonly #book: SlotBook;
@@ -52,21 +60,23 @@ export class Permits {
 
   constructor(options: PermitsOptions) {
     this.#options = options;
-    this.#book = new SlotBook(options.replica, options.callsOutliveMs, options.limits.requestsPerMinute !== undefined);
+    this.#book = new SlotBook(options.replica, options.callsOutliveMs, options.limits);
   }
 
-  /** Resolves when a call may begin. @throws the signal's reason when it aborts first */
-  async acquire(signal: AbortSignal): Promise<void> {
+  /** Resolves when a call that uses so many tokens at most may begin. @throws the signal's reason when it aborts first */
+  async acquire(signal: AbortSignal, tokens: number): Promise<Permit> {
     signal.throwIfAborted();
     const now = performance.now();
     this.#lastUsedMs = now;
-    if (this.#waiters.length === 0 && this.#book.begin(now)) return;
-    await new Promise<void>((resolve, reject) => {
+    const permit = this.#waiters.length === 0 ? this.#book.begin(now, tokens) : undefined;
+    if (permit) return permit;
+    return new Promise<Permit>((resolve, reject) => {
       const done = () => signal.removeEventListener('abort', abort);
       const waiter: Waiter = {
-        resolve: () => {
+        tokens,
+        resolve: (given) => {
           done();
-          resolve();
+          resolve(given);
         },
         reject,
       };
@@ -81,7 +91,12 @@ export class Permits {
     });
   }
 
-  /** The call has ended. */
+  /** The call used so many tokens; none where it was not made. */
+  settle(permit: Permit, usedTokens: number): void {
+    this.#book.settle(permit, usedTokens);
+  }
+
+  /** The place of a call is free again. */
   release(): void {
     this.#book.end();
     const now = performance.now();
@@ -107,7 +122,12 @@ export class Permits {
   }
 
   #serve(now: number): void {
-    while (this.#waiters.length > 0 && this.#book.begin(now)) this.#waiters.shift()!.resolve();
+    for (let head = this.#waiters[0]; head; head = this.#waiters[0]) {
+      const permit = this.#book.begin(now, head.tokens);
+      if (!permit) return;
+      this.#waiters.shift();
+      head.resolve(permit);
+    }
   }
 
   /** Writes when that would change something: more to have, others to make room for, a renewal that is due. */
@@ -126,12 +146,16 @@ export class Permits {
 
   /** Takes what would be given, makes room for others, or waits until the next call may begin. */
   #fit(now: number): void {
-    const { slots, starts } = this.#expected(now);
+    const { slots, starts, tokens } = this.#expected(now);
     this.#book.limit(slots);
-    const starved = this.#waiters.length > 0 && this.#book.hasSlot(now) && !this.#book.mayStart(now);
+    const [head] = this.#waiters;
+    const starved = head !== undefined && this.#book.hasSlot(now) && !this.#book.mayStart(now, head.tokens);
+    const { requestsPerMinute, tokensPerMinute } = this.#options.limits;
+    const served = (requestsPerMinute === undefined || starts > 0) && (tokensPerMinute === undefined || tokens > 0);
     const yields = slots < this.#book.slots && this.#book.inFlight < this.#book.slots;
-    if (slots > this.#book.cap || yields || (starved && starts > 0)) this.#write();
-    else if (starved) this.#lookWhenPaced(now);
+    if (slots > this.#book.cap || yields || (starved && served)) this.#write();
+    // Tokens come free when calls end and slices of time go by: the next tick sees it.
+    else if (starved && starts === 0) this.#lookWhenPaced(now);
   }
 
   #lookWhenPaced(now: number): void {
@@ -155,9 +179,9 @@ export class Permits {
   }
 
   /** What a write would give, as far as is known here. */
-  #expected(now: number): { slots: number; starts: number } {
+  #expected(now: number): { slots: number; starts: number; tokens: number } {
     const { limits, replica, wants } = this.#options;
-    if (!this.#known) return { slots: wants, starts: 1 };
+    if (!this.#known) return { slots: wants, starts: 1, tokens: 1 };
     const own = this.#known.holdings[replica];
     const request = {
       replica,
@@ -165,16 +189,33 @@ export class Permits {
       holding: own !== undefined,
       keep: Math.min(this.#book.inFlight, this.#book.slots),
       wants,
-      starts: this.#startsWanted(),
+      starts: this.#wanted().starts,
+      tokens: { ...this.#wanted().tokens, back: this.#book.backlog() },
       livesMs: 1,
     };
-    return renewHolding(this.#known, limits, this.#sightings.nowMs(this.#known, now), request);
+    const grant = renewHolding(this.#known, limits, this.#sightings.nowMs(this.#known, now), request);
+    return { slots: grant.slots, starts: grant.starts, tokens: grant.tokens.tokens };
   }
 
-  #startsWanted(): number {
-    const { requestsPerMinute } = this.#options.limits;
-    if (requestsPerMinute === undefined) return 0;
-    return Math.max(1, Math.floor((requestsPerMinute / 60_000) * startsAheadMs));
+  #wanted(): Wanted {
+    const { requestsPerMinute: calls, tokensPerMinute } = this.#options.limits;
+    const starts = calls === undefined ? 0 : Math.max(1, Math.floor((calls / 60_000) * startsAheadMs));
+    return { starts, tokens: tokensPerMinute === undefined ? noTokens : this.#tokensWanted(tokensPerMinute) };
+  }
+
+  /** What those need who could begin at once, but no more than a pace's worth beyond the first. */
+  #tokensWanted(tokensPerMinute: number): Wanted['tokens'] {
+    const [head] = this.#waiters;
+    if (!head) return noTokens;
+    const least = this.#book.tokensOf(head.tokens);
+    const most = Math.max(least, (tokensPerMinute / 60_000) * tokensAheadMs);
+    let wants = 0;
+    for (const { tokens } of this.#waiters) {
+      const more = wants + this.#book.tokensOf(tokens);
+      if (more > most) break;
+      wants = more;
+    }
+    return { wants, least };
   }
 
   #write(): void {
@@ -205,7 +246,7 @@ export class Permits {
     const { bucket, key, limits, wants, log } = this.#options;
     const now = performance.now();
     const over = this.#closing || this.#idle(now);
-    const request = this.#book.pending ?? this.#book.request(over ? 0 : wants, this.#startsWanted(), now);
+    const request = this.#book.pending ?? this.#book.request(over ? 0 : wants, this.#wanted(), now);
     try {
       return await compareAndSet(bucket, key, (text) => {
         const rate = parseRate(text);

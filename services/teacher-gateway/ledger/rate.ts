@@ -1,13 +1,16 @@
 /**
- * Decisions about how many calls to one task's teacher may be in flight and begin per minute, over all replicas, free of
- * I/O. The rate is one value that is changed by compare-and-set. Each replica holds some of the places in flight, a fair
- * share where they are scarce, and keeps them by renewing; permissions to begin a call are handed out a few at a time.
+ * Decisions about how many calls to one task's teacher may be in flight, and how many calls and tokens may begin per
+ * minute, over all replicas, free of I/O. The rate is one value that is changed by compare-and-set. Each replica holds
+ * some of the places in flight, a fair share where they are scarce, and keeps them by renewing; permissions to begin a
+ * call, and the tokens that it may use at most, are handed out a few at a time.
  *
  * Time here is `clockMs`, a clock that is part of the value: whoever changes the value advances it by what has passed, on
  * its own monotonic clock, since it first saw the value before (see `Sightings`). So it never runs faster than real time,
  * whatever the wall clocks of replicas and server do, and a place is never given away while its holder may still use it.
  */
 import { z } from 'zod';
+import { STARTS_VALID_MS } from './limits.ts';
+import { grantTokens, NO_TOKENS, type TokenGrant, type TokenRequest, tokenWindowSchema } from './token-window.ts';
 
 const holding = z.strictObject({
   seq: z.int().min(1),
@@ -15,6 +18,8 @@ const holding = z.strictObject({
   wants: z.int().min(0),
   /** Permissions to begin a call that were handed out with this request. */
   starts: z.int().min(0),
+  /** Tokens that were handed out with this request, and where they are counted. */
+  tokens: z.strictObject({ slice: z.int(), tokens: z.int().min(0) }).default(NO_TOKENS),
   expiresAtMs: z.number(),
 });
 
@@ -25,12 +30,13 @@ const rateSchema = z.strictObject({
   holdings: z.record(z.string(), holding),
   /** When the next call would begin if all began evenly spaced (generic cell rate algorithm, ITU-T I.371). */
   nextStartMs: z.number(),
+  tokens: tokenWindowSchema,
 });
 export type Rate = z.infer<typeof rateSchema>;
 
 export const parseRate = (text: string | undefined): Rate =>
   text === undefined
-    ? { turn: 0, clockMs: 0, holdings: {}, nextStartMs: 0 }
+    ? { turn: 0, clockMs: 0, holdings: {}, nextStartMs: 0, tokens: [] }
     : rateSchema.parse(JSON.parse(text), { error: () => 'the ledger is damaged: expected a rate as JSON' });
 
 export interface RateLimits {
@@ -38,6 +44,8 @@ export interface RateLimits {
   concurrency: number;
   /** Calls that may begin within any 60 s; unlimited where absent. */
   requestsPerMinute?: number | undefined;
+  /** Tokens that calls may use within any 60 s, counted when they begin; unlimited where absent. */
+  tokensPerMinute?: number | undefined;
 }
 
 export interface RateRequest {
@@ -52,6 +60,8 @@ export interface RateRequest {
   wants: number;
   /** Permissions to begin a call that it could use at once; none are needed where requests per minute are not limited. */
   starts: number;
+  /** Tokens that it could use at once, and those that it got and did not use. */
+  tokens: TokenRequest;
   /** How long its places stay taken if it does not renew. */
   livesMs: number;
 }
@@ -60,6 +70,7 @@ export interface RateGrant {
   rate: Rate;
   slots: number;
   starts: number;
+  tokens: TokenGrant;
   /** Its places had been given away. */
   lost: boolean;
   /** Nothing to write: this very request was written already. */
@@ -70,7 +81,7 @@ export interface RateGrant {
 export const renewHolding = (before: Rate, limits: RateLimits, nowMs: number, request: RateRequest): RateGrant => {
   const own = before.holdings[request.replica];
   if (own?.seq === request.seq) {
-    return { rate: before, slots: own.slots, starts: own.starts, lost: false, done: true };
+    return { rate: before, slots: own.slots, starts: own.starts, tokens: own.tokens, lost: false, done: true };
   }
   const lost = request.holding && own === undefined;
   const others = Object.fromEntries(
@@ -83,13 +94,20 @@ export const renewHolding = (before: Rate, limits: RateLimits, nowMs: number, re
   const share = shareOf(limits.concurrency, others, request, nowMs);
   const slots = Math.max(keep, Math.min(share, limits.concurrency - taken), 0);
   const { starts, nextStartMs } = beginnings(before, limits.requestsPerMinute, nowMs, request.starts);
+  const { window, grant: tokens } = grantTokens(before.tokens, limits.tokensPerMinute, nowMs, request.tokens);
   const { replica, seq, wants, livesMs } = request;
   const holdings =
     slots === 0 && wants === 0
       ? others
-      : { ...others, [replica]: { seq, slots, wants, starts, expiresAtMs: nowMs + livesMs } };
-  const rate = { turn: before.turn + 1, clockMs: Math.max(nowMs, before.clockMs), holdings, nextStartMs };
-  return { rate, slots, starts, lost, done: false };
+      : { ...others, [replica]: { seq, slots, wants, starts, tokens, expiresAtMs: nowMs + livesMs } };
+  const rate: Rate = {
+    turn: before.turn + 1,
+    clockMs: Math.max(nowMs, before.clockMs),
+    holdings,
+    nextStartMs,
+    tokens: window,
+  };
+  return { rate, slots, starts, tokens, lost, done: false };
 };
 
 /** Where there are fewer places than replicas, those that get one change this often. */
@@ -117,8 +135,6 @@ const shareOf = (concurrency: number, others: Rate['holdings'], request: RateReq
   return 0;
 };
 
-/** A permission to begin a call is void after this, so that those handed out at one time are used at about that time. */
-export const STARTS_VALID_MS = 2_000;
 const minuteMs = 60_000;
 /** Calls that may begin at once after a pause, as a share of a minute's: two seconds' worth. */
 const burstShare = 1 / 30;
