@@ -124,7 +124,7 @@ const cutOff = ({ model, content }: TeacherReply): Failure => ({
   reason: DeclineReason.REJECTED,
   detail: `${model} was cut off after ${content.length} characters; raise teacher.maxOutputTokens`,
   retryable: false,
-  retryAfterMs: undefined,
+  ofTeacher: false,
 });
 
 const final = (reason: DeclineReason, { message }: Error): Failure => ({
@@ -139,7 +139,8 @@ const reasons: Partial<Record<TeacherFailure, DeclineReason>> = {
   rejected: DeclineReason.REJECTED,
 };
 
-const reasonOf = (failure: TeacherFailure): DeclineReason => reasons[failure] ?? DeclineReason.UNAVAILABLE;
+/** Why a prompt is declined after such a failure. */
+export const reasonOf = (failure: TeacherFailure): DeclineReason => reasons[failure] ?? DeclineReason.UNAVAILABLE;
 
 /** A prompt waits on the bus while its teacher is away, up to a limit; somebody who is there is told at once. */
 const awayOf = ({ config }: GatewayContext, { live }: Question, away: TeacherAway): Failure => {

@@ -11,7 +11,13 @@ import type { Permit } from './ledger/slot-book.ts';
 import type { TeacherHealth } from './ledger/teacher-health.ts';
 import { AWAY_PATIENCE_MS, LIVE_AWAY_PATIENCE_MS, PERMIT_PATIENCE_MS } from './limits.ts';
 import type { Question, Spending } from './outcome.ts';
-import { type Teacher, TeacherError, type TeacherFailure, type TeacherReply, type TeacherRequest } from './teachers/teacher.ts';
+import {
+  type Teacher,
+  TeacherError,
+  type TeacherFailure,
+  type TeacherReply,
+  type TeacherRequest,
+} from './teachers/teacher.ts';
 
 /**
  * One call to the teacher: when it may be asked, within budget and rate, no longer than the task allows, settled whatever
@@ -116,9 +122,7 @@ const permitted = async (
   try {
     const reservation = await account.reserve(microUsd, waiting);
     if (!held) {
-      permit = await permits
-        .acquire(waiting, tokens)
-        .catch((reason) => abandon(account, reservation, reason));
+      permit = await permits.acquire(waiting, tokens).catch((reason) => abandon(account, reservation, reason));
     }
     return { permit, reservation };
   } catch (error) {

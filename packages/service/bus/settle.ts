@@ -153,7 +153,8 @@ export class Settler {
     const facts = { consumer: this.#name, type, deliveries, error: messageOf(error) };
     this.#context.telemetry.log.warn(facts, 'handler failed, the message comes again');
     this.#metrics.handled.inc({ consumer: this.#name, ending: 'delayed' });
-    taken.message.nak(error.afterMs);
+    // The server takes whole numbers only, and delivers at once what it does not understand.
+    taken.message.nak(Math.ceil(error.afterMs));
   }
 
   async #deadLetter(message: JsMsg, reason: string): Promise<void> {

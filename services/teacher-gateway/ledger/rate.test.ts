@@ -58,7 +58,10 @@ describe('places in flight', () => {
       let rate = empty;
       for (const name of ['a', 'b', 'c']) rate = renewHolding(rate, single, 0, asks(name, 0, { keep: 0 })).rate;
       const holdings = Object.fromEntries(
-        ['a', 'b', 'c'].map((name) => [name, { seq: 1, slots: 0, wants: 4, starts: 0, tokens: NO_TOKENS, expiresAtMs: 1e9 }]),
+        ['a', 'b', 'c'].map((name) => [
+          name,
+          { seq: 1, slots: 0, wants: 4, starts: 0, tokens: NO_TOKENS, expiresAtMs: 1e9 },
+        ]),
       );
       for (const name of ['a', 'b', 'c']) {
         const { slots } = renewHolding({ ...rate, holdings }, single, nowMs, asks(name, 4, { seq: 2 }));
@@ -71,7 +74,8 @@ describe('places in flight', () => {
 
 describe('tokens per minute', () => {
   const limits = { concurrency: 10, tokensPerMinute: 10_000 };
-  const wanting = (wants: number, more: object = {}) => asks('a', 4, { tokens: { wants, least: wants, back: [] }, ...more });
+  const wanting = (wants: number, more: object = {}) =>
+    asks('a', 4, { tokens: { wants, least: wants, back: [] }, ...more });
 
   test('a tenth of them at once, then as time goes by', () => {
     const first = renewHolding(empty, limits, 0, wanting(1_000));
@@ -97,7 +101,8 @@ describe('tokens per minute', () => {
   });
 
   test('a value of before there were tokens is read as one without', () => {
-    const text = '{"turn":3,"clockMs":5,"holdings":{"a":{"seq":1,"slots":2,"wants":2,"starts":0,"expiresAtMs":9}},"nextStartMs":0}';
+    const text =
+      '{"turn":3,"clockMs":5,"holdings":{"a":{"seq":1,"slots":2,"wants":2,"starts":0,"expiresAtMs":9}},"nextStartMs":0}';
     expect(parseRate(text)).toMatchObject({ turn: 3, tokens: [], holdings: { a: { tokens: NO_TOKENS } } });
   });
 });
@@ -218,7 +223,10 @@ test('whatever replicas, crashes, lost answers and late news do, no more is in f
   let begun = 0;
   let full = 0;
   let takenOver = 0;
-  const wanted = ({ starts, least }: { starts: number; least: number }) => ({ starts, tokens: { wants: least, least } });
+  const wanted = ({ starts, least }: { starts: number; least: number }) => ({
+    starts,
+    tokens: { wants: least, least },
+  });
   fc.assert(
     fc.property(
       fc.array(steps, { minLength: 40, maxLength: 200 }),
@@ -309,35 +317,40 @@ test('three replicas that always want more use no more tokens in any minute than
     crash: fc.integer({ min: 0, max: 40 }).map((die) => die === 0),
   });
   fc.assert(
-    fc.property(fc.array(turn, { minLength: 400, maxLength: 400, size: 'max' }), fc.integer({ min: 60, max: 2_000 }), (turns, tokensPerMinute) => {
-      const limits = { concurrency: 1_000, tokensPerMinute };
-      let rate: Rate = empty;
-      let realMs = 0;
-      let born = 0;
-      const fresh = () => ({ book: new SlotBook(`replica-${born++}`, 0, limits), sightings: new Sightings() });
-      const replicas = Array.from({ length: replicaCount }, fresh);
-      const calls: { atMs: number; tokens: number }[] = [];
-      for (const { replica: index, passMs, tokens, usesShare, heard, crash } of turns) {
-        realMs += passMs;
-        if (crash) replicas[index] = fresh();
-        const { book, sightings } = replicas[index]!;
-        const request = book.pending ?? book.request(9, { starts: 0, tokens: { wants: 3 * tokens, least: tokens } }, realMs);
-        const grant = renewHolding(rate, limits, sightings.nowMs(rate, realMs), request);
-        rate = grant.rate;
-        for (const each of replicas) each.sightings.see(rate.turn, realMs);
-        if (heard) book.confirm(grant);
-        for (let permit = book.begin(realMs, tokens); permit; permit = book.begin(realMs, tokens)) {
-          const uses = Math.ceil(usesShare * permit.tokens);
-          calls.push({ atMs: realMs, tokens: uses });
-          book.settle(permit, uses);
-          book.end();
+    fc.property(
+      fc.array(turn, { minLength: 400, maxLength: 400, size: 'max' }),
+      fc.integer({ min: 60, max: 2_000 }),
+      (turns, tokensPerMinute) => {
+        const limits = { concurrency: 1_000, tokensPerMinute };
+        let rate: Rate = empty;
+        let realMs = 0;
+        let born = 0;
+        const fresh = () => ({ book: new SlotBook(`replica-${born++}`, 0, limits), sightings: new Sightings() });
+        const replicas = Array.from({ length: replicaCount }, fresh);
+        const calls: { atMs: number; tokens: number }[] = [];
+        for (const { replica: index, passMs, tokens, usesShare, heard, crash } of turns) {
+          realMs += passMs;
+          if (crash) replicas[index] = fresh();
+          const { book, sightings } = replicas[index]!;
+          const request =
+            book.pending ?? book.request(9, { starts: 0, tokens: { wants: 3 * tokens, least: tokens } }, realMs);
+          const grant = renewHolding(rate, limits, sightings.nowMs(rate, realMs), request);
+          rate = grant.rate;
+          for (const each of replicas) each.sightings.see(rate.turn, realMs);
+          if (heard) book.confirm(grant);
+          for (let permit = book.begin(realMs, tokens); permit; permit = book.begin(realMs, tokens)) {
+            const uses = Math.ceil(usesShare * permit.tokens);
+            calls.push({ atMs: realMs, tokens: uses });
+            book.settle(permit, uses);
+            book.end();
+          }
+          const lastMinute = calls.filter(({ atMs }) => atMs > realMs - 60_000);
+          expect(lastMinute.reduce((sum, one) => sum + one.tokens, 0)).toBeLessThanOrEqual(tokensPerMinute);
         }
-        const lastMinute = calls.filter(({ atMs }) => atMs > realMs - 60_000);
-        expect(lastMinute.reduce((sum, one) => sum + one.tokens, 0)).toBeLessThanOrEqual(tokensPerMinute);
-      }
-      minutes += (realMs / 60_000) * tokensPerMinute;
-      used += calls.reduce((sum, one) => sum + one.tokens, 0);
-    }),
+        minutes += (realMs / 60_000) * tokensPerMinute;
+        used += calls.reduce((sum, one) => sum + one.tokens, 0);
+      },
+    ),
     { numRuns: 60 },
   );
   expect(used / minutes).toBeGreaterThan(0.3);

@@ -13,9 +13,7 @@ const windowMs = 60_000 + STARTS_VALID_MS + sliceMs;
 const paceShare = 1 / 10;
 const paceMs = 6_000;
 
-export const tokenWindowSchema = z
-  .array(z.strictObject({ slice: z.int(), tokens: z.int().min(0) }))
-  .default([]);
+export const tokenWindowSchema = z.array(z.strictObject({ slice: z.int(), tokens: z.int().min(0) })).default([]);
 
 /** Tokens by the slice of the rate's clock in which they were handed out; oldest first. */
 export type TokenWindow = z.infer<typeof tokenWindowSchema>;

@@ -4,8 +4,10 @@ import type { WriteRequest, WriteResponseSchema } from '@understudy/contract/tea
 import type { CallContext } from '@understudy/service/rpc/server';
 import { failedPrecondition, invalidArgument } from '@understudy/service/rpc/status';
 import { sha256Hex } from '@understudy/task';
+import { reasonOf } from '../ask-teacher.ts';
 import type { AnsweringContext } from '../context.ts';
 import { BudgetExhausted } from '../ledger/account.ts';
+import { TeacherAway } from '../ledger/teacher-health.ts';
 import { MAX_DETAIL_CHARACTERS, MAX_INPUTS_PER_ANSWER, MAX_WRITING_CHARACTERS } from '../limits.ts';
 import { makeCall } from '../make-call.ts';
 import { HeldPlace, type Question, type Spending } from '../outcome.ts';
@@ -88,8 +90,6 @@ const used = (spending: Spending, tokens = { inputTokens: 0, outputTokens: 0 }) 
 const declineOf = (error: unknown): { reason: DeclineReason; detail: string } => {
   if (error instanceof BudgetExhausted) return { reason: DeclineReason.BUDGET, detail: error.message };
   if (error instanceof RunCancelled) return { reason: DeclineReason.CANCELLED, detail: error.message };
-  if (!(error instanceof TeacherError)) throw error;
-  const detail = error.message.slice(0, MAX_DETAIL_CHARACTERS);
-  if (error.retryable) return { reason: DeclineReason.UNAVAILABLE, detail };
-  return { reason: error.failure === 'unauthorized' ? DeclineReason.UNAUTHORIZED : DeclineReason.REJECTED, detail };
+  if (!(error instanceof TeacherError || error instanceof TeacherAway)) throw error;
+  return { reason: reasonOf(error.failure), detail: error.message.slice(0, MAX_DETAIL_CHARACTERS) };
 };

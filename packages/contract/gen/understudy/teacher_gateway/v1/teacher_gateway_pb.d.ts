@@ -265,6 +265,85 @@ export declare type GetLedgerResponse = Message<"understudy.teacher_gateway.v1.G
 export declare const GetLedgerResponseSchema: GenMessage<GetLedgerResponse>;
 
 /**
+ * @generated from message understudy.teacher_gateway.v1.ListTeachersRequest
+ */
+export declare type ListTeachersRequest = Message<"understudy.teacher_gateway.v1.ListTeachersRequest"> & {
+};
+
+/**
+ * Describes the message understudy.teacher_gateway.v1.ListTeachersRequest.
+ * Use `create(ListTeachersRequestSchema)` to create a new message.
+ */
+export declare const ListTeachersRequestSchema: GenMessage<ListTeachersRequest>;
+
+/**
+ * @generated from message understudy.teacher_gateway.v1.ListTeachersResponse
+ */
+export declare type ListTeachersResponse = Message<"understudy.teacher_gateway.v1.ListTeachersResponse"> & {
+  /**
+   * @generated from field: repeated understudy.teacher_gateway.v1.TeacherState teachers = 1;
+   */
+  teachers: TeacherState[];
+};
+
+/**
+ * Describes the message understudy.teacher_gateway.v1.ListTeachersResponse.
+ * Use `create(ListTeachersResponseSchema)` to create a new message.
+ */
+export declare const ListTeachersResponseSchema: GenMessage<ListTeachersResponse>;
+
+/**
+ * @generated from message understudy.teacher_gateway.v1.TeacherState
+ */
+export declare type TeacherState = Message<"understudy.teacher_gateway.v1.TeacherState"> & {
+  /**
+   * Its model and where it is, without credentials.
+   *
+   * @generated from field: string teacher = 1;
+   */
+  teacher: string;
+
+  /**
+   * True while nobody asks it, because it fails call after call or refuses our credentials; but for a try now and then.
+   *
+   * @generated from field: bool open = 2;
+   */
+  open: boolean;
+
+  /**
+   * Until it may be asked again, or tried; 0 where it may be asked.
+   *
+   * @generated from field: uint64 wait_ms = 3;
+   */
+  waitMs: bigint;
+
+  /**
+   * How long the breaker has been open.
+   *
+   * @generated from field: uint64 away_ms = 4;
+   */
+  awayMs: bigint;
+
+  /**
+   * What it said when it failed last.
+   *
+   * @generated from field: string failure = 5;
+   */
+  failure: string;
+
+  /**
+   * @generated from field: string detail = 6;
+   */
+  detail: string;
+};
+
+/**
+ * Describes the message understudy.teacher_gateway.v1.TeacherState.
+ * Use `create(TeacherStateSchema)` to create a new message.
+ */
+export declare const TeacherStateSchema: GenMessage<TeacherState>;
+
+/**
  * A valid answer out of a teacher, within rate and budget.
  *
  * @generated from service understudy.teacher_gateway.v1.TeacherGatewayService
@@ -299,6 +378,16 @@ export declare const TeacherGatewayService: GenService<{
     methodKind: "unary";
     input: typeof GetLedgerRequestSchema;
     output: typeof GetLedgerResponseSchema;
+  },
+  /**
+   * Teachers that failed or asked for a pause at some time, and whether they are asked now; the same from every replica.
+   *
+   * @generated from rpc understudy.teacher_gateway.v1.TeacherGatewayService.ListTeachers
+   */
+  listTeachers: {
+    methodKind: "unary";
+    input: typeof ListTeachersRequestSchema;
+    output: typeof ListTeachersResponseSchema;
   },
 }>;
 
