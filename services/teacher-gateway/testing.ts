@@ -73,6 +73,8 @@ export interface FakeStats {
   maxInFlight: number;
   firstCallMs: number;
   lastCallMs: number;
+  longestPauseMs: number;
+  charged: { seenCalls: number; unseenCalls: number; inputTokens: number; outputTokens: number };
 }
 
 /** The fake teacher's process, over HTTP and on the bus (`models.fake`). */

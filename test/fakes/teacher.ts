@@ -8,20 +8,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { connect, nkeyAuthenticator } from '@nats-io/transport-node';
-import { answerOf } from './answers.ts';
-
-/** Ways to fail; each draws its share of the calls. */
-export type Failure =
-  | 'unauthorized'
-  | 'rate-limited'
-  | 'server-error'
-  | 'slow'
-  | 'truncated'
-  | 'not-json'
-  | 'outside-schema'
-  | 'prose'
-  | 'reset'
-  | 'no-choices';
+import { chargeOf, contentOf, type Failure, refusalOf, tokensPerCall } from './failures.ts';
 
 export interface Behaviour {
   /** Before each answer. */
@@ -51,6 +38,12 @@ export interface Stats {
   /** When the first and the last call came, in ms of one clock; 0 before. */
   firstCallMs: number;
   lastCallMs: number;
+  /** The longest time without a call between two. */
+  longestPauseMs: number;
+  /** Failed calls by kind. */
+  failures: Record<string, number>;
+  /** What this provider charged: for replies that it sent whole, and for work whose answer got lost on the way. */
+  charged: { seenCalls: number; unseenCalls: number; inputTokens: number; outputTokens: number };
 }
 
 const settings = JSON.parse(process.argv[2] ?? '{}') as Settings;
@@ -62,6 +55,9 @@ let inFlight = 0;
 let maxInFlight = 0;
 let firstCallMs = 0;
 let lastCallMs = 0;
+let longestPauseMs = 0;
+let failuresByKind: Record<string, number> = {};
+let charged = { seenCalls: 0, unseenCalls: 0 };
 
 const stats = (): Stats => ({
   calls,
@@ -72,6 +68,13 @@ const stats = (): Stats => ({
   maxInFlight,
   firstCallMs,
   lastCallMs,
+  longestPauseMs,
+  failures: failuresByKind,
+  charged: {
+    ...charged,
+    inputTokens: (charged.seenCalls + charged.unseenCalls) * tokensPerCall.input,
+    outputTokens: (charged.seenCalls + charged.unseenCalls) * tokensPerCall.output,
+  },
 });
 
 const reset = () => {
@@ -81,6 +84,9 @@ const reset = () => {
   maxInFlight = inFlight;
   firstCallMs = 0;
   lastCallMs = 0;
+  longestPauseMs = 0;
+  failuresByKind = {};
+  charged = { seenCalls: 0, unseenCalls: 0 };
 };
 
 /** A number in [0, 1) from a text and its attempt: FNV-1a, finished with a multiply and shift. */
@@ -91,20 +97,31 @@ const fate = (text: string, attempt: number): number => {
   return ((hash ^ (hash >>> 13)) >>> 0) / 2 ** 32;
 };
 
-/** Counts a call and draws how it fails, if it does. */
+/** Counts a call, draws how it fails, if it does, and charges it. */
 const drawFailure = (text: string): Failure | undefined => {
+  const failure = fateOf(text);
+  if (failure) {
+    failed += 1;
+    failuresByKind[failure] = (failuresByKind[failure] ?? 0) + 1;
+  }
+  const charge = chargeOf(failure);
+  if (charge === 'seen') charged.seenCalls += 1;
+  if (charge === 'unseen') charged.unseenCalls += 1;
+  return failure;
+};
+
+const fateOf = (text: string): Failure | undefined => {
   const attempt = (callsByText.get(text) ?? 0) + 1;
   callsByText.set(text, attempt);
   calls += 1;
-  lastCallMs = performance.now();
-  firstCallMs ||= lastCallMs;
+  const now = performance.now();
+  if (lastCallMs > 0) longestPauseMs = Math.max(longestPauseMs, now - lastCallMs);
+  lastCallMs = now;
+  firstCallMs ||= now;
   let rest = fate(text, attempt);
   for (const [kind, share] of Object.entries(behaviour.failures ?? {})) {
     rest -= share;
-    if (rest < 0) {
-      failed += 1;
-      return kind as Failure;
-    }
+    if (rest < 0) return kind as Failure;
   }
   return undefined;
 };
@@ -119,14 +136,6 @@ const timed = async (failure: Failure | undefined, finish: () => void): Promise<
   finish();
 };
 
-/** What the model would write. */
-const contentOf = (failure: Failure | undefined, text: string, schema: object): string => {
-  if (failure === 'not-json') return 'I am not sure, {"label": perhaps';
-  if (failure === 'outside-schema') return '{"label":"no-such-label","why":"because"}';
-  if (failure === 'prose') return 'It could be many things, and I would rather not choose one of them.';
-  return answerOf(text, schema);
-};
-
 interface ChatRequest {
   messages: { role: string; content: string }[];
   response_format?: { json_schema?: { schema?: object } };
@@ -137,13 +146,12 @@ const chat = (body: string, response: ServerResponse): void => {
   const text = request.messages.at(-1)!.content;
   const failure = drawFailure(text);
   void timed(failure, () => {
-    if (failure === 'unauthorized') return refuse(response, 401, 'invalid api key');
     if (failure === 'rate-limited') {
       response.setHeader('retry-after', String(Math.max(1, Math.round((behaviour.retryAfterMs ?? 1_000) / 1_000))));
       response.setHeader('retry-after-ms', String(behaviour.retryAfterMs ?? 1_000));
-      return refuse(response, 429, 'slow down');
     }
-    if (failure === 'server-error') return refuse(response, 500, 'the model fell over');
+    const refusal = refusalOf(failure);
+    if (refusal) return refuse(response, refusal.status, refusal.message);
     if (failure === 'reset') return void response.socket?.destroy();
     const content = contentOf(failure, text, request.response_format?.json_schema?.schema ?? {});
     const reply = JSON.stringify({
@@ -153,7 +161,7 @@ const chat = (body: string, response: ServerResponse): void => {
       model: 'fake-2026-01',
       choices:
         failure === 'no-choices' ? [] : [{ index: 0, message: { role: 'assistant', content }, finish_reason: 'stop' }],
-      usage: { prompt_tokens: 20, completion_tokens: 5, total_tokens: 25 },
+      usage: { prompt_tokens: tokensPerCall.input, completion_tokens: tokensPerCall.output, total_tokens: 25 },
     });
     response.setHeader('content-type', 'application/json');
     response.end(failure === 'truncated' ? reply.slice(0, reply.length >> 1) : reply);
@@ -213,24 +221,22 @@ const serveNats = async (url: string, subject: string): Promise<void> => {
       const failure = drawFailure(request.text);
       void timed(failure, () => {
         if (failure === 'reset') return;
-        const error = busErrors[failure as keyof typeof busErrors];
+        const error = refusalOf(failure);
         const content = contentOf(failure, request.text, request.schema);
         const reply = JSON.stringify(
           error
             ? { error: { ...error, ...(failure === 'rate-limited' ? { retry_after_ms: behaviour.retryAfterMs } : {}) } }
-            : { content, model: 'fake-2026-01', usage: { input_tokens: 20, output_tokens: 5 } },
+            : {
+                content,
+                model: 'fake-2026-01',
+                usage: { input_tokens: tokensPerCall.input, output_tokens: tokensPerCall.output },
+              },
         );
         message.respond(failure === 'truncated' ? reply.slice(0, reply.length >> 1) : reply);
       });
     },
   });
   await nc.flush();
-};
-
-const busErrors = {
-  unauthorized: { status: 401, message: 'invalid api key' },
-  'rate-limited': { status: 429, message: 'slow down' },
-  'server-error': { status: 500, message: 'the model fell over' },
 };
 
 const port = await serveHttp();

@@ -22,16 +22,17 @@ export const maybePaid = ({ usd }: CostBound): { spentUsd: number; unsettled: tr
   unsettled: true,
 });
 
-/** What a status says about a call, by HTTP's meaning, which models on the bus use too. */
+/** What a status says about a call, by HTTP's meaning, which models on the bus use too. Below 400 it is no error's. */
 export const failureOf = (status: number): TeacherFailure => {
   if (status === 401 || status === 403) return 'unauthorized';
   if (status === 408) return 'timeout';
   if (status === 429) return 'rate-limited';
-  return status >= 500 ? 'overloaded' : 'rejected';
+  return status >= 500 || status < 400 ? 'overloaded' : 'rejected';
 };
 
 /**
  * Whether a refusal may have been charged: what stands in front of a model can fail, or lose patience, after the model
  * did its work. 503 and whatever blames the request say that no work was done.
  */
-export const mayBePaid = (status: number): boolean => status === 408 || (status >= 500 && status !== 503);
+export const mayBePaid = (status: number): boolean =>
+  status < 400 || status === 408 || (status >= 500 && status !== 503);
