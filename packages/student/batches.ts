@@ -1,5 +1,3 @@
-import { type TensorValue, tensor } from '@understudy/graph';
-import type { Example } from './examples.ts';
 import { seededOrder } from './random.ts';
 
 /** Texts of one step, by index; all of one bucket. */
@@ -32,34 +30,4 @@ export function epochBatches(buckets: Uint8Array, batchTexts: number, seed: numb
   }
   for (const [bucket, indices] of [...open].toSorted(([a], [b]) => a - b)) close(bucket, indices);
   return batches;
-}
-
-/** What a batch of examples is trained towards, as inputs of a step; in buffers that the next batch overwrites. */
-export class Targets {
-  readonly #batchTexts: number;
-  readonly #labels: number;
-  readonly #targets: Float32Array;
-  readonly #weights: Float32Array;
-
-  constructor(batchTexts: number, labels: number) {
-    this.#batchTexts = batchTexts;
-    this.#labels = labels;
-    this.#targets = new Float32Array(batchTexts * labels);
-    this.#weights = new Float32Array(batchTexts);
-  }
-
-  /** Fewer examples than a whole batch leave the rest as rows without weight. */
-  of(examples: readonly Example[], indices: Uint32Array): Record<string, TensorValue> {
-    this.#targets.fill(0);
-    this.#weights.fill(0);
-    for (const [slot, index] of indices.entries()) {
-      const { target, weight } = examples[index] as Example;
-      this.#targets.set(target, slot * this.#labels);
-      this.#weights[slot] = weight;
-    }
-    return {
-      targets: tensor('float32', [this.#batchTexts, this.#labels], this.#targets),
-      example_weights: tensor('float32', [this.#batchTexts], this.#weights),
-    };
-  }
 }

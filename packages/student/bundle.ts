@@ -20,11 +20,14 @@ const DESCRIPTION = 'understudy.json';
 const REQUIRED = ['config.json', 'tokenizer.json', 'tokenizer_config.json', 'README.md', DESCRIPTION, MODEL];
 
 /** What makes a `config.json` that of a classifier; what readers build from the rest is unused, for the graph is the model. */
-const labelsJson = ({ heads: [head] }: Description): Record<string, unknown> => ({
-  problem_type: 'single_label_classification',
-  id2label: Object.fromEntries((head?.labels ?? []).map((label, id) => [id, label])),
-  label2id: Object.fromEntries((head?.labels ?? []).map((label, id) => [label, id])),
-});
+function labelsJson({ heads: [head] }: Description): Record<string, unknown> {
+  if (head?.kind !== 'softmax') return {};
+  return {
+    problem_type: 'single_label_classification',
+    id2label: Object.fromEntries(head.labels.map((label, id) => [id, label])),
+    label2id: Object.fromEntries(head.labels.map((label, id) => [label, id])),
+  };
+}
 
 /** The files of a student, laid out as a Hugging Face model folder. */
 export function bundleFiles(

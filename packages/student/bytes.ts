@@ -1,4 +1,5 @@
 import { MAX_TEXT_BYTES } from './limits.ts';
+import { byteOffsets, type TokenOffsets } from './offsets.ts';
 
 /** The id of padding: one above the 256 bytes, which are their own ids. */
 export const PAD_ID = 256;
@@ -9,6 +10,8 @@ export type TextTokenizer = {
   readonly encode: (text: string) => ArrayLike<number>;
   /** How many ids `encode` gives. */
   readonly count: (text: string) => number;
+  /** Where each of the ids that `encode` gives lies in the text. */
+  readonly offsets: (text: string) => TokenOffsets;
 };
 
 const encoder = new TextEncoder();
@@ -23,6 +26,7 @@ export const byteTokenizer = {
   padId: PAD_ID,
   encode: encodeText,
   count: (text) => Math.min(Buffer.byteLength(text), MAX_TEXT_BYTES),
+  offsets: (text) => byteOffsets(text, MAX_TEXT_BYTES),
 } satisfies TextTokenizer;
 
 /**

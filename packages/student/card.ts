@@ -16,18 +16,36 @@ const FAMILY: Readonly<Record<Description['family'], string>> = {
 const pretrainedRow = ({ pretrained }: Description['training']): string =>
   pretrained ? `\n| started from | \`${pretrained.digest}\`, of which ${pretrained.train} were trained |` : '';
 
+const OUTPUTS =
+  '`logits.<name>` for each of them, in the order of its values, labels or bins; of copied text three for each token (outside, first, further)';
+
+/** What a head answers, as a sentence or an item of a list. */
+function headLine(head: Description['heads'][number]): string {
+  switch (head.kind) {
+    case 'softmax':
+      return `It answers \`${head.field}\` with one of ${head.labels.length} labels: ${head.labels.map(plain).join(', ')}.`;
+    case 'choice':
+      return `- ${plain(head.name)}: one of ${head.values.map((value) => plain(value || 'left out')).join(', ')}`;
+    case 'tags':
+      return `- ${plain(head.name)}: some of ${head.labels.map(plain).join(', ')}`;
+    case 'number':
+      return `- ${plain(head.name)}: a number from ${head.minimum} to ${head.maximum}, within ${head.tolerance}`;
+    case 'span':
+      return `- ${plain(head.name)}: ${head.many ? 'texts' : 'text'} copied from the input`;
+  }
+}
+
 /** The model card (README.md) of a student. */
 export function modelCard({ family, heads, lineage, training, precision, devAgreement }: Description): string {
-  const [head] = heads as [Description['heads'][number]];
   return `---
 library_name: transformers.js
-pipeline_tag: text-classification
+pipeline_tag: ${heads[0]?.kind === 'softmax' ? 'text-classification' : 'feature-extraction'}
 tags: [understudy, onnx, distillation]
 ---
 
 # A student of ${plain(lineage.task.name)}
 
-It answers \`${head.field}\` with one of ${head.labels.length} labels: ${head.labels.map(plain).join(', ')}.
+${heads.map(headLine).join('\n')}
 It learned from the answers of a teacher to this one task.
 
 | | |
@@ -41,7 +59,7 @@ It learned from the answers of a teacher to this one task.
 | trained by | ${training.code} on ${training.runtime} (${training.device}, ${training.threads} threads), seed ${training.seed} |
 
 Input: the rendered prompt as \`input_ids\` with \`attention_mask\`, as \`tokenizer.json\` gives them.
-Output: \`logits\` in the order of the labels. Probabilities are not calibrated: calibration and the confidence from which
+Output: ${heads[0]?.kind === 'softmax' ? '`logits` in the order of the labels' : OUTPUTS}. Probabilities are not calibrated: calibration and the confidence from which
 on to believe an answer are in the policy that the evaluator made for this student.
 `;
 }

@@ -1,7 +1,10 @@
 import { elementCount } from '@understudy/graph';
+import type { Head } from '@understudy/task/output/head';
 import { bagDefaults } from './bag/hyperparameters.ts';
+import { taggingBytes } from './bag/tagging.ts';
 import { TrainingError } from './errors.ts';
 import type { Candidate } from './family.ts';
+import { type Layout, layoutOf } from './heads/layout.ts';
 import { settingsOf } from './learner.ts';
 import { convArchitecture, convDefaults } from './sequence/conv.ts';
 import type { Architecture } from './sequence/learner.ts';
@@ -11,9 +14,11 @@ import { transformerArchitecture, transformerDefaults } from './sequence/transfo
 const OTHER_BYTES = 50_000;
 const BYTES_PER_TOKEN = 60;
 
-function sequenceBytes({ parameters, features }: Architecture, vocabulary: number, labels: number): number {
-  const weights = parameters(vocabulary).reduce((sum, { dims }) => sum + elementCount(dims), 0);
-  return weights + features * labels + vocabulary * BYTES_PER_TOKEN;
+function sequenceBytes(architecture: Architecture, vocabulary: number, { textWidth, tokenWidth }: Layout): number {
+  const { parameters, tokenParameters, features, tokenFeatures } = architecture;
+  const layers = [...parameters(vocabulary), ...(tokenWidth > 0 ? tokenParameters : [])];
+  const weights = layers.reduce((sum, { dims }) => sum + elementCount(dims), 0);
+  return weights + features * textWidth + tokenFeatures * tokenWidth + vocabulary * BYTES_PER_TOKEN;
 }
 
 /**
@@ -22,21 +27,24 @@ function sequenceBytes({ parameters, features }: Architecture, vocabulary: numbe
  * @throws TrainingError `bad-settings` for settings that the family does not have, and for an encoder, whose size its
  *   folder says.
  */
-export function estimate(candidate: Candidate, labels: number): { readonly megabytes: number } {
+export function estimate(candidate: Candidate, heads: readonly Head[]): { readonly megabytes: number } {
+  const layout = layoutOf(heads);
   const given = candidate.hyperparameters;
   const megabytes = (bytes: number): { megabytes: number } => ({ megabytes: (bytes + OTHER_BYTES) / 1e6 });
   switch (candidate.family) {
     case 'bag': {
-      const { rows, width } = settingsOf(bagDefaults(labels, 1), given);
-      return megabytes(rows * width + 4 * width * labels);
+      const { rows, width } = settingsOf(bagDefaults(layout.textWidth, 1), given);
+      return megabytes(
+        rows * width + 4 * width * layout.textWidth + (layout.tokenWidth > 0 ? taggingBytes(rows, layout) : 0),
+      );
     }
     case 'conv': {
       const settings = settingsOf(convDefaults(1), given);
-      return megabytes(sequenceBytes(convArchitecture(settings), settings.vocabulary, labels));
+      return megabytes(sequenceBytes(convArchitecture(settings), settings.vocabulary, layout));
     }
     case 'transformer': {
       const settings = settingsOf(transformerDefaults(1), given);
-      return megabytes(sequenceBytes(transformerArchitecture(settings), settings.vocabulary, labels));
+      return megabytes(sequenceBytes(transformerArchitecture(settings), settings.vocabulary, layout));
     }
     case 'encoder':
       throw new TrainingError('bad-settings', 'the size of an encoder is that of its folder');

@@ -1,30 +1,9 @@
 import { Graph, openSession, serialize, tensor, toRuntime } from '@understudy/graph';
-import { argmax, type Example } from './examples.ts';
+import type { Example } from './examples.ts';
+import { compare, type DevResult } from './heads/agreement.ts';
+import { type Layout, TAGS } from './heads/layout.ts';
+import type { Prediction } from './heads/read.ts';
 import type { Learner, ParameterValues } from './learner.ts';
-
-/** How well a student does on dev: see `EpochResult`. */
-export type DevResult = { readonly devAgreement: number; readonly devLoss: number };
-
-/** Cross-entropy of one example in nats, from its logits. */
-function crossEntropy(logits: ArrayLike<number>, target: readonly number[]): number {
-  const largest = logits[argmax(logits)] as number;
-  let partition = 0;
-  for (let i = 0; i < logits.length; i++) partition += Math.exp((logits[i] as number) - largest);
-  const logPartition = largest + Math.log(partition);
-  return target.reduce((sum, p, i) => sum + p * (logPartition - (logits[i] as number)), 0);
-}
-
-/** Agreement and cross-entropy of logits with the teacher, weighted by the examples' weights. */
-export function compare(logits: readonly ArrayLike<number>[], examples: readonly Example[]): DevResult {
-  let [agreed, loss, total] = [0, 0, 0];
-  for (const [i, { target, weight }] of examples.entries()) {
-    const given = logits[i] as ArrayLike<number>;
-    if (argmax(given) === argmax(target)) agreed += weight;
-    loss += weight * crossEntropy(given, target);
-    total += weight;
-  }
-  return { devAgreement: agreed / total, devLoss: loss / total };
-}
 
 /** A learner's forward pass for one bucket, with the parameters as inputs: any epoch's can be put in. */
 function forwardModel({ parameters, logits }: Learner, bucket: number): Uint8Array {
@@ -32,7 +11,9 @@ function forwardModel({ parameters, logits }: Learner, bucket: number): Uint8Arr
   const values = Object.fromEntries(
     parameters.map(({ name, dims }) => [name, graph.input(name, 'float32', dims)] as const),
   );
-  graph.output('logits', logits(graph, values, bucket));
+  const { texts, tokens } = logits(graph, values, bucket);
+  if (texts) graph.output('texts', texts);
+  if (tokens) graph.output('tokens', tokens);
   return serialize(graph);
 }
 
@@ -44,11 +25,38 @@ export type DevEvaluator = {
   readonly release: () => Promise<void>;
 };
 
+/** One text's logits out of a batch's, by head. */
+function predictionOf(
+  layout: Layout,
+  { texts, tokens }: { texts: Float32Array | undefined; tokens: Float32Array | undefined },
+  slot: number,
+  length: number,
+  offsets: Prediction['tokens'],
+): Prediction {
+  const { textWidth, tokenWidth } = layout;
+  const logits: Record<string, Float32Array> = {};
+  for (const { head, at, width } of layout.texts) {
+    const start = slot * textWidth + at;
+    logits[head.name] = (texts as Float32Array).slice(start, start + width);
+  }
+  const count = Math.min(length, offsets?.starts.length ?? 0);
+  for (const { head, at } of layout.tokens) {
+    const own = new Float32Array(TAGS * count);
+    for (let token = 0; token < count; token++) {
+      const start = (slot * length + token) * tokenWidth + at;
+      own.set((tokens as Float32Array).subarray(start, start + TAGS), TAGS * token);
+    }
+    logits[head.name] = own;
+  }
+  if (!offsets) return { logits };
+  return { logits, tokens: { starts: offsets.starts.subarray(0, count), ends: offsets.ends.subarray(0, count) } };
+}
+
 /** Opens the forward passes that dev needs, for looking at it with whatever parameters there are at the time. */
 export async function openDevEvaluator(
   learner: Learner,
   dev: readonly Example[],
-  labels: number,
+  layout: Layout,
   threads: number,
 ): Promise<DevEvaluator> {
   const { batchTexts } = learner.settings;
@@ -67,18 +75,22 @@ export async function openDevEvaluator(
         toRuntime(tensor('float32', dims, parameters[name] as Float32Array)),
       ]),
     );
-    const logits = new Array<Float32Array>(dev.length);
+    const predictions = new Array<Prediction>(dev.length);
     for (const { bucket, indices, session } of passes) {
       for (let start = 0; start < indices.length; start += batchTexts) {
         const batch = indices.slice(start, start + batchTexts);
         const features = Object.entries(learner.dev.features(batch, bucket));
         const inputs = features.map(([name, value]) => [name, toRuntime(value)] as const);
-        const { logits: all } = await session.run({ ...feeds, ...Object.fromEntries(inputs) });
-        const values = all?.data as Float32Array;
-        for (const [slot, i] of batch.entries()) logits[i] = values.slice(slot * labels, (slot + 1) * labels);
+        const outputs = await session.run({ ...feeds, ...Object.fromEntries(inputs) });
+        const [texts, tokens] = [outputs.texts?.data, outputs.tokens?.data] as (Float32Array | undefined)[];
+        const length = learner.dev.tokens?.lengths[bucket] ?? 0;
+        for (const [slot, i] of batch.entries()) {
+          const offsets = learner.dev.tokens?.offsets(i);
+          predictions[i] = predictionOf(layout, { texts, tokens }, slot, length, offsets);
+        }
       }
     }
-    return compare(logits, dev);
+    return compare(layout, predictions, dev);
   };
   const release = async (): Promise<void> => {
     for (const { session } of passes) await session.release();

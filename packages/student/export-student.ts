@@ -1,8 +1,9 @@
 import { RUNTIME_VERSION } from '@understudy/graph';
 import { bundleFiles, writeBundle } from './bundle.ts';
-import type { Description } from './description.ts';
-import { compare, type DevResult } from './evaluate.ts';
+import { type Description, describedHeads } from './description.ts';
 import type { ExportedStudent, StudentTraining } from './family.ts';
+import { compare, type DevResult } from './heads/agreement.ts';
+import { layoutOf } from './heads/layout.ts';
 import { STUDENT_VERSION } from './key.ts';
 import type { FinishedStudent, Learner, Precision } from './learner.ts';
 import { openPredictor } from './predictor.ts';
@@ -11,9 +12,6 @@ import type { Trained } from './training.ts';
 
 /** How much dev agreement may be given up for weights of a quarter of the size. */
 export const MAX_INT8_LOSS = 0.005;
-
-/** The model output of a field. A dot is in no field's name, so it collides with no other output or input. */
-const outputName = (field: string): string => `logits.${field}`;
 
 /** A trained candidate, before it is decided how its weights are stored. */
 export type TrainedCandidate = {
@@ -26,16 +24,15 @@ type Measured = DevResult & { readonly precision: Precision; readonly model: Uin
 
 /** Builds the finished model at a precision and measures it on dev, as it will be served. */
 async function measure(
-  { field, dev, threads }: StudentTraining,
+  { heads, dev, threads }: StudentTraining,
   { finished }: TrainedCandidate,
   precision: Precision,
 ): Promise<Measured> {
-  const output = outputName(field);
-  const model = finished.model(precision, output);
-  const predictor = await openPredictor(model, loadTokenizer(finished.tokenizer), output, threads);
-  const logits = await predictor.predict(dev.map(({ text }) => text));
+  const model = finished.model(precision);
+  const predictor = await openPredictor(model, loadTokenizer(finished.tokenizer), heads, threads);
+  const predictions = await predictor.predict(dev.map(({ text }) => text));
   await predictor.release();
-  return { precision, model, ...compare(logits, dev) };
+  return { precision, model, ...compare(layoutOf(heads), predictions, dev) };
 }
 
 async function bundle(
@@ -43,11 +40,11 @@ async function bundle(
   { settings, trained, finished }: TrainedCandidate,
   { precision, model, devAgreement, devLoss }: Measured,
 ): Promise<ExportedStudent> {
-  const { candidate, field, lineage, labels, train, dev, seed, threads, device = 'cpu', engine = 'ort' } = options;
+  const { candidate, heads, lineage, train, dev, seed, threads, device = 'cpu', engine = 'ort' } = options;
   const description: Description = {
     version: 1,
     family: candidate.family,
-    heads: [{ field, output: outputName(field), kind: 'softmax', labels: [...labels] }],
+    heads: describedHeads(heads),
     lineage,
     training: {
       code: `understudy students ${STUDENT_VERSION}`,

@@ -1,4 +1,5 @@
 import type { Device, Engine } from '@understudy/graph';
+import type { Head } from '@understudy/task/output/head';
 import type { CheckpointStore, EpochResult } from './checkpoint.ts';
 import type { Description, Lineage } from './description.ts';
 import type { CheckpointError } from './errors.ts';
@@ -38,7 +39,8 @@ export type TrainingReport = {
 /** What is to be trained on what, and how the caller takes part. */
 export type StudentTraining = {
   readonly candidate: Candidate;
-  readonly labels: readonly string[];
+  /** What it answers: see `OutputPlan.heads`. */
+  readonly heads: readonly Head[];
   readonly train: readonly Example[];
   readonly dev: readonly Example[];
   /** Any safe integer; the same one gives the same student on the same machine. */
@@ -49,8 +51,6 @@ export type StudentTraining = {
   readonly engine?: Engine;
   /** Where steps run; `cpu` where absent. Another device gives a student that differs in the last bits. */
   readonly device?: Device;
-  /** The output field that the head answers. */
-  readonly field: string;
   readonly lineage: Lineage;
   /** Where what frozen encoders give for texts is kept for the next training; in memory alone where absent. */
   readonly cacheFolder?: string;

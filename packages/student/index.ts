@@ -2,7 +2,7 @@ export type { Files } from './archive.ts';
 export { type BagHyperparameters, bagDefaults } from './bag/hyperparameters.ts';
 export { type Bundle, bundleFiles, openBundle, writeBundle } from './bundle.ts';
 export type { CheckpointStore, EpochResult } from './checkpoint.ts';
-export type { Description, Head, Lineage } from './description.ts';
+export { type Description, headsOf, type Lineage } from './description.ts';
 export {
   BundleError,
   type BundleErrorCode,
@@ -22,6 +22,9 @@ export {
   type StudentTraining,
   type TrainingReport,
 } from './family.ts';
+export { labelHead } from './heads/layout.ts';
+export type { Prediction, Reading } from './heads/read.ts';
+export { type HeadTarget, softTarget } from './heads/targets.ts';
 export { STUDENT_VERSION } from './key.ts';
 export {
   type Decision,
@@ -33,5 +36,5 @@ export {
   policyJson,
   probabilitiesOf,
 } from './policy.ts';
-export { type Prediction, StudentModel } from './student-model.ts';
+export { StudentModel } from './student-model.ts';
 export { trainStudent } from './train-student.ts';

@@ -11,13 +11,13 @@ export const STUDENT_VERSION = 2;
  * same machine give the same student, so a checkpoint of one continues the other.
  */
 export function trainingKey(
-  { candidate, labels, train, dev, seed, threads, device = 'cpu', engine = 'ort' }: StudentTraining,
+  { candidate, heads, train, dev, seed, threads, device = 'cpu', engine = 'ort' }: StudentTraining,
   { settings, pretrained }: Pick<Learner, 'settings' | 'pretrained'>,
 ): string {
   const hash = createHash('sha256');
   const values = Object.entries(settings).toSorted(([a], [b]) => (a < b ? -1 : 1));
   const [version, runtime, { family }] = [STUDENT_VERSION, RUNTIME_VERSION, candidate];
-  hash.update(JSON.stringify({ version, runtime, family, pretrained, labels, seed, threads, device, engine, values }));
+  hash.update(JSON.stringify({ version, runtime, family, pretrained, heads, seed, threads, device, engine, values }));
   for (const [split, examples] of Object.entries({ train, dev })) {
     hash.update(`\n${split}`);
     for (const { text, target, weight } of examples) hash.update(`\n${JSON.stringify([text, target, weight])}`);

@@ -1,7 +1,10 @@
-import type { Clock, Graph, ParameterSpec, Parameters, TensorValue, Value } from '@understudy/graph';
+import type { Clock, Graph, ParameterSpec, Parameters, TensorValue } from '@understudy/graph';
 import { TrainingError } from './errors.ts';
 import type { Example } from './examples.ts';
 import type { EncoderSource } from './family.ts';
+import type { Layout } from './heads/layout.ts';
+import type { HeadLogits } from './heads/loss.ts';
+import type { TokenOffsets } from './offsets.ts';
 import type { TokenizerFiles } from './tokenizer.ts';
 
 /** What the training loop itself reads of a candidate's settings; each family adds its own. */
@@ -30,6 +33,11 @@ export type EncodedTexts = {
   readonly buckets: Uint8Array;
   /** The inputs of the forward pass for some texts of one bucket, at most `batchTexts`; the next call may overwrite them. */
   readonly features: (indices: ArrayLike<number>, bucket: number) => Readonly<Record<string, TensorValue>>;
+  /** Where there are span heads: the tokens that the logits of a bucket's texts are of, and where a text's tokens lie in it. */
+  readonly tokens?: {
+    readonly lengths: readonly number[];
+    readonly offsets: (index: number) => TokenOffsets;
+  };
 };
 
 /** How weights are stored in a finished model: four bytes a number, or one. */
@@ -44,10 +52,10 @@ export type Pretrained = { readonly digest: string; readonly train: EncoderSourc
 /** What becomes of trained parameters: the parts of a bundle that a family decides on. */
 export type FinishedStudent = {
   /**
-   * The whole student as an ONNX model with dynamic batch and sequence: `input_ids` and `attention_mask` in, logits out,
-   * both as `logits` and as `outputName`.
+   * The whole student as an ONNX model with dynamic batch and sequence: `input_ids` and `attention_mask` in, the outputs
+   * that `putOutputs` puts out.
    */
-  readonly model: (precision: Precision, outputName: string) => Uint8Array;
+  readonly model: (precision: Precision) => Uint8Array;
   readonly tokenizer: TokenizerFiles;
   /** `config.json`, apart from the labels. */
   readonly config: Readonly<Record<string, unknown>>;
@@ -64,10 +72,10 @@ export type Learner = {
   /** How many buckets of lengths there are. */
   readonly buckets: number;
   /**
-   * Declares the inputs that `features` gives, for batches of exactly `batchTexts` texts of a bucket, and emits their
-   * logits [batchTexts, labels]. With a clock it is a training step's forward pass, dropout included.
+   * Declares the inputs that `features` gives, for batches of exactly `batchTexts` texts of a bucket, and emits the
+   * logits of all heads. With a clock it is a training step's forward pass, dropout included.
    */
-  readonly logits: (graph: Graph, parameters: Parameters, bucket: number, clock?: Clock) => Value;
+  readonly logits: (graph: Graph, parameters: Parameters, bucket: number, clock?: Clock) => HeadLogits;
   readonly train: EncodedTexts;
   readonly dev: EncodedTexts;
   readonly finish: (parameters: ParameterValues) => FinishedStudent;
@@ -75,7 +83,7 @@ export type Learner = {
 
 /** What a family opens a learner from. */
 export type LearnerOptions = {
-  readonly labels: readonly string[];
+  readonly layout: Layout;
   readonly train: readonly Example[];
   readonly dev: readonly Example[];
   readonly seed: number;

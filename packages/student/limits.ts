@@ -18,8 +18,14 @@ export const TEXTS_PER_CALL = 64;
 /** Labels of one head. More make a report and a table of logits unreadable long before they make training slow. */
 export const MAX_LABELS = 1_000;
 
+/** Heads of a student: what an output schema can be compiled to (see packages/task), with room to spare. */
+export const MAX_HEADS = 1_000;
+
 /** What frozen encoders gave for texts, kept for the next training: 650,000 texts at 384 numbers. A file that is full takes no more. */
 export const MAX_CACHED_FEATURE_BYTES = 1024 ** 3;
+
+/** What a frozen encoder gave for the tokens of all texts, held while heads are trained: 87,000 texts of 16 tokens at 384 numbers. */
+export const MAX_STATE_BYTES = 2 * 1024 ** 3;
 
 /** One file of a bundle. The largest student is a small encoder; a model beyond this was not made here. */
 export const MAX_BUNDLE_FILE_BYTES = 256 * 1024 * 1024;

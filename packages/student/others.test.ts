@@ -63,7 +63,7 @@ async function unpacked(family: Family, candidate: Candidate): Promise<void> {
     await writeFile(join(folder, name), bytes);
   }
   const student = await StudentModel.load(await openBundle(archive, digest), { threads: 1 });
-  const expected = (await student.predict(TEXTS)).map(({ topic }) => Array.from(topic ?? []));
+  const expected = (await student.predict(TEXTS)).map(({ logits }) => Array.from(logits.topic ?? []));
   await student.release();
   folders.set(family, { folder, expected });
 }

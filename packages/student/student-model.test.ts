@@ -1,12 +1,15 @@
 import { openSession, tensor, toRuntime } from '@understudy/graph';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { bagDefaults } from './bag/hyperparameters.ts';
-import { bagInferenceModel, quantizeColumns } from './bag/inference.ts';
+import { bagInferenceModel } from './bag/inference.ts';
 import { initialParameters } from './bag/model.ts';
+import { quantizeColumns } from './bag/quantize.ts';
 import { hashTexts } from './bag/rows.ts';
 import { type Bundle, openBundle } from './bundle.ts';
 import { byteTokenizer } from './bytes.ts';
-import { argmax } from './examples.ts';
+import { headsOf } from './description.ts';
+import { compare } from './heads/agreement.ts';
+import { labelHead, layoutOf } from './heads/layout.ts';
 import { openPredictor } from './predictor.ts';
 import { StudentModel } from './student-model.ts';
 import { smallStudent, smallTask } from './testing.ts';
@@ -35,16 +38,16 @@ describe('a loaded student', () => {
   it('answers as the teacher does', async () => {
     const { dev } = smallTask();
     const predictions = await student.predict(dev.map(({ text }) => text));
-    const agreed = dev.filter(({ target }, i) => argmax(predictions[i]?.topic ?? []) === argmax(target));
-    expect(agreed.length / dev.length).toBe(student.description.devAgreement);
+    const heads = headsOf(student.description);
+    expect(compare(layoutOf(heads), predictions, dev).devAgreement).toBe(student.description.devAgreement);
   });
 
   it('gives each text the same answer alone and among others, in the order of the texts', async () => {
     const together = await student.predict(TEXTS);
     for (const [i, text] of TEXTS.entries()) {
       const [alone] = await student.predict([text]);
-      for (const [label, logit] of (alone?.topic ?? []).entries()) {
-        expect(together[i]?.topic?.[label]).toBeCloseTo(logit, 5);
+      for (const [label, logit] of (alone?.logits.topic ?? []).entries()) {
+        expect(together[i]?.logits.topic?.[label]).toBeCloseTo(logit, 5);
       }
     }
   });
@@ -61,7 +64,7 @@ describe('a loaded student', () => {
     const none = toRuntime(tensor('int64', [1, 0], new BigInt64Array()));
     const { logits } = await session.run({ input_ids: none, attention_mask: none });
     const [empty] = await student.predict(['']);
-    expect(logits?.data).toEqual(empty?.topic);
+    expect(logits?.data).toEqual(empty?.logits.topic);
     await session.release();
   });
 });
@@ -69,6 +72,7 @@ describe('a loaded student', () => {
 describe('the finished graph', () => {
   const shape = { ...bagDefaults(3, 1), rows: 512, width: 6 };
   const untrained = initialParameters(shape, { usedRows: shape.rows - 1, batchRows: shape.rows, labels: 3 }, 1);
+  const heads = [labelHead('y', ['a', 'b', 'c'])];
   const parameters = { ...untrained, bias: Float32Array.of(0.5, -0.25, 0) };
 
   /** Σ rows / √count · head + bias, spelled out in float64. */
@@ -90,15 +94,15 @@ describe('the finished graph', () => {
       const rounded = Array.from(integers, (value, i) => value * (scales[i % shape.width] as number));
       const table = precision === 'int8' ? rounded : parameters.table;
       const predictor = await openPredictor(
-        bagInferenceModel(shape, parameters, precision, 'y'),
+        bagInferenceModel(shape, layoutOf(heads), parameters, precision),
         byteTokenizer,
-        'y',
+        heads,
         1,
       );
-      const logits = await predictor.predict(TEXTS);
+      const predictions = await predictor.predict(TEXTS);
       for (const [i, text] of TEXTS.entries()) {
         for (const [label, logit] of (await expected(text, table)).entries()) {
-          expect(logits[i]?.[label], `${text.slice(0, 20)}, label ${label}`).toBeCloseTo(logit, 3);
+          expect(predictions[i]?.logits.y?.[label], `${text.slice(0, 20)}, label ${label}`).toBeCloseTo(logit, 3);
         }
       }
       await predictor.release();

@@ -3,6 +3,8 @@ import type { BagHyperparameters } from './bag/hyperparameters.ts';
 import type { Lineage } from './description.ts';
 import type { Example } from './examples.ts';
 import type { ExportedStudent, StudentTraining } from './family.ts';
+import { labelHead } from './heads/layout.ts';
+import { softTarget } from './heads/targets.ts';
 import { trainStudent } from './train-student.ts';
 
 export const LABELS = ['bill', 'parcel', 'password'] as const;
@@ -26,7 +28,7 @@ export function smallTask(): { train: Example[]; dev: Example[] } {
   const examples = all.map(({ text, label }, i): Example => {
     const sure = i % 10 ? 1 : 0.7;
     const target = LABELS.map((_, l) => (l === label ? sure : (1 - sure) / (LABELS.length - 1)));
-    return { text, target, weight: i % 7 ? 1 : 2 };
+    return { text, target: [softTarget(target)], weight: i % 7 ? 1 : 2 };
   });
   return { train: examples.filter((_, i) => i % 5 !== 4), dev: examples.filter((_, i) => i % 5 === 4) };
 }
@@ -44,10 +46,9 @@ export const LINEAGE: Lineage = {
 export const smallOptions = (options: Partial<StudentTraining> = {}): StudentTraining => ({
   ...smallTask(),
   candidate: { family: 'bag', hyperparameters: SMALL },
-  labels: LABELS,
+  heads: [labelHead('topic', LABELS)],
   seed: 7,
   threads: 2,
-  field: 'topic',
   lineage: LINEAGE,
   ...options,
 });

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { byteCharacters, byteTokenizer, PAD_ID, type TextTokenizer } from './bytes.ts';
 import { TokenizerError } from './errors.ts';
 import { MAX_TEXT_BYTES, MAX_TOKENS } from './limits.ts';
+import { alignedOffsets, type TokenOffsets } from './offsets.ts';
 
 export const PAD_TOKEN = '<pad>';
 
@@ -78,7 +79,14 @@ const ConfigSchema = z.looseObject({
 });
 
 /** What tokenizer.json must say, because the library would take an unknown model for a table of whole words. */
-const JsonSchema = z.looseObject({ model: z.looseObject({ type: z.enum(['WordPiece', 'BPE', 'Unigram']) }) });
+const JsonSchema = z.looseObject({
+  model: z.looseObject({
+    type: z.enum(['WordPiece', 'BPE', 'Unigram']),
+    unk_token: z.string().nullish(),
+    continuing_subword_prefix: z.string().nullish(),
+  }),
+  decoder: z.looseObject({ type: z.string() }).nullish(),
+});
 
 const messageOf = (error: unknown): string => {
   if (error instanceof z.ZodError) return z.prettifyError(error);
@@ -89,7 +97,7 @@ const messageOf = (error: unknown): string => {
 const CHARACTERS_PER_TOKEN = 64;
 
 function openHuggingFaceTokenizer({ json, config }: TokenizerFiles): TextTokenizer {
-  JsonSchema.parse(json);
+  const { decoder } = JsonSchema.parse(json);
   const { pad_token: pad, model_max_length: limit } = ConfigSchema.parse(config);
   const tokenizer = new Tokenizer(json as object, config as object);
   const padToken = typeof pad === 'string' ? pad : pad.content;
@@ -103,7 +111,46 @@ function openHuggingFaceTokenizer({ json, config }: TokenizerFiles): TextTokeniz
     return ids.length <= maxTokens ? ids : [...ids.slice(0, maxTokens - suffix.length), ...suffix];
   };
   encode('a text to try it with');
-  return { padId, encode, count: (text) => encode(text).length };
+  const surfacesOf = surfaces(tokenizer, json);
+  const normalise = (text: string): string => tokenizer.normalizer?.normalize(text) ?? text;
+  const unitsOf = decoder?.type === 'ByteLevel' ? byteUnits : (text: string): string => text;
+  const offsets = (text: string): TokenOffsets => {
+    const read = text.slice(0, maxTokens * CHARACTERS_PER_TOKEN);
+    return alignedOffsets(read, surfacesOf(encode(text), read), normalise, unitsOf);
+  };
+  return { padId, encode, count: (text) => encode(text).length, offsets };
+}
+
+const BYTE_CHARACTERS = byteCharacters();
+/** A text as a byte-level tokenizer spells it: one character a byte. */
+const byteUnits = (text: string): string => Array.from(Buffer.from(text), (byte) => BYTE_CHARACTERS[byte]).join('');
+
+/** A space before a word, as a byte's character or as it is. */
+const SPACES = [BYTE_CHARACTERS[0x20] as string, ' '];
+
+/** What the tokens of a text stand for: see `alignedOffsets`. */
+function surfaces(
+  tokenizer: Tokenizer,
+  json: unknown,
+): (ids: ArrayLike<number>, text: string) => (string | undefined)[] {
+  const { model } = JsonSchema.parse(json);
+  const added = tokenizer.get_added_tokens_decoder();
+  const surfaceOf = (id: number): string | undefined => {
+    const token = tokenizer.id_to_token(id);
+    if (token === undefined || added.get(id)?.special) return token === model.unk_token ? '' : undefined;
+    const prefix = model.continuing_subword_prefix;
+    if (prefix && token.startsWith(prefix)) return token.slice(prefix.length);
+    return token.startsWith('▁') ? ` ${token.slice(1)}` : token;
+  };
+  return (ids, text) => {
+    const given = Array.from(ids, surfaceOf);
+    // A space that the tokenizer put before the first word is not in the text.
+    const first = given.findIndex((surface) => surface !== undefined && surface !== '');
+    const surface = given[first];
+    if (surface && !/^\s/.test(text) && SPACES.includes(surface[0] as string))
+      given[first] = surface.slice(1) || undefined;
+    return given;
+  };
 }
 
 /**

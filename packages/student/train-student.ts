@@ -4,6 +4,7 @@ import { openEncoder } from './encoder/learner.ts';
 import { checkExamples } from './examples.ts';
 import { exportStudent, type TrainedCandidate } from './export-student.ts';
 import type { ExportedStudent, StudentTraining } from './family.ts';
+import { layoutOf } from './heads/layout.ts';
 import { trainingKey } from './key.ts';
 import { type Learner, settingsOf } from './learner.ts';
 import { convArchitecture, convDefaults } from './sequence/conv.ts';
@@ -11,12 +12,13 @@ import { openSequences } from './sequence/learner.ts';
 import { transformerArchitecture, transformerDefaults } from './sequence/transformer.ts';
 import { runTraining } from './training.ts';
 
-async function openLearner(options: StudentTraining): Promise<Learner> {
-  const { candidate, labels, train } = options;
+async function openLearner(training: StudentTraining): Promise<Learner> {
+  const options = { ...training, layout: layoutOf(training.heads) };
+  const { candidate, layout, train } = options;
   const given = candidate.hyperparameters;
   switch (candidate.family) {
     case 'bag':
-      return openBag(options, settingsOf(bagDefaults(labels.length, train.length), given));
+      return openBag(options, settingsOf(bagDefaults(layout.textWidth, train.length), given));
     case 'conv': {
       const settings = settingsOf(convDefaults(train.length), given);
       return openSequences(options, settings, convArchitecture(settings));
@@ -35,7 +37,7 @@ async function openLearner(options: StudentTraining): Promise<Learner> {
  * @throws as `trainStudent` does.
  */
 export async function trainCandidate(options: StudentTraining): Promise<TrainedCandidate> {
-  checkExamples(options.train, options.dev, options.labels);
+  checkExamples(options.train, options.dev, options.heads);
   const learner = await openLearner(options);
   const trained = await runTraining(options, learner, trainingKey(options, learner));
   return { settings: learner.settings, trained, finished: learner.finish(trained.parameters) };

@@ -3,9 +3,14 @@ import type { CheckpointError } from './errors.ts';
 import { TrainingError } from './errors.ts';
 import type { Example } from './examples.ts';
 import type { Candidate, StudentTraining, TrainingReport } from './family.ts';
+import { softTarget } from './heads/targets.ts';
 import { bestOf } from './stopping.ts';
 import { SMALL, smallOptions, smallStudent, smallTask } from './testing.ts';
 import { trainStudent } from './train-student.ts';
+
+/** The label that the teacher gave. */
+const answerOf = ({ target: [topic] }: Example): number | undefined =>
+  topic?.value.kind === 'choice' ? topic.value.index : undefined;
 
 /** A small bag with other settings. */
 const bag = (settings: Record<string, number>): Candidate => ({
@@ -122,14 +127,22 @@ describe('a training is refused', () => {
   const cases: [string, { train?: Example[]; dev?: Example[] }, string][] = [
     ['no-examples', { train: [] }, 'no train example'],
     ['no-examples', { dev: [] }, 'no dev example'],
+    ['one-label', { train: train.filter((example) => answerOf(example) === 1) }, 'the teacher gave "parcel" for all'],
     [
-      'one-label',
-      { train: train.filter(({ target }) => (target[1] as number) > 0.5) },
-      'the teacher gave "parcel" for all',
+      'bad-example',
+      { train: [...train, { ...one, target: [softTarget([0.5, 0.5])] }] },
+      `train example ${train.length}: expected 3`,
     ],
-    ['bad-example', { train: [...train, { ...one, target: [0.5, 0.5] }] }, `train example ${train.length}: expected 3`],
-    ['bad-example', { dev: [{ ...one, target: [0.5, 0.5, 0.5] }] }, 'no probabilities that add up to one'],
-    ['bad-example', { dev: [{ ...one, target: [Number.NaN, 0.5, 0.5] }] }, 'no probabilities that add up to one'],
+    [
+      'bad-example',
+      { dev: [{ ...one, target: [softTarget([0.5, 0.5, 0.5])] }] },
+      'no probabilities that add up to one',
+    ],
+    [
+      'bad-example',
+      { dev: [{ ...one, target: [{ ...softTarget([1, 0, 0]), probabilities: [Number.NaN, 0.5, 0.5] }] }] },
+      'no probabilities that add up to one',
+    ],
     ['bad-example', { train: [{ ...one, weight: 0 }] }, 'expected a weight above 0'],
   ];
   it.each(cases)('as %s: %o', async (code, change, message) => {
@@ -152,7 +165,7 @@ describe('a training is refused', () => {
 
 describe.each(['bag', 'conv', 'transformer'] as const)('a %s student of scarce answers', (family) => {
   const { train, dev } = smallTask();
-  const isPassword = ({ target }: Example): boolean => (target[2] as number) > 0.5;
+  const isPassword = (example: Example): boolean => answerOf(example) === 2;
   const settings = family === 'bag' ? SMALL : { vocabulary: 300, width: 16, batchTexts: 8, epochs: 3 };
   const candidate: Candidate = { family, hyperparameters: settings };
   const others = train.filter((example) => !isPassword(example));

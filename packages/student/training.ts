@@ -4,15 +4,17 @@ import {
   learningRateAt,
   openTraining,
   type Schedule,
-  softCrossEntropy,
   type Training,
   type TrainingDefinition,
 } from '@understudy/graph';
-import { batchesPerEpoch, epochBatches, Targets } from './batches.ts';
+import { batchesPerEpoch, epochBatches } from './batches.ts';
 import { type EpochResult, readCheckpoint, type TrainingProgress, writeCheckpoint } from './checkpoint.ts';
 import { CheckpointError, TrainingError } from './errors.ts';
 import { type DevEvaluator, openDevEvaluator } from './evaluate.ts';
 import type { StudentTraining, TrainingReport } from './family.ts';
+import { type Layout, layoutOf } from './heads/layout.ts';
+import { lossOf } from './heads/loss.ts';
+import { Targets } from './heads/targets.ts';
 import type { Learner, ParameterValues } from './learner.ts';
 import { bestOf, isBetter, isStale } from './stopping.ts';
 
@@ -29,23 +31,18 @@ const STEPS_PER_REPORT = 20;
 const ADAM_W = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
 
 /** The training step of a learner, for batches of any of its buckets. */
-export const definitionOf = (learner: Learner, labels: number): TrainingDefinition => ({
-  name: 'training-step',
-  parameters: learner.parameters,
-  adamW: {
-    ...ADAM_W,
-    weightDecay: learner.settings.weightDecay,
-    clipNorm: learner.settings.clipNorm || undefined,
-  },
-  loss: (graph, parameters, clock) =>
-    softCrossEntropy(
-      graph,
-      learner.logits(graph, parameters, clock.bucket, clock),
-      graph.input('targets', 'float32', [learner.settings.batchTexts, labels]),
-      graph.input('example_weights', 'float32', [learner.settings.batchTexts]),
-      learner.settings.labelSmoothing,
-    ),
-});
+export const definitionOf = (learner: Learner, layout: Layout): TrainingDefinition => {
+  const { weightDecay, clipNorm, batchTexts, labelSmoothing } = learner.settings;
+  return {
+    name: 'training-step',
+    parameters: learner.parameters,
+    adamW: { ...ADAM_W, weightDecay, clipNorm: clipNorm || undefined },
+    loss: (graph, parameters, clock) => {
+      const logits = learner.logits(graph, parameters, clock.bucket, clock);
+      return lossOf(graph, layout, logits, batchTexts, labelSmoothing);
+    },
+  };
+};
 
 /** What a training holds while it goes on. */
 class Run {
@@ -74,7 +71,7 @@ class Run {
     this.#key = key;
     this.#training = parts.training;
     this.#evaluator = parts.evaluator;
-    this.#targets = new Targets(batchTexts, options.labels.length);
+    this.#targets = new Targets(batchTexts, layoutOf(options.heads));
     this.#stepsPerEpoch = batchesPerEpoch(learner.train.buckets, batchTexts);
     const totalSteps = this.#stepsPerEpoch * epochs;
     const warmupSteps = Math.floor(warmupShare * totalSteps);
@@ -85,15 +82,16 @@ class Run {
   }
 
   static async open(options: StudentTraining, learner: Learner, key: string): Promise<Run> {
-    const { labels, dev, threads, device, engine = 'ort' } = options;
+    const { heads, dev, threads, device, engine = 'ort' } = options;
+    const layout = layoutOf(heads);
     const start = { state: initialState(learner.initial), epochLossSum: 0, history: [], best: undefined };
     const progress = (await resume(options, key)) ?? start;
-    const training = await openTraining(definitionOf(learner, labels.length), progress.state, {
+    const training = await openTraining(definitionOf(learner, layout), progress.state, {
       engine,
       threads,
       device,
     });
-    const evaluator = await openDevEvaluator(learner, dev, labels.length, threads);
+    const evaluator = await openDevEvaluator(learner, dev, layout, threads);
     return new Run(options, learner, key, { training, evaluator }, progress);
   }
 
@@ -116,7 +114,8 @@ class Run {
     for (const { bucket, indices } of batches.slice(this.#training.step - first)) {
       signal?.throwIfAborted();
       const features = this.#learner.train.features(indices, bucket);
-      await this.#step({ ...features, ...this.#targets.of(train, indices) }, bucket);
+      const targets = this.#targets.of(train, indices, this.#learner.train, bucket);
+      await this.#step({ ...features, ...targets }, bucket);
       const { step } = this.#training;
       if (step % STEPS_PER_REPORT === 0) onProgress?.(this.#report(epoch, this.#epochLossSum / (step - first)));
       if (step % STEPS_PER_CHECKPOINT === 0) await this.#checkpoint();

@@ -1,6 +1,6 @@
 import { BlobError, type BlobStore } from '@understudy/service/blobs/blob-store';
 import { messageOf, TerminalError } from '@understudy/service/errors';
-import { openBundle, parsePolicy } from '@understudy/student';
+import { headsOf, openBundle, parsePolicy } from '@understudy/student';
 import type { Candidate } from './moves.ts';
 
 /**
@@ -21,16 +21,14 @@ export async function checkServable(blobs: BlobStore, candidate: Candidate, snap
     taskDigest,
     snapshotDigest,
     policyFor: studentDigest,
-    field: heads[0]?.field,
-    labels: heads[0]?.labels,
+    heads: headsOf({ heads }).map(({ name }) => name),
   };
   const found = {
     task: lineage.task.name,
     taskDigest: lineage.task.digest,
     snapshotDigest: lineage.snapshotDigest,
     policyFor: policy.studentDigest,
-    field: policy.field,
-    labels: policy.labels,
+    heads: policy.heads.map(({ name }) => name),
   };
   if (JSON.stringify(expected) !== JSON.stringify(found)) {
     throw new TerminalError(

@@ -15,7 +15,7 @@ import { RpcServer, rpcService } from '@understudy/service/rpc/server';
 import { notFound } from '@understudy/service/rpc/status';
 import { type TestBus, testBus } from '@understudy/service/testing';
 import { type Policy, policyJson } from '@understudy/student';
-import { LABELS, smallStudent } from '@understudy/student/testing';
+import { smallStudent } from '@understudy/student/testing';
 import { sha256Hex } from '@understudy/task';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { definition } from './service.ts';
@@ -88,11 +88,9 @@ async function judged(task: string, sequence: number, changes: Partial<GetReport
   const { digest: studentDigest, archive } = await smallStudent({ lineage });
   await blobs.put('students', archive);
   const policy: Policy = {
-    version: 1,
+    version: 2,
     studentDigest,
-    field: 'topic',
-    labels: [...LABELS],
-    temperature: 1,
+    heads: [{ name: 'topic', temperature: 1 }],
     threshold: 0.5,
   };
   const policyDigest = await blobs.put('policies', new TextEncoder().encode(policyJson(policy)));

@@ -1,5 +1,6 @@
 import { setImmediate as breathe } from 'node:timers/promises';
-import { decide, type Policy, type StudentModel } from '@understudy/student';
+import { decide, type Policy, type Prediction, type StudentModel } from '@understudy/student';
+import type { OutputPlan } from '@understudy/task';
 import { TEXTS_PER_CALL } from './limits.ts';
 import type { JudgedPair } from './pairs.ts';
 
@@ -13,26 +14,29 @@ export interface Answer {
   agrees: boolean;
 }
 
-/** The student's logits for each pair, in order. The event loop gets its turn between calls, or the message is lost. */
-export async function logitsOf(
-  student: StudentModel,
-  pairs: readonly JudgedPair[],
-  field: string,
-): Promise<Float32Array[]> {
-  const logits: Float32Array[] = [];
+/** What the student gives for each pair, in order. The event loop gets its turn between calls, or the message is lost. */
+export async function predictionsOf(student: StudentModel, pairs: readonly JudgedPair[]): Promise<Prediction[]> {
+  const predictions: Prediction[] = [];
   for (let start = 0; start < pairs.length; start += TEXTS_PER_CALL) {
     const texts = pairs.slice(start, start + TEXTS_PER_CALL).map(({ text }) => text);
-    for (const prediction of await student.predict(texts)) logits.push(prediction[field]!);
+    predictions.push(...(await student.predict(texts)));
     await breathe();
   }
-  return logits;
+  return predictions;
 }
 
 /** The decisions that a gateway would make under this policy. */
-export function answersOf(pairs: readonly JudgedPair[], logits: readonly Float32Array[], policy: Policy): Answer[] {
+export function answersOf(
+  pairs: readonly JudgedPair[],
+  predictions: readonly Prediction[],
+  policy: Policy,
+  plan: OutputPlan,
+): Answer[] {
+  const labels = plan.heads[0]?.kind === 'choice' ? plan.heads[0].values : [];
+  const known = new Map(labels.map((_, index) => [plan.decode([{ kind: 'choice', index }], ''), index]));
   return pairs.map((pair, index) => {
-    const { label, confidence, confident } = decide(logits[index]!, policy);
-    const predicted = policy.labels.indexOf(label);
+    const { answer, confidence, confident } = decide(predictions[index]!, policy, plan, pair.text);
+    const predicted = known.get(answer) ?? -1;
     return { pair, predicted, confidence, covered: confident, agrees: predicted === pair.label };
   });
 }

@@ -8,7 +8,7 @@ import { levelOfLook } from '@understudy/student/statistics/level';
 import { type Ranking, rankByConfidence } from '@understudy/student/statistics/ranking';
 import { chooseThreshold } from '@understudy/student/statistics/threshold';
 import type { CompiledTask } from '@understudy/task';
-import { answersOf, logitsOf } from './answers.ts';
+import { answersOf, predictionsOf } from './answers.ts';
 import { floorsGate, measureFloors } from './floors.ts';
 import { gatesOf, hopelessVerdict, verdictOf } from './gate.ts';
 import { TIMED_REQUESTS } from './limits.ts';
@@ -92,15 +92,20 @@ async function look(judged: Judged): Promise<Findings> {
   const level = levelOfLook(alpha, claimed.look);
   const { policy, dev, ranking } = await choose(judged, level);
   const policyDigest = await blobs.put('policies', new TextEncoder().encode(policyJson(policy)));
-  const answers = answersOf(test, await logitsOf(student, test, policy.field), policy);
-  const measured = measureTest(answers, { labels: policy.labels, goalAgreement: goal.agreement, level, ...claimed });
+  const answers = answersOf(test, await predictionsOf(student, test), policy, task.output);
+  const measured = measureTest(answers, {
+    labels: task.output.single!.labels,
+    goalAgreement: goal.agreement,
+    level,
+    ...claimed,
+  });
   const texts = test.map(({ text }) => text);
   const costs = measureCosts(answers, await singleLatencies(student, texts, TIMED_REQUESTS));
   const floors = measureFloors(
     answers.map(({ pair, covered, agrees }) => ({
       covered,
       agrees,
-      class: policy.labels[pair.label],
+      class: task.output.single!.labels[pair.label],
       characters: pair.text.length,
     })),
     goal,
@@ -115,7 +120,7 @@ async function look(judged: Judged): Promise<Findings> {
       level: levelOfLook(alpha, claimed.look + 1),
     });
   return {
-    policy: { digest: policyDigest, temperature: policy.temperature, threshold: policy.threshold },
+    policy: { digest: policyDigest, temperature: policy.heads[0]!.temperature, threshold: policy.threshold },
     dev,
     test: measured,
     floors,
@@ -127,19 +132,18 @@ async function look(judged: Judged): Promise<Findings> {
 
 /** Temperature, then threshold; both from dev alone. */
 async function choose({ turn, task, student, dev, test }: Judged, level: number): Promise<Choice> {
-  const { field, labels } = task.output.single!;
-  const logits = await logitsOf(student, dev, field);
+  const { field } = task.output.single!;
+  const predictions = await predictionsOf(student, dev);
+  const logits = predictions.map((prediction) => prediction.logits[field]!);
   const given = dev.map(({ label }) => label);
   const temperature = fitTemperature(logits, given);
   const uncovered: Policy = {
-    version: 1,
+    version: 2,
     studentDigest: turn.student.digest,
-    field,
-    labels: [...labels],
-    temperature,
+    heads: [{ name: field, temperature }],
     threshold: 0,
   };
-  const answers = answersOf(dev, logits, uncovered);
+  const answers = answersOf(dev, predictions, uncovered, task.output);
   const confidences = answers.map(({ confidence }) => confidence);
   const agrees = answers.map((answer) => answer.agrees);
   const ranking = rankByConfidence(confidences, agrees);

@@ -98,7 +98,7 @@ describe('a student that agrees', () => {
     expect(report.costs!.deliveredUsdPerThousand).toBeLessThan(0.15);
 
     const policy = parsePolicy(new TextDecoder().decode(await bench.blobs.get('policies', summary.policyDigest)));
-    expect(policy).toMatchObject({ studentDigest: payload.student!.digest, field: 'label', labels: ['ham', 'spam'] });
+    expect(policy).toMatchObject({ studentDigest: payload.student!.digest, heads: [{ name: 'label' }] });
     expect(policy.threshold).toBe(summary.confidenceThreshold);
     expect(report.dev!.negativeLogLikelihood.calibrated).toBeLessThanOrEqual(
       report.dev!.negativeLogLikelihood.uncalibrated,

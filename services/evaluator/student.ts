@@ -1,6 +1,6 @@
 import { BlobError, type BlobStore } from '@understudy/service/blobs/blob-store';
 import { messageOf, TerminalError } from '@understudy/service/errors';
-import { type Bundle, BundleError, openBundle, StudentModel } from '@understudy/student';
+import { type Bundle, BundleError, headsOf, openBundle, StudentModel } from '@understudy/student';
 import { type CompiledTask, compileTask, parseTask, TaskError } from '@understudy/task';
 import { INFERENCE_THREADS } from './limits.ts';
 import type { Turn } from './turn.ts';
@@ -55,15 +55,13 @@ function checkLineage({ description }: Bundle, turn: Turn, task: CompiledTask): 
     task: lineage.task.name,
     taskDigest: lineage.task.digest,
     snapshot: lineage.snapshotDigest,
-    field: heads[0]?.field,
-    labels: heads[0]?.labels,
+    heads: headsOf({ heads }),
   };
   const wanted = {
     task: turn.task,
     taskDigest: turn.taskDigest,
     snapshot: turn.snapshot.digest,
-    field: task.output.single!.field,
-    labels: task.output.single!.labels,
+    heads: task.output.heads,
   };
   if (JSON.stringify(found) !== JSON.stringify(wanted)) {
     throw new TerminalError(

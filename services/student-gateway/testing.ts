@@ -74,11 +74,9 @@ export const deploy = async (bus: BusConnection, blobs: BlobStore, plan: Deploym
   const student = seed === undefined ? undefined : await studentOf(seed);
   const studentDigest = student ? await blobs.put('students', plan.archive ?? student.archive) : '';
   const policy = {
-    version: 1 as const,
+    version: 2 as const,
     studentDigest: student?.digest ?? '',
-    field: 'topic',
-    labels: [...LABELS],
-    temperature: 1,
+    heads: [{ name: 'topic', temperature: 1 }],
     threshold,
   };
   const policyDigest = student ? await blobs.put('policies', Buffer.from(policyJson(policy))) : '';

@@ -3,6 +3,7 @@ import { Counter, Histogram } from 'prom-client';
 import type { Order } from './order.ts';
 import type { End, Outcome } from './outcomes.ts';
 import type { PlannedCandidate } from './search/plan.ts';
+import type { Unlearnable } from './training/protocol.ts';
 
 /** Turns what happens here into a log line and a metric, in one place. */
 export class Journal {
@@ -52,6 +53,12 @@ export class Journal {
   checkpointRefused(order: Order, { name }: PlannedCandidate, reason: string): void {
     const about = { ...aboutOf(order), candidate: name, reason };
     this.#telemetry.log.warn(about, 'the checkpoint cannot be used, training starts over');
+  }
+
+  unlearnable(order: Order, unlearnable: Unlearnable): void {
+    const what =
+      'answers that copy what is not in their text are left out of training, and count against students on dev';
+    this.#telemetry.log.warn({ ...aboutOf(order), ...unlearnable }, what);
   }
 
   progressLost(order: Order, reason: string): void {

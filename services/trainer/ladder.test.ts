@@ -23,7 +23,12 @@ function ordered(seed: number, split: Split, count: number): Pair[] {
     return {
       split,
       weight: 1,
-      pair: { pairId: `${split}/${i}`, text, answerJson: JSON.stringify({ label: LABELS[index] }) },
+      pair: {
+        pairId: `${split}/${i}`,
+        promptId: `${split}/${i}`,
+        text,
+        answerJson: JSON.stringify({ label: LABELS[index] }),
+      },
     };
   });
 }

@@ -156,6 +156,7 @@ function trainCandidate(
     signal,
     onStart: (pid) => journal.started(order, planned, pid),
     onProgress: progressTeller(context, order, planned, span),
+    onUnlearnable: (unlearnable) => journal.unlearnable(order, unlearnable),
     onCheckpointRefused: (reason) => journal.checkpointRefused(order, planned, reason),
   });
 }

@@ -62,7 +62,11 @@ export function pairs(split: Split, count: number, labels: readonly string[] = L
     const probabilities = LABELS.map((_, label) => (label === index ? 0.875 : 0.125));
     const soft = i % 3 ? [] : [{ head: 'label', probabilities }];
     const answerJson = JSON.stringify({ label: labels[index] });
-    return { split, weight: 1 + (i % 4), pair: { pairId: `${i}`, text, answerJson, soft } };
+    return {
+      split,
+      weight: 1 + (i % 4),
+      pair: { pairId: `${i}`, promptId: `${split} ${text}`, text, answerJson, soft },
+    };
   });
 }
 

@@ -94,8 +94,8 @@ describe('a sealed snapshot', () => {
     const model = await StudentModel.load(bundle, { threads: 1 });
     const [bill, parcel] = await model.predict(['the invoice is wrong', 'a parcel is late']);
     await model.release();
-    expect(bill?.label?.[0]).toBeGreaterThan(bill?.label?.[1] ?? 0);
-    expect(parcel?.label?.[1]).toBeGreaterThan(parcel?.label?.[0] ?? 0);
+    expect(bill?.logits.label?.[0]).toBeGreaterThan(bill?.logits.label?.[1] ?? 0);
+    expect(parcel?.logits.label?.[1]).toBeGreaterThan(parcel?.logits.label?.[0] ?? 0);
   });
 
   it('shows its progress', async () => {
@@ -191,18 +191,14 @@ describe('a cancelled run', () => {
 describe('a dead letter says why no student can be trained', () => {
   const oneLabel = [...pairs(Split.TRAIN, 40, ['bill']), ...pairs(Split.DEV, 10, ['bill'])];
   const unknownLabel = pairs(Split.TRAIN, 2, ['bill', 'lost']);
-  const otherLabels = {
-    pairId: '1',
-    text: 'three',
-    answerJson: '{"label":"bill"}',
-    soft: [{ head: 'label', probabilities: [0.5, 0.3, 0.2] }],
-  };
+  const soft = [{ head: 'label', probabilities: [0.5, 0.3, 0.2] }];
+  const otherLabels = { pairId: '1', promptId: '1', text: 'three', answerJson: '{"label":"bill"}', soft };
   const hardProbabilities: Pair[] = [...PAIRS, { split: Split.TRAIN, weight: 1, pair: otherLabels }];
   it.each([
     ['there is one label only', oneLabel, {}, 'the teacher gave "bill" for all 40 train examples'],
     ['there is no pair to train on', pairs(Split.DEV, 10), {}, 'there is no train example to learn from'],
     ['there is no pair to choose by', pairs(Split.TRAIN, 10), {}, 'there is no dev example'],
-    ['a label is not of the task', unknownLabel, {}, 'has the label "lost", expected one of bill, parcel'],
+    ['a label is not of the task', unknownLabel, {}, 'has the answer {"label":"lost"}: the task allows no such answer'],
     ['probabilities are of other labels', hardProbabilities, {}, 'expected 2 probabilities, got 3'],
     ['the task is not stored', PAIRS, { taskDigest: 'd'.repeat(64) }, `tasks/${'d'.repeat(64)} cannot be used`],
     ['the snapshot is missing', PAIRS, { snapshot: undefined }, 'pairs.sealed: snapshot.digest'],

@@ -3,7 +3,7 @@ import { create, toJsonString } from '@bufbuild/protobuf';
 import { DeploymentSchema } from '@understudy/contract/deployer';
 import type { BlobStore } from '@understudy/service/blobs/blob-store';
 import type { BusConnection } from '@understudy/service/bus/connection';
-import { type ExportedStudent, policyJson, trainStudent } from '@understudy/student';
+import { type ExportedStudent, labelHead, policyJson, trainStudent } from '@understudy/student';
 import { parseTask, taskDigest, taskJson } from '@understudy/task';
 import type { Mail } from './serve-inputs.ts';
 
@@ -34,7 +34,7 @@ export const task = parseTask(
 export const studentOf = async (texts: readonly Mail[], seed: number): Promise<ExportedStudent> => {
   const examples = texts.map(({ text, label }) => ({
     text,
-    target: labels.map((name) => (name === label ? 1 : 0)),
+    target: [{ value: { kind: 'choice' as const, index: labels.indexOf(label) } }],
     weight: 1,
   }));
   const devCount = Math.floor(examples.length / 5);
@@ -45,7 +45,7 @@ export const studentOf = async (texts: readonly Mail[], seed: number): Promise<E
     fingerprint: '0'.repeat(64),
   };
   const candidate = { family: 'bag', hyperparameters: { epochs: 2 } } as const;
-  return trainStudent({ candidate, labels, train, dev, seed, threads: 1, field: 'label', lineage });
+  return trainStudent({ candidate, heads: [labelHead('label', labels)], train, dev, seed, threads: 1, lineage });
 };
 
 /** Deploys a student that answers everything itself: no answer of a teacher is to be measured here. */
@@ -58,11 +58,9 @@ export const deploy = async (
   await blobs.put('tasks', Buffer.from(taskJson(task)));
   await blobs.put('students', student.archive);
   const policy = {
-    version: 1 as const,
+    version: 2 as const,
     studentDigest: student.digest,
-    field: 'label',
-    labels,
-    temperature: 1,
+    heads: [{ name: 'label', temperature: 1 }],
     threshold: 0,
   };
   const deployment = create(DeploymentSchema, {

@@ -17,6 +17,7 @@ import {
   type ExportedStudent,
   FAMILIES,
   type Family,
+  labelHead,
   openBundle,
   StudentModel,
   type StudentTraining,
@@ -58,7 +59,7 @@ function readRows(folder: string, name: string): Row[] {
 const examplesOf = (rows: readonly Row[], labels: readonly string[]): Example[] =>
   rows.map(({ text, category }) => ({
     text,
-    target: labels.map((label) => (label === category ? 1 : 0)),
+    target: [{ value: { kind: 'choice', index: labels.indexOf(category) } }],
     weight: 1,
   }));
 
@@ -67,7 +68,7 @@ type Quality = { readonly accuracy: number; readonly coverage: number };
 /** Accuracy, and coverage at the wanted accuracy, of a student on texts whose category is known. */
 async function qualityOf(student: ExportedStudent, rows: readonly Row[], labels: readonly string[]): Promise<Quality> {
   const model = await StudentModel.load(await openBundle(student.archive, student.digest), { threads: 1 });
-  const answers = (await model.predict(rows.map(({ text }) => text))).map((logits, i) => {
+  const answers = (await model.predict(rows.map(({ text }) => text))).map(({ logits }, i) => {
     const probabilities = probabilitiesOf(logits[FIELD] as Float32Array, 1);
     const answer = argmax(probabilities);
     return { confidence: probabilities[answer] as number, right: labels[answer] === rows[i]?.category };
@@ -109,12 +110,11 @@ const options = parseArgs({
 
 const training = (candidate: Candidate, data: Data, train: readonly Row[], dev: readonly Row[]): StudentTraining => ({
   candidate,
-  labels: data.labels,
+  heads: [labelHead(FIELD, data.labels)],
   train: examplesOf(train, data.labels),
   dev: examplesOf(dev, data.labels),
   seed: Number(options.seed),
   threads: availableParallelism(),
-  field: FIELD,
   lineage: {
     task: { name: 'bench', digest: '0'.repeat(64) },
     snapshotDigest: '0'.repeat(64),

@@ -24,6 +24,7 @@ import {
 } from '@understudy/graph';
 import { bagDefaults } from '@understudy/student/bag/hyperparameters';
 import { openBag } from '@understudy/student/bag/learner';
+import { labelHead, layoutOf } from '@understudy/student/heads/layout';
 import { seededUniform } from '@understudy/student/random';
 import { definitionOf } from '@understudy/student/training';
 
@@ -89,11 +90,15 @@ function texts(): string[] {
 /** The bag student's own training step, on batches of its own. */
 async function bag(threads: number): Promise<BenchTraining> {
   const labels = labelsOf('bag', BAG_TEXTS);
-  const targets = labels.map((label) => Array.from({ length: CLASSES }, (_, i) => Number(i === label)));
-  const examples = texts().map((text, i) => ({ text, target: targets[i] as number[], weight: 1 }));
+  const examples = texts().map((text, i) => ({
+    text,
+    target: [{ value: { kind: 'choice' as const, index: labels[i] as number } }],
+    weight: 1,
+  }));
   const settings = { ...bagDefaults(CLASSES, BAG_TEXTS), rows: BAG.rows, width: BAG.width, batchTexts: BAG.texts };
   const names = Array.from({ length: CLASSES }, (_, i) => `label ${i}`);
-  const options = { labels: names, train: examples, dev: examples.slice(0, BAG.texts), seed: SEED, threads };
+  const layout = layoutOf([labelHead('label', names)]);
+  const options = { layout, train: examples, dev: examples.slice(0, BAG.texts), seed: SEED, threads };
   const learner = await openBag(options, settings);
   const weights = tensor('float32', [BAG.texts], new Float32Array(BAG.texts).fill(1));
   const batches: Batch[] = [];
@@ -112,7 +117,7 @@ async function bag(threads: number): Promise<BenchTraining> {
   }
   const ngrams = plain.rows.reduce((sum, rows) => sum + rows.length, 0) / BATCHES;
   return {
-    definition: definitionOf(learner, CLASSES),
+    definition: definitionOf(learner, layout),
     state: initialState(learner.initial),
     batches,
     learningRate: settings.learningRate,

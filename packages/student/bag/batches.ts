@@ -1,6 +1,6 @@
 import { type TensorValue, tensor } from '@understudy/graph';
 import { epochBatches } from '../batches.ts';
-import type { EncodedTexts, LoopSettings } from '../learner.ts';
+import type { LoopSettings } from '../learner.ts';
 import type { RowCache } from './rows.ts';
 
 /** The static size of every batch of a training: its texts, room for their n-grams, and for the rows that these use. */
@@ -29,6 +29,7 @@ export function batchShapeFor(
   { batchTexts, epochs }: LoopSettings,
   tableRows: number,
   seed: number,
+  buckets: { readonly train: Uint8Array; readonly dev: Uint8Array },
 ): BatchShape {
   const seen = new Int32Array(tableRows);
   const shape = { texts: batchTexts, ngrams: 1, rows: 1 };
@@ -40,11 +41,11 @@ export function batchShapeFor(
     shape.rows = Math.max(shape.rows, rows + 1);
   };
   for (let epoch = 1; epoch <= epochs; epoch++) {
-    const buckets = new Uint8Array(train.offsets.length - 1);
-    for (const { indices } of epochBatches(buckets, batchTexts, seed, epoch)) add(train, indices);
+    for (const { indices } of epochBatches(buckets.train, batchTexts, seed, epoch)) add(train, indices);
   }
-  const devTexts = [...dev.offsets.keys()].slice(0, -1);
-  for (let start = 0; start < devTexts.length; start += batchTexts) add(dev, devTexts.slice(start, start + batchTexts));
+  for (const indices of Map.groupBy(buckets.dev.keys(), (text) => buckets.dev[text]).values()) {
+    for (let start = 0; start < indices.length; start += batchTexts) add(dev, indices.slice(start, start + batchTexts));
+  }
   return shape;
 }
 
@@ -52,11 +53,15 @@ export function batchShapeFor(
  * Hashed texts as inputs of the graph: for each n-gram `rows` of the table, `slots` of its text in the batch, and
  * `ngram_weights`, 1/√count. Where there is room left it has no weight, and the table's last row, which is zero.
  */
-export function encodedRows(cache: RowCache, shape: BatchShape, tableRows: number): EncodedTexts {
+export function encodedRows(
+  cache: RowCache,
+  shape: BatchShape,
+  tableRows: number,
+): (indices: ArrayLike<number>) => Record<string, TensorValue> {
   const rows = new Int32Array(shape.ngrams);
   const slots = new Int32Array(shape.ngrams);
   const weights = new Float32Array(shape.ngrams);
-  const features = (indices: ArrayLike<number>): Record<string, TensorValue> => {
+  return (indices) => {
     let at = 0;
     for (let slot = 0; slot < indices.length; slot++) {
       const index = indices[slot] as number;
@@ -78,5 +83,4 @@ export function encodedRows(cache: RowCache, shape: BatchShape, tableRows: numbe
       ngram_weights: tensor('float32', dims, weights),
     };
   };
-  return { buckets: new Uint8Array(cache.offsets.length - 1), features };
 }

@@ -1,27 +1,16 @@
 import { cast, Graph, ints, reduceSum, reshape, scalar, serialize, tensor, type Value } from '@understudy/graph';
-import type { Precision } from '../learner.ts';
-import { ngramRows } from './hash.ts';
+import type { Layout } from '../heads/layout.ts';
+import { headParameters, linearHeads } from '../heads/linear.ts';
+import type { HeadLogits } from '../heads/loss.ts';
+import { putOutputs } from '../heads/outputs.ts';
+import type { ParameterValues, Precision } from '../learner.ts';
+import { type NgramRows, ngramRows } from './hash.ts';
 import type { BagHyperparameters } from './hyperparameters.ts';
 import type { BagParameters } from './model.ts';
+import { quantizeColumns } from './quantize.ts';
+import { finishedFeatures, HEAD } from './tagging.ts';
 
 type Shape = Pick<BagHyperparameters, 'rows' | 'width'>;
-
-/** Largest magnitude of a symmetric int8 number. */
-const INT8_MAX = 127;
-
-/**
- * Symmetric int8 with one scale for each column: value ≈ integer × scale. The scale of a column can be left out of the
- * sum over rows, so that the sum is exact in integers.
- */
-export function quantizeColumns(table: Float32Array, width: number): { integers: Int8Array; scales: Float32Array } {
-  const largest = new Float32Array(width);
-  for (let i = 0; i < table.length; i++) {
-    largest[i % width] = Math.max(largest[i % width] as number, Math.abs(table[i] as number));
-  }
-  const scales = largest.map((magnitude) => (magnitude > 0 ? magnitude / INT8_MAX : 1));
-  const integers = Int8Array.from(table, (value, i) => Math.round(value / (scales[i % width] as number)));
-  return { integers, scales };
-}
 
 /** Σ of each text's rows, as float32 [batch, width] in units of `scales`, and what to multiply the head's rows by. */
 type Sums = { readonly sums: Value; readonly scales: Float32Array | undefined };
@@ -51,30 +40,61 @@ function inverseRoot(graph: Graph, valid: Value): Value {
 const scaled = (head: Float32Array, labels: number, scales: Float32Array | undefined): Float32Array =>
   scales ? head.map((value, i) => value * (scales[Math.floor(i / labels)] as number)) : head;
 
+/** The logits of a text: its rows' sum over the root of their count, then the head. */
+function textLogits(
+  graph: Graph,
+  { rows, valid }: NgramRows,
+  shape: Shape,
+  { table, head, bias }: BagParameters,
+  precision: Precision,
+): Value {
+  const sum = precision === 'int8' ? int8Sums : floatSums;
+  const { sums, scales } = sum(graph, rows, valid, table, shape);
+  const labels = bias.length;
+  return graph.node('Gemm', [
+    graph.node('Mul', [sums, inverseRoot(graph, valid)]),
+    graph.constant(tensor('float32', [shape.width, labels], scaled(head, labels, scales)), 'head'),
+    graph.constant(tensor('float32', [labels], bias), 'bias'),
+  ]);
+}
+
+/** The logits of each byte. */
+function byteLogits(
+  graph: Graph,
+  ngrams: NgramRows,
+  attentionMask: Value,
+  layout: Layout,
+  parameters: ParameterValues,
+  precision: Precision,
+): HeadLogits {
+  const features = finishedFeatures(graph, ngrams, attentionMask, parameters, precision);
+  const own = { ...layout, textWidth: 0 };
+  const head = headParameters(HEAD, own, { texts: 0, tokens: features.shape[2] as number }).map(({ name, dims }) => [
+    name,
+    graph.constant(tensor('float32', dims, parameters[name] as Float32Array), name),
+  ]);
+  return linearHeads(graph, HEAD, own, { tokens: () => features }, Object.fromEntries(head));
+}
+
 /**
- * The whole student as an ONNX model with dynamic batch and sequence: byte ids and mask in, logits out, both as `logits`
- * and under `outputName`. Hashing included, it needs no code of ours to run.
+ * The whole student as an ONNX model with dynamic batch and sequence: byte ids and mask in, the logits of all heads out.
+ * Hashing included, it needs no code of ours to run.
+ * @param parameters by name, tables with all of their rows
  */
 export function bagInferenceModel(
   shape: Shape,
-  parameters: BagParameters,
+  layout: Layout,
+  parameters: ParameterValues,
   precision: Precision,
-  outputName: string,
 ): Uint8Array {
   const graph = new Graph('bag');
   const inputIds = graph.input('input_ids', 'int64', ['batch', 'sequence']);
   const attentionMask = graph.input('attention_mask', 'int64', ['batch', 'sequence']);
-  const { rows, valid } = ngramRows(graph, inputIds, attentionMask, shape.rows);
-  const sum = precision === 'int8' ? int8Sums : floatSums;
-  const { sums, scales } = sum(graph, rows, valid, parameters.table, shape);
-  const labels = parameters.bias.length;
-  const head = scaled(parameters.head, labels, scales);
-  const logits = graph.node('Gemm', [
-    graph.node('Mul', [sums, inverseRoot(graph, valid)]),
-    graph.constant(tensor('float32', [shape.width, labels], head), 'head'),
-    graph.constant(tensor('float32', [labels], parameters.bias), 'bias'),
-  ]);
-  graph.output('logits', logits);
-  graph.output(outputName, logits);
+  const ngrams = ngramRows(graph, inputIds, attentionMask, shape.rows);
+  const { textWidth, tokenWidth } = layout;
+  putOutputs(graph, layout, {
+    ...(textWidth > 0 && { texts: textLogits(graph, ngrams, shape, parameters as BagParameters, precision) }),
+    ...(tokenWidth > 0 && byteLogits(graph, ngrams, attentionMask, layout, parameters, precision)),
+  });
   return serialize(graph);
 }

@@ -24,9 +24,14 @@ export const tableRowsOf = ({ usedRows }: Pick<TrainedShape, 'usedRows'>): numbe
 /** Of larger parts than this, copying the used rows out and in again costs more than updating all of them. */
 const MAX_USED_SHARE = 0.5;
 
+/** How many rows of the table a step reads and updates; undefined where it takes all of them. */
+export const batchRowsOf = (shape: TrainedShape): number | undefined =>
+  shape.batchRows <= MAX_USED_SHARE * tableRowsOf(shape) ? shape.batchRows : undefined;
+
 export function parameterSpecs({ width }: Pick<BagHyperparameters, 'width'>, shape: TrainedShape): ParameterSpec[] {
   const tableRows = tableRowsOf(shape);
-  const rows = shape.batchRows <= MAX_USED_SHARE * tableRows && { input: 'rows', atMost: () => shape.batchRows };
+  const batchRows = batchRowsOf(shape);
+  const rows = batchRows !== undefined && { input: 'rows', atMost: () => batchRows };
   return [
     { name: 'table', dims: [tableRows, width], decay: false, ...(rows && { rows }) },
     { name: 'head', dims: [width, shape.labels], decay: true },

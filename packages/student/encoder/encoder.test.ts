@@ -5,8 +5,10 @@ import { isDeepStrictEqual } from 'node:util';
 import { importModel } from '@understudy/graph';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openBundle } from '../bundle.ts';
-import { compare } from '../evaluate.ts';
+import { headsOf } from '../description.ts';
 import type { EncoderSource, StudentTraining } from '../family.ts';
+import { compare } from '../heads/agreement.ts';
+import { layoutOf } from '../heads/layout.ts';
 import { StudentModel } from '../student-model.ts';
 import { smallOptions, smallStudent, smallTask } from '../testing.ts';
 import { tinyEncoder } from '../testing-encoder.ts';
@@ -39,14 +41,13 @@ describe.each(['bert', 'roberta', 'modernbert'] as const)('an encoder of type %s
     const student = await StudentModel.load(await openBundle(archive, digest), { threads: 1 });
     const { dev } = smallTask();
     const predictions = await student.predict(dev.map(({ text }) => text));
-    const logits = predictions.map(({ topic }) => topic as Float32Array);
-    expect(compare(logits, dev).devAgreement).toBe(description.devAgreement);
+    expect(compare(layoutOf(headsOf(description)), predictions, dev).devAgreement).toBe(description.devAgreement);
     const texts = ['', 'my invoice', 'parcel '.repeat(500), 'a\ud83d 😀', `${'x'.repeat(1_000_000)} password`];
     const together = await student.predict(texts);
     for (const [i, text] of texts.entries()) {
       const [alone] = await student.predict([text]);
-      for (const [label, logit] of (alone?.topic ?? []).entries()) {
-        expect(together[i]?.topic?.[label]).toBeCloseTo(logit, 3);
+      for (const [label, logit] of (alone?.logits.topic ?? []).entries()) {
+        expect(together[i]?.logits.topic?.[label]).toBeCloseTo(logit, 3);
       }
     }
     await student.release();
@@ -63,7 +64,7 @@ describe('parts of an encoder', () => {
   it('the last layers learn while what is before them stays', async () => {
     const { finished } = await trainCandidate(smallOptions(encoderOptions(bert.folder, 'last-layers')));
     const original = await importModel(join(bert.folder, 'onnx', 'model.onnx'));
-    const trained = await importModel(finished.model('float32', 'y'));
+    const trained = await importModel(finished.model('float32'));
     const changed = original.parameters.filter(({ name, tensor }) => {
       const now = trained.parameters.find((parameter) => parameter.name === name);
       return !isDeepStrictEqual(now?.tensor.data, tensor.data);

@@ -1,6 +1,7 @@
 import { cast, Graph, openSession, type Parameters, serialize, tensor, toRuntime } from '@understudy/graph';
+import { TrainingError } from '../errors.ts';
 import type { ParameterValues } from '../learner.ts';
-import { MAX_TOKENS } from '../limits.ts';
+import { MAX_STATE_BYTES, MAX_TOKENS } from '../limits.ts';
 import { padded } from '../padded.ts';
 import { FeatureCache } from './feature-cache.ts';
 import type { EncoderFolder } from './folder.ts';
@@ -20,12 +21,16 @@ export const constantsOf = (graph: Graph, trunk: Trunk, weights: ParameterValues
     ]),
   );
 
-function featureModel(trunk: Trunk, weights: ParameterValues, { pooling }: EncoderFolder): Uint8Array {
+/** What is wanted of an encoder: a vector of each text, or one of each of its tokens. */
+type Wanted = 'texts' | 'tokens';
+
+function featureModel(trunk: Trunk, weights: ParameterValues, { pooling }: EncoderFolder, what: Wanted): Uint8Array {
   const graph = new Graph('features');
   const ids = graph.input('input_ids', 'int64', ['batch', 'sequence']);
   const mask = cast(graph, graph.input('attention_mask', 'int64', ['batch', 'sequence']), 'float32');
   const states = trunk.emit(graph, ids, mask, constantsOf(graph, trunk, weights));
-  graph.output('features', features(graph, states, mask, pooling));
+  const { texts, tokens } = features(graph, states, mask, pooling);
+  graph.output('features', what === 'texts' ? texts : tokens());
   return serialize(graph);
 }
 
@@ -62,18 +67,16 @@ function distinct(texts: readonly ArrayLike<number>[]): Map<string, number> {
   return first;
 }
 
-/** Asks the encoder for the features of some texts, and puts them into the cache. */
-async function compute(
-  folder: EncoderFolder,
-  trunk: Trunk,
-  weights: ParameterValues,
+/** Asks the encoder for some texts, call by call. @param take is given the vectors [TEXTS_PER_CALL, …] of the call's texts */
+async function ask(
+  { folder, trunk, weights }: FrozenEncoder,
+  what: Wanted,
   texts: readonly ArrayLike<number>[],
   wanted: readonly number[],
-  cache: FeatureCache,
   { threads, signal }: FrozenOptions,
+  take: (indices: readonly number[], vectors: Float32Array) => Promise<void> | void,
 ): Promise<void> {
-  const { width } = trunk;
-  const session = await openSession(featureModel(trunk, weights, folder), { threads });
+  const session = await openSession(featureModel(trunk, weights, folder, what), { threads });
   try {
     for (const { length, indices } of calls(texts, wanted)) {
       signal?.throwIfAborted();
@@ -84,18 +87,19 @@ async function compute(
         input_ids: toRuntime(tensor('int64', dims, ids)),
         attention_mask: toRuntime(tensor('int64', dims, mask)),
       });
-      const values = output?.data as Float32Array;
-      await cache.add(
-        indices.map((index, slot) => ({
-          ids: texts[index] as ArrayLike<number>,
-          features: values.slice(slot * width, (slot + 1) * width),
-        })),
-      );
+      await take(indices, output?.data as Float32Array);
     }
   } finally {
     await session.release();
   }
 }
+
+/** What is asked: an encoder, with the trunk and the weights that were read from its folder. */
+export type FrozenEncoder = {
+  readonly folder: EncoderFolder;
+  readonly trunk: Trunk;
+  readonly weights: ParameterValues;
+};
 
 /**
  * What a frozen encoder gives for texts, [texts][width]; each text goes through it once, also over several trainings
@@ -103,15 +107,53 @@ async function compute(
  * @param texts token ids.
  */
 export async function frozenFeatures(
-  folder: EncoderFolder,
-  trunk: Trunk,
-  weights: ParameterValues,
+  encoder: FrozenEncoder,
   texts: readonly ArrayLike<number>[],
-  { threads, cacheFolder, signal }: FrozenOptions,
+  options: FrozenOptions,
 ): Promise<Float32Array[]> {
+  const { folder, trunk } = encoder;
   const { width } = trunk;
-  const cache = await FeatureCache.open(cacheFolder, folder.digest, width);
+  const cache = await FeatureCache.open(options.cacheFolder, folder.digest, width);
   const missing = [...distinct(texts).values()].filter((index) => !cache.get(texts[index] as ArrayLike<number>));
-  if (missing.length > 0) await compute(folder, trunk, weights, texts, missing, cache, { threads, signal });
+  if (missing.length > 0) {
+    await ask(encoder, 'texts', texts, missing, options, (indices, vectors) =>
+      cache.add(
+        indices.map((index, slot) => ({
+          ids: texts[index] as ArrayLike<number>,
+          features: vectors.slice(slot * width, (slot + 1) * width),
+        })),
+      ),
+    );
+  }
   return texts.map((ids) => cache.get(ids) as Float32Array);
+}
+
+/**
+ * What a frozen encoder gives for the tokens of texts, [texts][tokens × width]; in memory alone.
+ * @param texts token ids.
+ * @throws TrainingError `too-large` when there is no room for all of them.
+ */
+export async function frozenStates(
+  encoder: FrozenEncoder,
+  texts: readonly ArrayLike<number>[],
+  options: FrozenOptions,
+): Promise<Float32Array[]> {
+  const { width } = encoder.trunk;
+  const numbers = texts.reduce((sum, { length }) => sum + length * width, 0);
+  if (numbers * Float32Array.BYTES_PER_ELEMENT > MAX_STATE_BYTES) {
+    throw new TrainingError(
+      'too-large',
+      `the states of all tokens of ${texts.length} texts take more than ${MAX_STATE_BYTES} bytes; train on fewer or ` +
+        'shorter ones, or on another family',
+    );
+  }
+  const states = new Array<Float32Array>(texts.length);
+  await ask(encoder, 'tokens', texts, [...texts.keys()], options, (indices, vectors) => {
+    const perText = vectors.length / TEXTS_PER_CALL;
+    for (const [slot, index] of indices.entries()) {
+      const count = (texts[index] as ArrayLike<number>).length * width;
+      states[index] = vectors.slice(slot * perText, slot * perText + count);
+    }
+  });
+  return states;
 }

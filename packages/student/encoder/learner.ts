@@ -3,8 +3,7 @@ import {
   type Dropout,
   dropout,
   Graph,
-  linear,
-  linearParameters,
+  type LayerParameter,
   type ParameterSpec,
   type Parameters,
   type TensorValue,
@@ -12,14 +11,18 @@ import {
 } from '@understudy/graph';
 import { TrainingError } from '../errors.ts';
 import type { StudentTraining } from '../family.ts';
+import type { Layout } from '../heads/layout.ts';
+import { headParameters, linearHeads } from '../heads/linear.ts';
+import { putOutputs } from '../heads/outputs.ts';
 import type { EncodedTexts, FinishedStudent, Learner, ParameterValues, Pretrained } from '../learner.ts';
 import { settingsOf } from '../learner.ts';
+import { offsetsOf, type TokenOffsets } from '../offsets.ts';
 import { modelAt } from '../precision.ts';
 import { bucketLengths, encodedSequences } from '../sequence/batches.ts';
 import { keptTokens } from '../sequence/start.ts';
 import { runTraining } from '../training.ts';
 import { type EncoderFolder, readEncoderFolder } from './folder.ts';
-import { constantsOf, frozenFeatures } from './frozen.ts';
+import { constantsOf, frozenFeatures, frozenStates } from './frozen.ts';
 import { features, HEAD } from './head.ts';
 import {
   type FineTuningHyperparameters,
@@ -35,24 +38,26 @@ type Encoder = {
   readonly pretrained: Pretrained;
   readonly trunk: Trunk;
   readonly weights: ParameterValues;
-  readonly labels: number;
+  readonly layout: Layout;
 };
 
+const headsOf = ({ layout, trunk: { width } }: Encoder): LayerParameter[] =>
+  headParameters(HEAD, layout, { texts: width, tokens: width });
+
 /** The whole student with dynamic batch and sequence. */
-function inferenceGraph({ folder, trunk, weights, labels }: Encoder, trained: ParameterValues, output: string): Graph {
+function inferenceGraph(encoder: Encoder, trained: ParameterValues): Graph {
+  const { folder, trunk, weights, layout } = encoder;
   const graph = new Graph('encoder');
   const ids = graph.input('input_ids', 'int64', ['batch', 'sequence']);
   const mask = cast(graph, graph.input('attention_mask', 'int64', ['batch', 'sequence']), 'float32');
   const states = trunk.emit(graph, ids, mask, constantsOf(graph, trunk, { ...weights, ...trained }));
   const head = Object.fromEntries(
-    linearParameters(HEAD, trunk.width, labels).map(({ name, dims }) => [
+    headsOf(encoder).map(({ name, dims }) => [
       name,
       graph.constant(tensor('float32', dims, trained[name] as Float32Array), name),
     ]),
   );
-  const logits = linear(graph, features(graph, states, mask, folder.pooling), head, HEAD);
-  graph.output('logits', logits);
-  graph.output(output, logits);
+  putOutputs(graph, layout, linearHeads(graph, HEAD, layout, features(graph, states, mask, folder.pooling), head));
   return graph;
 }
 
@@ -61,40 +66,65 @@ const classifier = (architecture: string): string =>
   architecture.replace(/(Model|For\w+)$/, 'ForSequenceClassification');
 
 function finish(encoder: Encoder, trained: ParameterValues): FinishedStudent {
-  const { folder, pretrained, trunk, labels } = encoder;
+  const { folder, pretrained, trunk } = encoder;
   const { architectures } = folder.config;
-  const parameters = [...trunk.parameters, ...linearParameters(HEAD, trunk.width, labels)];
+  const parameters = [...trunk.parameters, ...headsOf(encoder)];
   const names = Array.isArray(architectures) ? architectures.map((name) => classifier(String(name))) : undefined;
   return {
-    model: (precision, output) => modelAt(inferenceGraph(encoder, trained, output), parameters, precision),
+    model: (precision) => modelAt(inferenceGraph(encoder, trained), parameters, precision),
     tokenizer: folder.tokenizerFiles,
     config: { ...folder.config, ...(names && { architectures: names }) },
     pretrained,
   };
 }
 
-/** Features as inputs of a step: `features` float32 [batchTexts, width]. */
-function encodedFeatures(rows: readonly Float32Array[], batchTexts: number, width: number): EncodedTexts {
+/** What a frozen encoder gave for the texts of a split. */
+type FrozenTexts = {
+  readonly features: readonly Float32Array[];
+  /** With span heads: of the tokens of each text, and where these lie. */
+  readonly states?: readonly Float32Array[];
+  readonly offsets: (index: number) => TokenOffsets;
+};
+
+/**
+ * Features as inputs of a step: `features` float32 [batchTexts, width], and with span heads `states` float32 [batchTexts,
+ * length, width] in buckets of lengths.
+ */
+function encodedFeatures(
+  { features, states, offsets }: FrozenTexts,
+  { batchTexts, lengths, width }: { batchTexts: number; lengths: readonly number[]; width: number },
+): EncodedTexts {
   const values = new Float32Array(batchTexts * width);
-  const batch = (indices: ArrayLike<number>): Record<string, TensorValue> => {
+  const longest = lengths.at(-1) ?? 0;
+  const batch = (indices: ArrayLike<number>, bucket: number): Record<string, TensorValue> => {
     values.fill(0);
+    const length = lengths[bucket] ?? 0;
+    const tokens = new Float32Array(batchTexts * length * width);
     for (let slot = 0; slot < indices.length; slot++) {
-      values.set(rows[indices[slot] as number] as Float32Array, slot * width);
+      const index = indices[slot] as number;
+      values.set(features[index] as Float32Array, slot * width);
+      if (states) tokens.set((states[index] as Float32Array).subarray(0, length * width), slot * length * width);
     }
-    return { features: tensor('float32', [batchTexts, width], values) };
+    return {
+      features: tensor('float32', [batchTexts, width], values),
+      ...(states && { states: tensor('float32', [batchTexts, length, width], tokens) }),
+    };
   };
-  return { buckets: new Uint8Array(rows.length), features: batch };
+  if (!states) return { buckets: new Uint8Array(features.length), features: batch };
+  const buckets = Uint8Array.from(states, (own) => {
+    const count = Math.min(own.length / width, longest);
+    return lengths.findIndex((length) => count <= length);
+  });
+  return { buckets, features: batch, tokens: { lengths, offsets } };
 }
 
-/** A head alone, on what the frozen encoder gives for each text. */
-function headLearner(
-  encoder: Encoder,
-  train: readonly Float32Array[],
-  dev: readonly Float32Array[],
-  settings: HeadHyperparameters,
-): Learner {
+/** Heads alone, on what the frozen encoder gives for each text. */
+function headLearner(encoder: Encoder, train: FrozenTexts, dev: FrozenTexts, settings: HeadHyperparameters): Learner {
   const { width } = encoder.trunk;
-  const parameters = linearParameters(HEAD, width, encoder.labels);
+  const { batchTexts } = settings;
+  const lengths = bucketLengths((train.states ?? []).map((own) => own.length / width));
+  const shape = { batchTexts, lengths: train.states ? lengths : [], width };
+  const parameters = headsOf(encoder);
   return {
     settings,
     pretrained: encoder.pretrained,
@@ -103,24 +133,35 @@ function headLearner(
     initial: Object.fromEntries(
       parameters.map(({ name, dims }) => [name, new Float32Array(dims.reduce((product, dim) => product * dim, 1))]),
     ),
-    buckets: 1,
-    logits: (graph, values, _bucket, clock) => {
-      const given = graph.input('features', 'float32', [settings.batchTexts, width]);
+    buckets: train.states ? lengths.length : 1,
+    logits: (graph, values, bucket, clock) => {
       const dropped = clock && { rate: settings.dropout, mask: clock.mask };
-      return linear(graph, dropout(graph, given, 'features', dropped), values, HEAD);
+      const input = (name: string, dims: readonly number[]) =>
+        dropout(graph, graph.input(name, 'float32', dims), name, dropped);
+      return linearHeads(
+        graph,
+        HEAD,
+        encoder.layout,
+        {
+          texts: input('features', [batchTexts, width]),
+          tokens: () => input('states', [batchTexts, lengths[bucket] as number, width]),
+        },
+        values,
+      );
     },
-    train: encodedFeatures(train, settings.batchTexts, width),
-    dev: encodedFeatures(dev, settings.batchTexts, width),
+    train: encodedFeatures(train, shape),
+    dev: encodedFeatures(dev, shape),
     finish: (trained) => finish(encoder, trained),
   };
 }
 
 /** The parameters that are trained: of lower layers more slowly, of the table of tokens only the rows that a batch uses. */
 function trainedSpecs(
-  { trunk, labels, pretrained }: Encoder,
+  encoder: Encoder,
   settings: FineTuningHyperparameters,
   rowsOf: (bucket: number) => number,
 ): ParameterSpec[] {
+  const { trunk, pretrained } = encoder;
   const isTrained = ({ depth }: TrunkParameter): boolean =>
     pretrained.train === 'all' || depth >= 1 - settings.lastShare;
   const specs = trunk.parameters.filter(isTrained).map(
@@ -132,8 +173,7 @@ function trainedSpecs(
       ...(name === trunk.tokenTable && { rows: { input: 'tokens', atMost: rowsOf } }),
     }),
   );
-  const head = linearParameters(HEAD, trunk.width, labels);
-  return [...specs, ...head.map((spec) => ({ ...spec, rateFactor: settings.headFactor }))];
+  return [...specs, ...headsOf(encoder).map((spec) => ({ ...spec, rateFactor: settings.headFactor }))];
 }
 
 /** Encoder and head together, from a head that is trained already. */
@@ -145,14 +185,19 @@ function fineTuningLearner(
     readonly train: readonly number[][];
     readonly dev: readonly number[][];
     readonly lengths: readonly number[];
+    readonly offsets: Readonly<Record<'train' | 'dev', (index: number) => TokenOffsets>>;
   },
   settings: FineTuningHyperparameters,
 ): Learner {
-  const { folder, weights } = encoder;
+  const { folder, weights, layout } = encoder;
   const { batchTexts } = settings;
   const { lengths } = texts;
   const parameters = trainedSpecs(encoder, settings, (bucket) => batchTexts * (lengths[bucket] as number));
   const shape = { batchTexts, lengths, padId: folder.tokenizer.padId };
+  const sequences = (split: 'train' | 'dev'): EncodedTexts => ({
+    ...encodedSequences(texts[split], shape),
+    ...(layout.tokenWidth > 0 && { tokens: { lengths, offsets: texts.offsets[split] } }),
+  });
   return {
     settings,
     pretrained: encoder.pretrained,
@@ -167,11 +212,15 @@ function fineTuningLearner(
       const drop = (rate: number): Dropout | undefined => clock && { rate, mask: clock.mask };
       const tokens = graph.input('tokens', 'int32', dims);
       const mask = keptTokens(graph, graph.input('token_mask', 'float32', dims), drop(settings.tokenDropout));
-      const vector = features(graph, trunk.emit(graph, tokens, mask, all), mask, folder.pooling);
-      return linear(graph, dropout(graph, vector, 'features', drop(settings.dropout)), all, HEAD);
+      const vectors = features(graph, trunk.emit(graph, tokens, mask, all), mask, folder.pooling);
+      const dropped = {
+        texts: dropout(graph, vectors.texts, 'features', drop(settings.dropout)),
+        tokens: () => dropout(graph, vectors.tokens(), 'states', drop(settings.dropout)),
+      };
+      return linearHeads(graph, HEAD, layout, dropped, all);
     },
-    train: encodedSequences(texts.train, shape),
-    dev: encodedSequences(texts.dev, shape),
+    train: sequences('train'),
+    dev: sequences('dev'),
     finish: (trained) => finish(encoder, trained),
   };
 }
@@ -182,32 +231,40 @@ function fineTuningLearner(
  * knows nothing yet does not wash out what the encoder knows.
  * @throws TrainingError `bad-encoder` naming the file and what is wrong with it.
  */
-export async function openEncoder(options: StudentTraining): Promise<Learner> {
-  const { candidate, train, dev, labels, threads, signal, cacheFolder } = options;
+export async function openEncoder(options: StudentTraining & { readonly layout: Layout }): Promise<Learner> {
+  const { candidate, train, dev, layout } = options;
   const source = candidate.encoder;
   if (!source) throw new TrainingError('bad-settings', 'an encoder candidate names the folder of its encoder');
   const folder = await readEncoderFolder(source.folder);
-  const [trainIds, devIds] = [train, dev].map((examples) =>
-    examples.map(({ text }) => Array.from(folder.tokenizer.encode(text))),
-  ) as [number[][], number[][]];
+  const textsOf = (examples: typeof train): string[] => examples.map(({ text }) => text);
+  const idsOf = (examples: typeof train): number[][] =>
+    textsOf(examples).map((text) => Array.from(folder.tokenizer.encode(text)));
+  const ids = { train: idsOf(train), dev: idsOf(dev) };
+  const offsets = {
+    train: offsetsOf(textsOf(train), folder.tokenizer),
+    dev: offsetsOf(textsOf(dev), folder.tokenizer),
+  };
   const isHead = source.train === 'heads';
   const tuning = settingsOf(fineTuningDefaults(train.length), isHead ? {} : candidate.hyperparameters);
   const cut = (ids: number[]): number => Math.min(ids.length, tuning.maxTokens);
-  const lengths = isHead ? [] : bucketLengths(trainIds.map(cut));
+  const lengths = isHead ? [] : bucketLengths(ids.train.map(cut));
   const sizes = lengths.map((length) => ({ batch: tuning.batchTexts, length }));
   const { any: trunk, sized, weights } = await importing(source.folder, importTrunk(folder.model, sizes));
   const pretrained = { digest: folder.digest, train: source.train };
-  const encoder = { folder, pretrained, trunk, weights, labels: labels.length };
-  const frozen = await frozenFeatures(folder, trunk, weights, [...trainIds, ...devIds], {
-    threads,
-    signal,
-    cacheFolder,
+  const encoder = { folder, pretrained, trunk, weights, layout };
+  const both = [...ids.train, ...ids.dev];
+  const features = await frozenFeatures(encoder, both, options);
+  const states = layout.tokenWidth > 0 ? await frozenStates(encoder, both, options) : undefined;
+  const frozen = (split: 'train' | 'dev', from: number, to?: number): FrozenTexts => ({
+    features: features.slice(from, to),
+    ...(states && { states: states.slice(from, to) }),
+    offsets: offsets[split],
   });
   const settings = settingsOf(headDefaults(train.length), isHead ? candidate.hyperparameters : {});
-  const head = headLearner(encoder, frozen.slice(0, train.length), frozen.slice(train.length), settings);
+  const head = headLearner(encoder, frozen('train', 0, train.length), frozen('dev', train.length), settings);
   if (isHead) return head;
   const { parameters } = await runTraining({ ...options, checkpoints: undefined, onProgress: undefined }, head, 'head');
-  return fineTuningLearner(encoder, sized, parameters, { train: trainIds, dev: devIds, lengths }, tuning);
+  return fineTuningLearner(encoder, sized, parameters, { ...ids, lengths, offsets }, tuning);
 }
 
 async function importing<T>(folder: string, reading: Promise<T>): Promise<T> {

@@ -5,13 +5,15 @@ import {
   Graph,
   ints,
   type LayerParameter,
-  linear,
-  linearParameters,
   type Parameters,
   tensor,
   type Value,
 } from '@understudy/graph';
-import type { Learner, LearnerOptions, LoopSettings, ParameterValues } from '../learner.ts';
+import type { Layout } from '../heads/layout.ts';
+import { type Features, headParameters, linearHeads } from '../heads/linear.ts';
+import { putOutputs } from '../heads/outputs.ts';
+import type { EncodedTexts, Learner, LearnerOptions, LoopSettings, ParameterValues } from '../learner.ts';
+import { offsetsOf } from '../offsets.ts';
 import { modelAt } from '../precision.ts';
 import { loadTokenizer } from '../tokenizer.ts';
 import { bucketLengths, encodedSequences } from './batches.ts';
@@ -35,10 +37,14 @@ export type Architecture = {
   readonly name: string;
   /** @param vocabulary how many tokens there are. */
   readonly parameters: (vocabulary: number) => LayerParameter[];
+  /** What there is more where tokens are tagged. */
+  readonly tokenParameters: readonly LayerParameter[];
   /** How many features a text has in the end. */
   readonly features: number;
+  /** How many each of its tokens has. */
+  readonly tokenFeatures: number;
   /**
-   * Emits features [batch, features] of tokens [batch, length], of which `mask`, float32 of the same shape, is 1 where
+   * Emits features of tokens [batch, length], of which `mask`, float32 of the same shape, is 1 where
    * there is one; batch and length static or not.
    */
   readonly emit: (
@@ -47,15 +53,17 @@ export type Architecture = {
     mask: Value,
     parameters: Parameters,
     dropped: Dropout | undefined,
-  ) => Value;
+  ) => Features;
 };
+
+const HEAD = 'head';
 
 /** The whole student with dynamic batch and sequence. */
 function inferenceGraph(
   architecture: Architecture,
   parameters: readonly LayerParameter[],
   values: ParameterValues,
-  outputName: string,
+  layout: Layout,
 ): Graph {
   const graph = new Graph(architecture.name);
   const tokens = graph.input('input_ids', 'int64', ['batch', 'sequence']);
@@ -67,28 +75,32 @@ function inferenceGraph(
     ]),
   );
   const features = architecture.emit(graph, tokens, cast(graph, mask, 'float32'), constants, undefined);
-  const logits = linear(graph, features, constants, 'head');
-  graph.output('logits', logits);
-  graph.output(outputName, logits);
+  putOutputs(graph, layout, linearHeads(graph, HEAD, layout, features, constants));
   return graph;
 }
 
 /** Learns a vocabulary, encodes the texts with it, and opens an architecture on top of it. */
 export function openSequences(
-  { train, dev, labels, seed }: LearnerOptions,
+  { train, dev, layout, seed }: LearnerOptions,
   settings: SequenceSettings & Readonly<Record<string, number>>,
   architecture: Architecture,
 ): Learner {
   const { batchTexts, maxTokens } = settings;
   const texts = train.map(({ text }) => text);
+  const devTexts = dev.map(({ text }) => text);
   const vocabulary = learnVocabulary(texts, settings.vocabulary, maxTokens);
   const tokenizer = loadTokenizer(vocabulary.files);
   const encoded = texts.map(tokenizer.encode);
   const lengths = bucketLengths(encoded.map(({ length }) => length));
   const shape = { batchTexts, lengths, padId: tokenizer.padId };
+  const sequences = (ids: readonly ArrayLike<number>[], of: readonly string[]): EncodedTexts => ({
+    ...encodedSequences(ids, shape),
+    ...(layout.tokenWidth > 0 && { tokens: { lengths, offsets: offsetsOf(of, tokenizer) } }),
+  });
   const parameters = [
     ...architecture.parameters(vocabulary.size),
-    ...linearParameters('head', architecture.features, labels.length),
+    ...(layout.tokenWidth > 0 ? architecture.tokenParameters : []),
+    ...headParameters(HEAD, layout, { texts: architecture.features, tokens: architecture.tokenFeatures }),
   ];
   return {
     settings,
@@ -101,16 +113,16 @@ export function openSequences(
       const tokens = graph.input('tokens', 'int32', dims);
       const mask = keptTokens(graph, graph.input('token_mask', 'float32', dims), drop(settings.tokenDropout));
       const features = architecture.emit(graph, tokens, mask, values, drop(settings.dropout));
-      return linear(graph, dropout(graph, features, 'features', drop(settings.dropout)), values, 'head');
+      const dropped = {
+        texts: dropout(graph, features.texts, 'features', drop(settings.dropout)),
+        tokens: () => dropout(graph, features.tokens(), 'token_features', drop(settings.dropout)),
+      };
+      return linearHeads(graph, HEAD, layout, dropped, values);
     },
-    train: encodedSequences(encoded, shape),
-    dev: encodedSequences(
-      dev.map(({ text }) => tokenizer.encode(text)),
-      shape,
-    ),
+    train: sequences(encoded, texts),
+    dev: sequences(devTexts.map(tokenizer.encode), devTexts),
     finish: (values) => ({
-      model: (precision, output) =>
-        modelAt(inferenceGraph(architecture, parameters, values, output), parameters, precision),
+      model: (precision) => modelAt(inferenceGraph(architecture, parameters, values, layout), parameters, precision),
       tokenizer: vocabulary.files,
       config: {
         architectures: ['BertForSequenceClassification'],

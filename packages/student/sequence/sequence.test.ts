@@ -3,9 +3,11 @@ import { openSession, tensor, toRuntime } from '@understudy/graph';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type Bundle, openBundle } from '../bundle.ts';
-import { compare } from '../evaluate.ts';
+import { headsOf } from '../description.ts';
 import { exportAt } from '../export-student.ts';
 import type { Family, StudentTraining } from '../family.ts';
+import { compare } from '../heads/agreement.ts';
+import { layoutOf } from '../heads/layout.ts';
 import { StudentModel } from '../student-model.ts';
 import { smallOptions, smallStudent, smallTask } from '../testing.ts';
 import { loadTokenizer } from '../tokenizer.ts';
@@ -37,13 +39,12 @@ describe.each(['conv', 'transformer'] as const)('a %s student', (family) => {
       expect(description.devAgreement).toBeGreaterThan(0.9);
       const student = await StudentModel.load(await openBundle(archive, digest), { threads: 1 });
       const predictions = await student.predict(dev.map(({ text }) => text));
-      const logits = predictions.map(({ topic }) => topic as Float32Array);
-      expect(compare(logits, dev).devAgreement).toBe(description.devAgreement);
+      expect(compare(layoutOf(headsOf(description)), predictions, dev).devAgreement).toBe(description.devAgreement);
       const together = await student.predict(texts);
       for (const [i, text] of texts.entries()) {
         const [alone] = await student.predict([text]);
-        for (const [label, logit] of (alone?.topic ?? []).entries()) {
-          expect(together[i]?.topic?.[label], `${precision}: ${text.slice(0, 20)}`).toBeCloseTo(logit, 3);
+        for (const [label, logit] of (alone?.logits.topic ?? []).entries()) {
+          expect(together[i]?.logits.topic?.[label], `${precision}: ${text.slice(0, 20)}`).toBeCloseTo(logit, 3);
         }
       }
       await student.release();

@@ -57,7 +57,9 @@ export function transformerArchitecture(settings: TransformerHyperparameters): A
       ...embeddingParameters('embeddings', vocabulary, maxTokens, width),
       ...names.flatMap((name) => encoderLayerParameters(name, shape)),
     ],
+    tokenParameters: [],
     features: width,
+    tokenFeatures: width,
     emit: (graph, tokens, mask, parameters, dropped) => {
       const positions = positionsOf(graph, mask, maxTokens);
       const embedded = embedTokens(graph, tokens, positions, parameters, 'embeddings', dropped);
@@ -66,7 +68,7 @@ export function transformerArchitecture(settings: TransformerHyperparameters): A
         (states, name) => encoderLayer(graph, states, parameters, name, shape, keys, dropped),
         embedded,
       );
-      return meanPool(graph, states, mask);
+      return { texts: meanPool(graph, states, mask), tokens: () => states };
     },
   };
 }

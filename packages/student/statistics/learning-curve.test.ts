@@ -53,15 +53,13 @@ describe('learning curve', () => {
   });
 
   test('gives ordered figures within their ranges for any points, and the same ones again', () => {
-    const point = fc
-      .integer({ min: 0, max: 500 })
-      .chain((covered) =>
-        fc.record({
-          trainPairs: fc.integer({ min: 1, max: 1_000_000 }),
-          covered: fc.constant(covered),
-          agreeing: fc.nat(covered),
-        }),
-      );
+    const point = fc.integer({ min: 0, max: 500 }).chain((covered) =>
+      fc.record({
+        trainPairs: fc.integer({ min: 1, max: 1_000_000 }),
+        covered: fc.constant(covered),
+        agreeing: fc.nat(covered),
+      }),
+    );
     fc.assert(
       fc.property(
         fc.array(point, { maxLength: 6 }),

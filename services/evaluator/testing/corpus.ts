@@ -10,7 +10,7 @@ import { FolderBlobStore } from '@understudy/service/blobs/folder';
 import { RpcServer, rpcService } from '@understudy/service/rpc/server';
 import { notFound } from '@understudy/service/rpc/status';
 import type { Telemetry } from '@understudy/service/telemetry';
-import { type Example, type Lineage, type StudentTraining, trainStudent } from '@understudy/student';
+import { type Example, type Lineage, labelHead, type StudentTraining, trainStudent } from '@understudy/student';
 import { randomSource } from '@understudy/student/statistics/random-source';
 import { type CompiledTask, compileTask, parseTask, sha256Hex, taskJson } from '@understudy/task';
 
@@ -101,13 +101,13 @@ export function smallTraining(pairs: readonly SplitPair[], epochs = 4): SmallTra
     pairs.flatMap((given) => {
       if (given.split !== split || !given.pair) return [];
       const { text, answerJson } = given.pair;
-      const { label } = JSON.parse(answerJson);
-      return [{ text, target: LABELS.map((one) => (one === label ? 1 : 0)), weight: 1 }];
+      const index = LABELS.indexOf(JSON.parse(answerJson).label);
+      return [{ text, target: [{ value: { kind: 'choice', index } }], weight: 1 }];
     });
   const [train, dev] = [examples(Split.TRAIN), examples(Split.DEV)];
   const hyperparameters = { rows: 2_048, width: 16, batchTexts: 16, epochs };
   const candidate = { family: 'bag', hyperparameters } as const;
-  return { candidate, labels: LABELS, field: 'label', train, dev, seed: 1, threads: 1 };
+  return { candidate, heads: [labelHead('label', LABELS)], train, dev, seed: 1, threads: 1 };
 }
 
 /** Trains a student and keeps its bundle; what an event says of it. */

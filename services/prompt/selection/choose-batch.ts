@@ -82,7 +82,7 @@ async function doubtsOf(blobs: BlobStore, run: Run, texts: readonly string[], si
     for (let from = 0; from < texts.length; from += PREDICTED_AT_ONCE) {
       signal.throwIfAborted();
       const predictions = await model.predict(texts.slice(from, from + PREDICTED_AT_ONCE));
-      doubts.push(...predictions.map(doubtOf));
+      doubts.push(...predictions.map(({ logits }) => doubtOf(logits)));
       // The process has heartbeats and requests to answer meanwhile.
       await new Promise(setImmediate);
     }

@@ -1,18 +1,25 @@
 import { openBundle } from '@understudy/student/bundle';
+import { headsOf } from '@understudy/student/description';
+import { singleOf } from '@understudy/student/heads/layout';
 import { decide, type Policy, parsePolicy } from '@understudy/student/policy';
 import { StudentModel } from '@understudy/student/student-model';
+import type { OutputPlan } from '@understudy/task/output/head';
+import { outputPlan } from '@understudy/task/output/plan';
 import type { Predictions, StudentMaterial } from './protocol.ts';
 
 /** A student with the policy that says when to believe it. Occupies the thread it runs on. */
 export class Predictor {
   readonly #model: StudentModel;
   readonly #policy: Policy;
-  readonly #labelIndices: ReadonlyMap<string, number>;
+  readonly #plan: OutputPlan;
+  readonly #labelIndices: ReadonlyMap<string | undefined, number>;
 
-  private constructor(model: StudentModel, policy: Policy) {
+  private constructor(model: StudentModel, policy: Policy, plan: OutputPlan) {
     this.#model = model;
     this.#policy = policy;
-    this.#labelIndices = new Map(policy.labels.map((label, index) => [label, index]));
+    this.#plan = plan;
+    const labels = plan.single?.labels ?? [];
+    this.#labelIndices = new Map(labels.map((_, index) => [plan.decode([{ kind: 'choice', index }], ''), index]));
   }
 
   /**
@@ -22,12 +29,19 @@ export class Predictor {
   static async open(material: StudentMaterial): Promise<Predictor> {
     const bundle = await openBundle(material.bundle, material.studentDigest);
     const policy = parsePolicy(material.policyJson);
-    const [head] = bundle.description.heads;
     requireSame('the digest of the student', material.studentDigest, { policy: policy.studentDigest });
-    requireSame('the output field', material.field, { policy: policy.field, student: head?.field });
-    requireSame('the labels', material.labels, { policy: policy.labels, student: head?.labels });
+    const { field, labels } = material;
+    const single = singleOf(headsOf(bundle.description));
+    requireSame('the output field', field, { policy: policy.heads[0]?.name, student: single?.field });
+    requireSame('the labels', labels, { student: single?.labels });
+    const schema = {
+      type: 'object',
+      properties: { [field]: { enum: labels } },
+      required: [field],
+      additionalProperties: false,
+    };
     const model = await StudentModel.load(bundle, { threads: material.threads });
-    const predictor = new Predictor(model, policy);
+    const predictor = new Predictor(model, policy, outputPlan(schema));
     await predictor.#warmUp(material.warmUpTexts);
     return predictor;
   }
@@ -41,8 +55,8 @@ export class Predictor {
       tokens: new Uint32Array(texts.length),
     };
     results.forEach((result, index) => {
-      const { label, confidence, confident } = decide(result[this.#policy.field]!, this.#policy);
-      predictions.labels[index] = this.#labelIndices.get(label)!;
+      const { answer, confidence, confident } = decide(result, this.#policy, this.#plan, texts[index]!);
+      predictions.labels[index] = this.#labelIndices.get(answer)!;
       predictions.confidences[index] = confidence;
       predictions.sure[index] = confident ? 1 : 0;
       predictions.tokens[index] = this.#model.countTokens(texts[index]!);

@@ -14,11 +14,9 @@ let material: StudentMaterial;
 beforeAll(async () => {
   const { archive, digest } = await studentOf(7);
   const policy = {
-    version: 1 as const,
+    version: 2 as const,
     studentDigest: digest,
-    field: 'topic',
-    labels: [...LABELS],
-    temperature: 1,
+    heads: [{ name: 'topic', temperature: 1 }],
     threshold: 0.6,
   };
   material = {

@@ -3,10 +3,26 @@ import { levelOfLook } from '@understudy/student/statistics/level';
 import { randomSource } from '@understudy/student/statistics/random-source';
 import { rankByConfidence } from '@understudy/student/statistics/ranking';
 import { chooseThreshold } from '@understudy/student/statistics/threshold';
+import { outputPlan } from '@understudy/task';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ENOUGH_MARGIN } from './decide.ts';
-import { barOf, measureDev } from './measure.ts';
+import { type Bar, barOf, measureDev } from './measure.ts';
+
+/** Two labels, and what is said of them as predictions and pairs. */
+const plan = outputPlan({
+  type: 'object',
+  properties: { label: { enum: ['a', 'b'] } },
+  required: ['label'],
+  additionalProperties: false,
+});
+const measure = (logits: readonly (readonly number[])[], given: readonly number[], bar: Bar) =>
+  measureDev(
+    plan,
+    logits.map((row) => ({ logits: { label: Float32Array.from(row) } })),
+    given.map((label) => ({ text: '', answerJson: JSON.stringify({ label: 'ab'[label] }) })),
+    bar,
+  );
 
 const goal = { agreement: 0.95, coverage: 0.8, confidence: 0.95 };
 const level = levelOfLook(0.05, 1);
@@ -58,30 +74,30 @@ describe('dev', () => {
     );
     fc.assert(
       fc.property(logits, fc.infiniteStream(fc.nat(1)), (rows, labels) => {
-        const measure = measureDev(
+        const found = measure(
           rows,
           rows.map(() => labels.next().value),
           barOf(goal, rows.length, 200),
         );
-        expect(measure.pairs).toBe(rows.length);
-        expect(measure.covered).toBeLessThanOrEqual(measure.pairs);
-        expect(measure.agreeing).toBeLessThanOrEqual(measure.covered);
-        expect(Number.isFinite(measure.margin)).toBe(true);
+        expect(found.pairs).toBe(rows.length);
+        expect(found.covered).toBeLessThanOrEqual(found.pairs);
+        expect(found.agreeing).toBeLessThanOrEqual(found.covered);
+        expect(Number.isFinite(found.margin)).toBe(true);
       }),
     );
   });
 
   it('covers all where only all is enough', () => {
     const { logits, given } = draw(randomSource(1), 40, () => 0.9);
-    expect(measureDev(logits, given, barOf({ ...goal, coverage: 1 }, 40, 80)).covered).toBe(40);
+    expect(measure(logits, given, barOf({ ...goal, coverage: 1 }, 40, 80)).covered).toBe(40);
   });
 
   it('leaves the pairs to the teacher on which a student is unsure', () => {
     const { logits, given } = draw(randomSource(2), 1_000, (rank) => (rank > 0.12 ? 1 : 0.5));
-    const measure = measureDev(logits, given, barOf(goal, 1_000, 2_000));
-    expect(measure.agreeing / measure.covered).toBeGreaterThan(0.99);
-    expect(measure.covered).toBeGreaterThan(800);
-    expect(measure.margin).toBeGreaterThan(ENOUGH_MARGIN);
+    const found = measure(logits, given, barOf(goal, 1_000, 2_000));
+    expect(found.agreeing / found.covered).toBeGreaterThan(0.99);
+    expect(found.covered).toBeGreaterThan(800);
+    expect(found.margin).toBeGreaterThan(ENOUGH_MARGIN);
   });
 
   it('flatters nobody: pairs that say nothing agree no more often than they should', () => {
@@ -91,9 +107,9 @@ describe('dev', () => {
     let [agreeing, covered] = [0, 0];
     for (let trial = 0; trial < 200; trial += 1) {
       const { logits, given } = draw(random, 100, () => 0.9);
-      const measure = measureDev(logits, given, bar);
-      agreeing += measure.agreeing;
-      covered += measure.covered;
+      const found = measure(logits, given, bar);
+      agreeing += found.agreeing;
+      covered += found.covered;
     }
     expect(Math.abs(agreeing / covered - 0.9), `seed ${seed}`).toBeLessThan(0.01);
   });
@@ -125,7 +141,7 @@ describe('the margin of a search', () => {
       const passes =
         lowerBound(agreed, answered.length, level) >= goal.agreement &&
         lowerBound(answered.length, 1_000, level) >= goal.coverage;
-      const enough = measureDev(dev.logits, dev.given, bar).margin >= ENOUGH_MARGIN;
+      const enough = measure(dev.logits, dev.given, bar).margin >= ENOUGH_MARGIN;
       if (enough) content += 1;
       if (enough && passes) passed += 1;
       if (!enough && quality > 0.985) missed += 1;

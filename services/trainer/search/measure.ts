@@ -1,13 +1,14 @@
 /**
- * What dev says about a candidate: how well it agrees where it would answer. Temperature and threshold are taken from
+ * What dev says about a candidate: how well it agrees where it would answer. Temperatures and threshold are taken from
  * four fifths of the pairs and held against the fifth that had no part in them, so that choosing them flatters nothing.
  */
-import { probabilitiesOf } from '@understudy/student';
-import { fitTemperature } from '@understudy/student/statistics/calibration';
+import { decide, type Policy, type Prediction } from '@understudy/student';
+import { fitTemperatures } from '@understudy/student/heads/calibrate';
 import { successesNeeded } from '@understudy/student/statistics/clopper-pearson';
 import { levelOfLook } from '@understudy/student/statistics/level';
 import { jeffreysMean } from '@understudy/student/statistics/ranking';
 import { MARGIN_STANDARD_ERRORS, MIN_DEV_PAIRS, margin, shareNeeded } from '@understudy/student/statistics/threshold';
+import type { OutputPlan } from '@understudy/task';
 
 /** Parts of dev; five leave each choice four fifths of the pairs. */
 const FOLDS = 5;
@@ -70,45 +71,57 @@ function lowest(most: number, passes: (count: number) => boolean): number {
   return high;
 }
 
+/** A text of dev, and the teacher's answer to it. */
+export interface DevPair {
+  readonly text: string;
+  readonly answerJson: string;
+}
+
 /**
  * Measures a student on dev against the bar.
- * @param logits of each dev pair, in the order of the labels
- * @param given the teacher's label of each dev pair, as an index
+ * @param predictions of each dev pair
  */
-export function measureDev(logits: readonly ArrayLike<number>[], given: readonly number[], bar: Bar): DevMeasure {
+export function measureDev(
+  plan: OutputPlan,
+  predictions: readonly Prediction[],
+  pairs: readonly DevPair[],
+  bar: Bar,
+): DevMeasure {
+  // An answer that copies what is not in the text has no values to hold the student's against; it agrees with none.
+  const encoded = pairs.map(({ answerJson, text }) => plan.encode(answerJson, text));
   let [covered, agreeing] = [0, 0];
   for (let fold = 0; fold < FOLDS; fold += 1) {
-    const inside = logits.flatMap((_, pair) => (pair % FOLDS === fold ? [pair] : []));
-    const outside = logits.flatMap((_, pair) => (pair % FOLDS === fold ? [] : [pair]));
-    const temperature = fitTemperature(
-      outside.map((pair) => logits[pair]!),
-      outside.map((pair) => given[pair]!),
+    const inside = pairs.flatMap((_, pair) => (pair % FOLDS === fold ? [pair] : []));
+    const outside = pairs.flatMap((_, pair) => (pair % FOLDS === fold ? [] : [pair]));
+    const fitted = outside.filter((pair) => encoded[pair]!.ok);
+    const heads = fitTemperatures(
+      plan.heads,
+      fitted.map((pair) => predictions[pair]!),
+      fitted.flatMap((pair) => {
+        const one = encoded[pair]!;
+        return one.ok ? [one.values] : [];
+      }),
     );
-    const answer = (pair: number) => answerOf(logits[pair]!, temperature);
+    const policy: Policy = { version: 2, studentDigest: '', heads, threshold: 0 };
+    const answer = (pair: number) => decide(predictions[pair]!, policy, plan, pairs[pair]!.text);
     const threshold = quantile(
       outside.map((pair) => answer(pair).confidence),
       bar.coverage,
     );
     for (const pair of inside) {
-      const { label, confidence } = answer(pair);
-      if (confidence < threshold) continue;
+      const { answer: given, confidence } = answer(pair);
+      if (given === undefined || confidence < threshold) continue;
       covered += 1;
-      if (label === given[pair]) agreeing += 1;
+      if (plan.agreement(given, pairs[pair]!.answerJson).whole) agreeing += 1;
     }
   }
   const share = jeffreysMean(agreeing, covered);
   return {
-    pairs: logits.length,
+    pairs: pairs.length,
     covered,
     agreeing,
     margin: margin(share, bar.agreement, Math.max(1, covered), bar.testCovered),
   };
-}
-
-function answerOf(logits: ArrayLike<number>, temperature: number): { label: number; confidence: number } {
-  const probabilities = probabilitiesOf(logits, temperature);
-  const label = probabilities.indexOf(Math.max(...probabilities));
-  return { label, confidence: probabilities[label]! };
 }
 
 /** The confidence that this share of the pairs reaches; 0 where all of them are to be covered. */

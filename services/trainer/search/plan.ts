@@ -1,6 +1,6 @@
 /** What a search tries, with what part of the machine each candidate gets. */
 import { type Candidate, estimate, FAMILIES, type Family, STUDENT_VERSION } from '@understudy/student';
-import type { CompiledTask } from '@understudy/task';
+import { type CompiledTask, type Head, outputPlan } from '@understudy/task';
 import { sha256Hex } from '@understudy/task/canonical';
 import { MIN_THREADS, PROCESS_MEMORY_BYTES } from '../limits.ts';
 import type { Order } from '../order.ts';
@@ -47,16 +47,17 @@ export interface Plan {
  */
 export function planOf(
   order: Order,
-  { task, output }: CompiledTask,
+  { task }: CompiledTask,
   machine: Machine,
   encoder: PinnedEncoder | undefined,
 ): Plan {
   const { goal, training } = task;
+  const { heads } = outputPlan(task.output.schema);
   const candidates = candidatesOf(training, encoder);
   const threads = Math.min(machine.threads, training.threads ?? machine.threads);
   const slots = slotsOf(threads, candidates.length - 1, machine);
   const ladder = candidates.map((candidate, rung): PlannedCandidate => {
-    const megabytes = megabytesOf(candidate, output.single!.labels.length, encoder);
+    const megabytes = megabytesOf(candidate, heads, encoder);
     return {
       name: nameOf(candidate, training),
       candidate,
@@ -107,8 +108,8 @@ function tooLarge(megabytes: number, limitBytes: number): Unfit | undefined {
  * Of the bundle with int8 weights; a published encoder has float32 weights, which are four times as large. That of one
  * that cannot be used is not known.
  */
-function megabytesOf(candidate: Candidate, labels: number, encoder: PinnedEncoder | undefined): number {
-  if (candidate.family !== 'encoder') return estimate(candidate, labels).megabytes;
+function megabytesOf(candidate: Candidate, heads: readonly Head[], encoder: PinnedEncoder | undefined): number {
+  if (candidate.family !== 'encoder') return estimate(candidate, heads).megabytes;
   return encoder && 'digest' in encoder ? encoder.modelBytes / 4e6 : 0;
 }
 

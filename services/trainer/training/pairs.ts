@@ -1,12 +1,14 @@
 import { status } from '@grpc/grpc-js';
-import { Split } from '@understudy/contract';
+import { type Pair, Split } from '@understudy/contract';
 import type { PairStoreService, SplitPair } from '@understudy/contract/pair-store';
 import { TerminalError } from '@understudy/service/errors';
 import type { RpcClient } from '@understudy/service/rpc/client';
 import { RpcError } from '@understudy/service/rpc/status';
 import type { Example } from '@understudy/student';
+import type { OutputPlan } from '@understudy/task';
 import { MAX_PAIRS, STREAM_TIMEOUT_MS } from '../limits.ts';
 import type { Order } from '../order.ts';
+import { mergedTarget, type Sample, sampleOf } from './targets.ts';
 
 /** Answers of the pair store that will be the same the next time. */
 const HOPELESS: ReadonlySet<status> = new Set([
@@ -18,10 +20,19 @@ const HOPELESS: ReadonlySet<status> = new Set([
 
 type LearningSplit = Split.TRAIN | Split.DEV;
 
-type Single = { readonly field: string; readonly labels: readonly string[] };
+/** A text with what the teacher answered to it most often. */
+export type Answered = { readonly text: string; readonly answerJson: string; readonly weight: number };
+
+/** The prompts of a split: those that a student can learn from, and those whose answer no student can give. */
+export type SplitExamples = {
+  readonly examples: readonly (Example & Answered)[];
+  /** Their answers copy what is not in the text. They are left out of training, and count against every student on dev. */
+  readonly unlearnable: readonly (Answered & { readonly reason: string })[];
+};
 
 /**
- * The examples of one split of the order's snapshot, in the pair store's order.
+ * The examples of one split of the order's snapshot, in the pair store's order; several answers to one prompt make one
+ * example, with the share of each as its probabilities.
  * @throws RetryableError while the pair store cannot be reached
  * @throws TerminalError when the snapshot is unknown, or its pairs are not what event and task say
  */
@@ -29,50 +40,73 @@ export async function readExamples(
   pairStore: RpcClient<typeof PairStoreService>,
   order: Order,
   split: LearningSplit,
-  single: Single,
+  plan: OutputPlan,
   traceparent: string | undefined,
-): Promise<Example[]> {
+): Promise<SplitExamples> {
   const { digest, trainPairs, devPairs } = order.snapshot;
   const expected = split === Split.TRAIN ? trainPairs : devPairs;
   const where = `snapshot ${digest}, split ${Split[split].toLowerCase()}`;
   if (expected > MAX_PAIRS) throw new TerminalError(`${where}: ${expected} pairs are over the limit of ${MAX_PAIRS}`);
-  const examples: Example[] = [];
+  const prompts = new Map<string, { requests: number; pairs: Pair[] }>();
+  let count = 0;
   try {
     const request = { snapshotDigest: digest, split };
     for await (const chunk of pairStore.streamPairs(request, { timeoutMs: STREAM_TIMEOUT_MS, traceparent })) {
-      for (const pair of chunk.pairs) examples.push(exampleOf(pair, split, single, where));
-      if (examples.length > expected) break;
+      for (const given of chunk.pairs) addTo(prompts, given, split, where);
+      count += chunk.pairs.length;
+      if (count > expected) break;
     }
   } catch (error) {
     const hopeless = error instanceof RpcError && HOPELESS.has(error.code);
     throw hopeless ? new TerminalError(`${where} cannot be read`, { cause: error }) : error;
   }
-  if (examples.length !== expected) {
-    throw new TerminalError(`${where}: pairs.sealed says ${expected} pairs, the pair store gave ${examples.length}`);
+  if (count !== expected) {
+    throw new TerminalError(`${where}: pairs.sealed says ${expected} pairs, the pair store gave ${count}`);
   }
-  return examples;
+  return examplesOf([...prompts.values()], plan, split, where);
+}
+
+function addTo(
+  prompts: Map<string, { requests: number; pairs: Pair[] }>,
+  { pair, split: given, weight }: SplitPair,
+  split: LearningSplit,
+  where: string,
+): void {
+  if (!pair || given !== split) {
+    throw new TerminalError(`${where}: the pair store gave ${pair ? `a pair of ${Split[given]}` : 'no pair'}`);
+  }
+  const known = prompts.get(pair.promptId);
+  if (known) known.pairs.push(pair);
+  else prompts.set(pair.promptId, { requests: weight, pairs: [pair] });
 }
 
 /**
- * How much a pair counts. On dev a request counts as one, as it will on test. In training a pair that stands for a
+ * How much a prompt counts. On dev a request counts as one, as it will on test. In training a prompt that stands for a
  * thousand requests counts as eleven: it must not be all that a batch teaches.
  */
 const weightOf = (requests: number, split: LearningSplit): number =>
   split === Split.DEV ? Math.max(1, requests) : 1 + Math.log2(Math.max(1, requests));
 
-function exampleOf(given: SplitPair, split: LearningSplit, { field, labels }: Single, where: string): Example {
-  const { pair } = given;
-  if (!pair || given.split !== split) {
-    throw new TerminalError(`${where}: the pair store gave ${pair ? `a pair of ${Split[given.split]}` : 'no pair'}`);
+function examplesOf(
+  prompts: readonly { requests: number; pairs: readonly Pair[] }[],
+  plan: OutputPlan,
+  split: LearningSplit,
+  where: string,
+): SplitExamples {
+  const examples: (Example & Answered)[] = [];
+  const unlearnable: (Answered & { reason: string })[] = [];
+  for (const { requests, pairs } of prompts) {
+    const weight = weightOf(requests, split);
+    const samples: Sample[] = [];
+    let refused: (Answered & { reason: string }) | undefined;
+    for (const pair of pairs) {
+      const sample = sampleOf(pair, plan, where);
+      if ('target' in sample) samples.push(sample);
+      else refused ??= { text: pair.text, answerJson: pair.answerJson, weight, reason: sample.reason };
+    }
+    const { text } = pairs[0] as Pair;
+    if (samples.length > 0) examples.push({ text, weight, ...mergedTarget(plan.heads, samples) });
+    else if (refused) unlearnable.push(refused);
   }
-  const answer: string = JSON.parse(pair.answerJson)[field];
-  const label = labels.indexOf(answer);
-  if (label < 0) {
-    throw new TerminalError(
-      `${where}: pair ${pair.pairId} has the label ${JSON.stringify(answer)}, expected one of ${labels.join(', ')}`,
-    );
-  }
-  const soft = pair.soft.find(({ head }) => head === field)?.probabilities;
-  const target = soft ?? labels.map((_, index) => (index === label ? 1 : 0));
-  return { text: pair.text, target, weight: weightOf(given.weight, split) };
+  return { examples, unlearnable };
 }

@@ -20,6 +20,7 @@ async function run(job: Job): Promise<FromTraining> {
     await using blobs = await openBlobStore(job.blobs);
     const trained = await train(job, blobs, {
       onProgress: (report) => void say({ kind: 'progressed', report }),
+      onUnlearnable: (unlearnable) => void say({ kind: 'unlearnable', unlearnable }),
       onCheckpointRefused: (error) => void say({ kind: 'checkpoint-refused', reason: messageOf(error) }),
     });
     return { kind: 'trained', trained };

@@ -50,9 +50,17 @@ export type Trained = z.infer<typeof TrainedSchema>;
  */
 export type Fault = 'order' | 'candidate' | 'crash' | 'passing';
 
+/** Prompts whose answers copy what is not in their text: how many of each split, and why, by head. */
+export type Unlearnable = {
+  readonly train: number;
+  readonly dev: number;
+  readonly reasons: Readonly<Record<string, number>>;
+};
+
 /** Messages from the process. It ends after `trained` or `failed`; ending without either is a crash. */
 export type FromTraining =
   | { readonly kind: 'progressed'; readonly report: TrainingReport }
   | { readonly kind: 'checkpoint-refused'; readonly reason: string }
+  | { readonly kind: 'unlearnable'; readonly unlearnable: Unlearnable }
   | { readonly kind: 'trained'; readonly trained: Trained }
   | { readonly kind: 'failed'; readonly fault: Fault; readonly message: string };

@@ -42,6 +42,7 @@ const supervision = (change: Partial<Supervision> = {}): Supervision => ({
   onStart: () => {},
   onProgress: () => {},
   onCheckpointRefused: () => {},
+  onUnlearnable: () => {},
   ...change,
 });
 

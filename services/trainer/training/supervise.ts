@@ -4,7 +4,7 @@ import { RetryableError, TerminalError } from '@understudy/service/errors';
 import type { TrainingReport } from '@understudy/student';
 import { CandidateError } from '../errors.ts';
 import { MAX_SILENCE_MS, MAX_STDERR_CHARACTERS } from '../limits.ts';
-import type { Fault, FromTraining, Job, Trained } from './protocol.ts';
+import type { Fault, FromTraining, Job, Trained, Unlearnable } from './protocol.ts';
 
 const PROCESS = new URL('./process.ts', import.meta.url);
 
@@ -14,6 +14,7 @@ export type Supervision = {
   readonly onStart: (pid: number | undefined) => void;
   readonly onProgress: (report: TrainingReport) => void;
   readonly onCheckpointRefused: (reason: string) => void;
+  readonly onUnlearnable: (unlearnable: Unlearnable) => void;
 };
 
 /**
@@ -57,6 +58,7 @@ function outcomeOf(child: ChildProcess, job: Job, supervision: Supervision): Pro
     silence.refresh();
     const said = message as FromTraining;
     if (said.kind === 'progressed') supervision.onProgress(said.report);
+    else if (said.kind === 'unlearnable') supervision.onUnlearnable(said.unlearnable);
     else if (said.kind === 'checkpoint-refused') supervision.onCheckpointRefused(said.reason);
     else ending = said;
   });

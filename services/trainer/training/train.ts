@@ -4,7 +4,6 @@ import { BlobError, type BlobStore } from '@understudy/service/blobs/blob-store'
 import { messageOf, TerminalError } from '@understudy/service/errors';
 import { createClient } from '@understudy/service/rpc/client';
 import {
-  type Example,
   openBundle,
   StudentModel,
   type StudentTraining,
@@ -13,24 +12,22 @@ import {
   type TrainingReport,
   trainStudent,
 } from '@understudy/student';
-import { argmax } from '@understudy/student/examples';
 import { singleLatencies } from '@understudy/student/latencies';
-import type { CompiledTask } from '@understudy/task';
+import type { CompiledTask, OutputPlan } from '@understudy/task';
 import { canonicalJson, sha256Hex } from '@understudy/task/canonical';
 import { CandidateError } from '../errors.ts';
 import { TIMED_REQUESTS } from '../limits.ts';
 import { seedOf } from '../order.ts';
-import { barOf, type DevMeasure, measureDev } from '../search/measure.ts';
+import { barOf, type DevMeasure, type DevPair, measureDev } from '../search/measure.ts';
 import { loadTask } from '../task.ts';
-import { readExamples } from './pairs.ts';
-import type { Job, Trained } from './protocol.ts';
+import { readExamples, type SplitExamples } from './pairs.ts';
+import type { Job, Trained, Unlearnable } from './protocol.ts';
 
 export type TrainHooks = {
   readonly onProgress: (report: TrainingReport) => void;
   readonly onCheckpointRefused: (error: Error) => void;
+  readonly onUnlearnable: (unlearnable: Unlearnable) => void;
 };
-
-type Examples = { readonly train: Example[]; readonly dev: Example[] };
 
 /** What is wrong with the examples is wrong for every candidate. */
 const FAULTS_OF_THE_EXAMPLES: ReadonlySet<TrainingErrorCode> = new Set(['no-examples', 'one-label', 'bad-example']);
@@ -44,10 +41,13 @@ const FAULTS_OF_THE_EXAMPLES: ReadonlySet<TrainingErrorCode> = new Set(['no-exam
 export async function train(job: Job, blobs: BlobStore, hooks: TrainHooks): Promise<Trained> {
   const started = performance.now();
   const task = await loadTask(blobs, job.order);
-  const examples = await loadExamples(job, task);
+  const plan = task.output;
+  const splits = await loadExamples(job, plan);
+  const unlearnable = unlearnableOf(splits);
+  if (unlearnable) hooks.onUnlearnable(unlearnable);
   const { archive, description, measured } = await blaming(async () => {
-    const exported = await trainStudent(trainingOf(job, task, examples, blobs, hooks));
-    return { ...exported, measured: await measure(exported.archive, job, task, examples.dev) };
+    const exported = await trainStudent(trainingOf(job, task, plan, splits, blobs, hooks));
+    return { ...exported, measured: await measure(exported.archive, job, task, plan, splits.dev) };
   });
   return {
     studentDigest: job.trainPairs === undefined ? await blobs.put('students', archive) : sha256Hex(archive),
@@ -61,23 +61,24 @@ export async function train(job: Job, blobs: BlobStore, hooks: TrainHooks): Prom
 
 function trainingOf(
   { order, candidate, checkpoint, cacheFolder, threads, place }: Job,
-  { task, digest, output }: CompiledTask,
-  examples: Examples,
+  { task, digest }: CompiledTask,
+  { heads }: OutputPlan,
+  { train, dev }: Splits,
   blobs: BlobStore,
   hooks: TrainHooks,
 ): StudentTraining {
   const { snapshot } = order;
   return {
     candidate,
-    ...examples,
+    train: train.examples,
+    dev: dev.examples,
     ...hooks,
-    labels: output.single!.labels,
+    heads,
     seed: seedOf(order, task.training.seed),
     threads,
     engine: place.engine,
     device: place.device,
     cacheFolder,
-    field: output.single!.field,
     lineage: {
       task: { name: task.name, digest },
       snapshotDigest: snapshot.digest,
@@ -105,17 +106,18 @@ async function blaming<T>(work: () => Promise<T>): Promise<T> {
 async function measure(
   archive: Uint8Array,
   { order }: Job,
-  { task, output }: CompiledTask,
-  dev: readonly Example[],
+  { task }: CompiledTask,
+  plan: OutputPlan,
+  { examples, unlearnable }: SplitExamples,
 ): Promise<{ dev: DevMeasure; latencyUs: number }> {
   const student = await StudentModel.load(await openBundle(archive), { threads: 1 });
   try {
-    const texts = dev.map(({ text }) => text);
-    const logits = (await student.predict(texts)).map((prediction) => prediction[output.single!.field]!);
-    const given = dev.map(({ target }) => argmax(target));
+    const pairs: readonly DevPair[] = [...examples, ...unlearnable];
+    const texts = pairs.map(({ text }) => text);
+    const predictions = await student.predict(texts);
     const latencies = await singleLatencies(student, texts, TIMED_REQUESTS);
     return {
-      dev: measureDev(logits, given, barOf(task.goal, dev.length, order.snapshot.testPairs)),
+      dev: measureDev(plan, predictions, pairs, barOf(task.goal, pairs.length, order.snapshot.testPairs)),
       latencyUs: Math.round(latencies[Math.floor(latencies.length / 2)]! * 1_000),
     };
   } finally {
@@ -123,15 +125,30 @@ async function measure(
   }
 }
 
-async function loadExamples(job: Job, task: CompiledTask): Promise<Examples> {
+type Splits = { readonly train: SplitExamples; readonly dev: SplitExamples };
+
+async function loadExamples(job: Job, plan: OutputPlan): Promise<Splits> {
   const { order, pairStoreAddress, rpcToken, traceparent } = job;
   const pairStore = createClient(PairStoreService, { address: pairStoreAddress, token: rpcToken });
   try {
-    const read = (split: Split.TRAIN | Split.DEV): Promise<Example[]> =>
-      readExamples(pairStore, order, split, task.output.single!, traceparent);
+    const read = (split: Split.TRAIN | Split.DEV): Promise<SplitExamples> =>
+      readExamples(pairStore, order, split, plan, traceparent);
     // The pair store's order is that of pair ids, which are hashes: the first ones are a random part, and smaller parts lie within larger ones.
-    return { train: (await read(Split.TRAIN)).slice(0, job.trainPairs), dev: await read(Split.DEV) };
+    const { examples, unlearnable } = await read(Split.TRAIN);
+    return { train: { examples: examples.slice(0, job.trainPairs), unlearnable }, dev: await read(Split.DEV) };
   } finally {
     pairStore.close();
   }
+}
+
+/** How many prompts no student can learn, and why; undefined where there is none. */
+function unlearnableOf({ train, dev }: Splits): Unlearnable | undefined {
+  const all = [...train.unlearnable, ...dev.unlearnable];
+  const reasons = Map.groupBy(all, ({ reason }) => reason);
+  if (all.length === 0) return undefined;
+  return {
+    train: train.unlearnable.length,
+    dev: dev.unlearnable.length,
+    reasons: Object.fromEntries([...reasons].map(([reason, prompts]) => [reason, prompts.length])),
+  };
 }
