@@ -11,11 +11,12 @@ import type { CompiledTask } from '@understudy/task';
 import { answersOf, predictionsOf } from './answers.ts';
 import { floorsGate, measureFloors } from './floors.ts';
 import { gatesOf, hopelessVerdict, verdictOf } from './gate.ts';
+import { isHopelessOnDev, learningCurveOf, verdictWithoutLook } from './learning-curve.ts';
 import { TIMED_REQUESTS } from './limits.ts';
 import type { Looks } from './looks.ts';
 import { measureCosts, measureTest } from './measure.ts';
 import type { JudgedPair } from './pairs.ts';
-import type { DevReport, Report } from './report.ts';
+import type { DevReport, LearningCurveReport, Report } from './report.ts';
 import type { Turn } from './turn.ts';
 
 export interface Judged {
@@ -42,7 +43,7 @@ interface Choice {
 export async function evaluate(judged: Judged): Promise<Report> {
   const started = performance.now();
   const { turn, task, looks } = judged;
-  const { goal } = task.task;
+  const { goal, budget } = task.task;
   const facts = {
     version: 1 as const,
     task: turn.task,
@@ -55,9 +56,13 @@ export async function evaluate(judged: Judged): Promise<Report> {
     goal,
   };
   const level = levelOfLook(1 - goal.confidence, await looks.expected(turn));
-  const findings = hopeless(judged, level) ?? (await look(judged));
+  const usdPerPair = judged.dev.reduce((sum, { teacherUsd }) => sum + teacherUsd, 0) / Math.max(1, judged.dev.length);
+  const curve = learningCurveOf({ turn, goal, budget, usdPerPair, level });
+  const findings =
+    hopeless(judged, level) ?? (await hopelessOnDev(judged, level, curve)) ?? (await look(judged, curve));
   return {
     ...facts,
+    learningCurve: curve,
     ...findings,
     evaluatedAt: new Date().toISOString(),
     evaluationMs: performance.now() - started,
@@ -77,10 +82,24 @@ function hopeless({ turn, task, dev, test }: Judged, level: number): Findings | 
     goal: task.task.goal,
     level,
   });
-  return verdict && { policy: null, dev: null, test: null, floors: null, costs: null, gates: [], verdict };
+  return verdict && { ...NOTHING, verdict };
 }
 
-async function look(judged: Judged): Promise<Findings> {
+const NOTHING = { policy: null, dev: null, test: null, floors: null, costs: null, gates: [] };
+
+/** A look that dev says would fail is not taken, where the curve can tell what would help. */
+async function hopelessOnDev(
+  judged: Judged,
+  level: number,
+  curve: LearningCurveReport | null,
+): Promise<Findings | undefined> {
+  if (curve === null) return undefined;
+  const { dev } = await choose(judged, level);
+  if (!isHopelessOnDev(dev)) return undefined;
+  return { ...NOTHING, dev, verdict: verdictWithoutLook(dev, curve, judged.task.task.goal.agreement) };
+}
+
+async function look(judged: Judged, learningCurve: LearningCurveReport | null): Promise<Findings> {
   const { turn, task, student, test, looks, blobs } = judged;
   const { goal } = task.task;
   const alpha = 1 - goal.confidence;
@@ -126,7 +145,7 @@ async function look(judged: Judged): Promise<Findings> {
     floors,
     costs,
     gates,
-    verdict: verdictOf(gates, { test: measured, floors }, further),
+    verdict: verdictOf(gates, { test: measured, floors, learningCurve }, further),
   };
 }
 

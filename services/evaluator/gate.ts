@@ -4,6 +4,7 @@ import { successesNeeded } from '@understudy/student/statistics/clopper-pearson'
 import { ASSUMPTIONS, MAX_GROWTH } from '@understudy/student/statistics/estimate';
 import { MIN_DEV_PAIRS } from '@understudy/student/statistics/threshold';
 import { floorsFault } from './floors.ts';
+import { helpOf } from './learning-curve.ts';
 import type { CostsReport, FloorsReport, GateReport, Report, TestReport, VerdictReport } from './report.ts';
 
 type Goal = Report['goal'];
@@ -37,10 +38,10 @@ export function gatesOf(
   ];
 }
 
-/** Passed where every gate is. `further` estimates the pairs that would do; undefined where none would. */
+/** Passed where every gate is. What more pairs would do is told by the curve, where there is one; `further` estimates it otherwise, undefined where none would. */
 export function verdictOf(
   gates: readonly GateReport[],
-  { test, floors }: { test: TestReport; floors: FloorsReport },
+  { test, floors, learningCurve }: Pick<Report, 'learningCurve'> & { test: TestReport; floors: FloorsReport },
   further: () => number | undefined,
 ): VerdictReport {
   const failed = gates.filter((gate) => !gate.passed);
@@ -54,6 +55,10 @@ export function verdictOf(
   const faults = failed.map((gate) => fault(gate, test, floors)).join('; ');
   if (failed.some(({ name }) => name === 'latencyMs' || name === 'sizeBytes')) {
     return { passed: false, reason: `${faults}; more pairs do not change that`, morePairs: 0 };
+  }
+  if (learningCurve) {
+    const { help, morePairs } = helpOf(learningCurve);
+    return { passed: false, reason: `${faults}; ${help}`, morePairs };
   }
   const morePairs = further();
   const help =

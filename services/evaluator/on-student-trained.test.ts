@@ -187,6 +187,26 @@ describe('a student that cannot pass', () => {
     expect((close as EvalFailed).reason).not.toMatch(/#\d/);
   });
 
+  test('of a task that cannot be distilled fails on dev and its curve alone: no look is spent, no pair more asked for', async () => {
+    const tossed = corpus({ seed: 5, train: 600, dev: 200, test: 400, noise: 1 });
+    const task = await keepTask(bench.blobs, { name: 'tossed', budget: { calls: 8_000, usd: 100 } });
+    const event = await bench.event(task, 'run-1', tossed, smallTraining(tossed));
+    const curve = [75, 150, 300, 600].map((trainPairs, i) => ({ trainPairs, covered: 160, agreeing: 78 + (i % 3) }));
+    await bench.publish({ ...event, curve });
+    const [verdict] = await bench.verdicts(task, 1);
+    expect(verdict).toMatchObject({ type: 'failed', morePairs: 0, summary: { look: 0 } });
+    expect((verdict as EvalFailed).reason).toContain('cannot be distilled');
+    expect(await bench.looksOf(task)).toBe(0);
+    const { reports } = await client.listReports({ task: 'tossed' });
+    const report = ReportSchema.parse(JSON.parse(reports[0]!.reportJson));
+    expect(report).toMatchObject({
+      test: null,
+      gates: [],
+      learningCurve: { reaches: 0, furtherPairs: { value: null } },
+    });
+    expect(report.dev!.pairs).toBe(200);
+  });
+
   test('fails for its size and its latency, whatever it agrees on', async () => {
     const small = await keepTask(bench.blobs, {
       name: 'tiny',

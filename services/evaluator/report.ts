@@ -102,6 +102,25 @@ const Floors = z.strictObject({
   ),
 });
 
+const interval = z.strictObject({ value: z.number(), low: z.number(), high: z.number() });
+const furtherPairs = z.strictObject({ value: count.nullable(), low: count.nullable(), high: count.nullable() });
+
+/** The student's candidate on nested parts of train, and what further pairs would do by it; intervals hold 90% of the forecasts. */
+const LearningCurve = z.strictObject({
+  points: z.array(z.strictObject({ trainPairs: count, covered: count, agreeing: count })),
+  /** Share of dev that each point is measured on: those the student is surest of. */
+  coverage: share,
+  /** Disagreement falls as pairs to the minus this. */
+  exponent: interval,
+  /** Null: more than the forecast looks ahead, or never. */
+  furtherPairs,
+  /** Shares of the forecasts that reach the goal at all, and with the pairs that the budget pays for. */
+  reaches: share,
+  affordable: share,
+  payablePairs: count,
+  usdPerPair: usd,
+});
+
 const Costs = z.strictObject({
   teacher: z.strictObject({ medianLatencyMs: milliseconds, p99LatencyMs: milliseconds, usdPerThousand: usd }),
   student: z.strictObject({ medianLatencyMs: milliseconds, p99LatencyMs: milliseconds, timedRequests: count }),
@@ -177,6 +196,8 @@ export const ReportSchema = z.strictObject({
   test: Test.nullable(),
   /** Null where test was not looked at. */
   floors: Floors.nullable().default(null),
+  /** Null where dev says that the student is good enough. */
+  learningCurve: LearningCurve.nullable().default(null),
   costs: Costs.nullable(),
   gates: z.array(Gate),
   verdict: Verdict,
@@ -188,6 +209,7 @@ export const ReportSchema = z.strictObject({
 
 export type Report = z.infer<typeof ReportSchema>;
 export type DevReport = z.infer<typeof Dev>;
+export type LearningCurveReport = z.infer<typeof LearningCurve>;
 export type FloorsReport = z.infer<typeof Floors>;
 export type TestReport = z.infer<typeof Test>;
 export type CostsReport = z.infer<typeof Costs>;

@@ -14,6 +14,8 @@ export interface Turn {
   student: { digest: string; family: string; sizeBytes: number };
   /** What the trainer says of all it tried: reported, never judged by. */
   candidates: TriedCandidate[];
+  /** The student's candidate on nested parts of train; empty where dev says that it is good enough. */
+  curve: { trainPairs: number; covered: number; agreeing: number }[];
 }
 
 /** A rung of the trainer's ladder; figures are of dev, and null where it was not trained to the end. */
@@ -50,6 +52,7 @@ export function turnOf(event: StudentTrained): Turn {
     snapshot: { digest, fingerprint, trainPairs, devPairs, testPairs },
     student: { digest: student.digest, family: student.family, sizeBytes: Number(student.sizeBytes) },
     candidates: candidates.map(triedOf),
+    curve: event.curve.map(({ trainPairs, covered, agreeing }) => ({ trainPairs, covered, agreeing })),
   };
 }
 
