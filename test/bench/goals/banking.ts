@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import { openBundle, StudentModel, trainStudent } from '@understudy/student';
+import { labelHead, openBundle, StudentModel, trainStudent } from '@understudy/student';
 import { seededOrder } from '@understudy/student/random';
 import { parse } from 'csv-parse/sync';
 import { z } from 'zod';
@@ -66,11 +66,14 @@ const valuesOf = (bytes: Uint8Array): Float32Array => new Float32Array(new Uint8
 async function train(all: Texts, split: Split, seed: number, asked: readonly number[]): Promise<Float32Array> {
   const { labels, texts, given } = all;
   const examples = (part: readonly number[]) =>
-    part.map((index) => ({ text: texts[index]!, target: labels.map((_, i) => (i === given[index] ? 1 : 0)), weight: 1 }));
+    part.map((index) => ({
+      text: texts[index]!,
+      target: [{ value: { kind: 'choice' as const, index: given[index]! } }],
+      weight: 1,
+    }));
   const { archive, digest } = await trainStudent({
     candidate: { family: 'bag' },
-    labels,
-    field: FIELD,
+    heads: [labelHead(FIELD, labels)],
     train: examples(split.train),
     dev: examples(split.dev),
     seed,
@@ -84,7 +87,7 @@ async function train(all: Texts, split: Split, seed: number, asked: readonly num
   const model = await StudentModel.load(await openBundle(archive, digest), { threads: 1 });
   try {
     const predictions = await model.predict(asked.map((index) => texts[index]!));
-    return Float32Array.from(predictions.flatMap((prediction) => [...prediction[FIELD]!]));
+    return Float32Array.from(predictions.flatMap((prediction) => [...prediction.logits[FIELD]!]));
   } finally {
     await model.release();
   }
