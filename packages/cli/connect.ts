@@ -4,6 +4,7 @@ import type { GenService, GenServiceMethods } from '@bufbuild/protobuf/codegenv2
 import { type ServiceName, serviceNames } from '@understudy/contract';
 import { DeployerService } from '@understudy/contract/deployer';
 import { EvaluatorService } from '@understudy/contract/evaluator';
+import { WorkloadService } from '@understudy/contract/pair-store';
 import { PromptService } from '@understudy/contract/prompt';
 import { StudentGatewayService } from '@understudy/contract/student-gateway';
 import { createClient, type RpcClient } from '@understudy/service/rpc/client';
@@ -25,6 +26,7 @@ export interface Connection extends Disposable {
   prompt: RpcClient<typeof PromptService>;
   evaluator: RpcClient<typeof EvaluatorService>;
   deployer: RpcClient<typeof DeployerService>;
+  workloads: RpcClient<typeof WorkloadService>;
   studentGateway: RpcClient<typeof StudentGatewayService>;
 }
 
@@ -46,6 +48,7 @@ export const connect = (): Connection => {
     prompt: client(PromptService, 'prompt'),
     evaluator: client(EvaluatorService, 'evaluator'),
     deployer: client(DeployerService, 'deployer'),
+    workloads: client(WorkloadService, 'pair-store'),
     studentGateway: client(StudentGatewayService, 'student-gateway'),
     [Symbol.dispose]: () => {
       for (const { close } of opened) close();

@@ -7,6 +7,7 @@ import { exampleTask, start, up } from './commands/lifecycle.ts';
 import { predict, rollback } from './commands/serving.ts';
 import { status } from './commands/status.ts';
 import { apply, cancel, run, watchRun } from './commands/tasks.ts';
+import { adopt, listWorkloads } from './commands/workloads.ts';
 import { root } from './connect.ts';
 import { exitCodeOf, exitCodes, wordsOf } from './errors.ts';
 import { type Output, outputTo } from './output.ts';
@@ -83,6 +84,16 @@ add(program, 'rollback <task>', 'serve with the student before', rollback).optio
   'why',
   'asked for on the command line',
 );
+add(
+  program,
+  'workloads',
+  'show what passes through the gateway, by prompt and schema, and what a student could save',
+  listWorkloads,
+);
+add(program, 'adopt <workload>', 'make a task of a workload, with the pairs that were recorded', adopt)
+  .option('--name <name>', 'of the task; made of the workload where absent')
+  .option('--out <folder>', 'where the task file and its pairs go', '.')
+  .option('--api-key-env <variable>', "the teacher's key, for what is asked beside the recorded pairs");
 add(program, 'doctor', 'show what this machine has', doctor);
 
 const deadLetters = program.command('dead-letters').description('messages that no handler could finish');

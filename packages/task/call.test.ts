@@ -120,7 +120,7 @@ test('a task that matches calls must be able to take its input out of a message'
   const properties = { label: { enum: ['a', 'b'] }, note: { type: 'string' } };
   const plain = { type: 'object', properties, required: ['label', 'note'], additionalProperties: false };
   const left = { ...plain, properties: { ...properties, note: { type: 'string', 'x-left-to': 'teacher' } } };
-  const extended = { ...parseTask(task(['text'], '{{text}}')), output: { schema: left as never } };
+  const extended = { ...parseTask(task(['text'], '{{text}}')), output: { schema: left } };
   expect(workloadsOfTask(extended)).toEqual([workloadId('Sort.', plain)]);
   for (const template of ['{{text}} {{text}}', '{{text}}{{other}}'])
     expect(() => parseTask(task(template.includes('other') ? ['text', 'other'] : ['text'], template))).toThrow(

@@ -1,4 +1,5 @@
 import { canonicalJson, sha256Hex } from './canonical.ts';
+import { plainSchema } from './output/schema.ts';
 import type { Task } from './schema.ts';
 
 /** Why a call is not one input to one prompt with one answer, as a student could give it. */
@@ -64,24 +65,8 @@ export function workloadId(system: string, schema: unknown): string {
 /** The workloads whose calls are this task's. */
 export function workloadsOfTask({ prompt, output, matchCalls }: Task): readonly string[] {
   if (Array.isArray(matchCalls)) return matchCalls;
-  return matchCalls ? [workloadId(prompt.instructions, withoutExtensions(output.schema))] : [];
+  return matchCalls ? [workloadId(prompt.instructions, plainSchema(output.schema))] : [];
 }
-
-/** A schema without the keywords that are this platform's own: `x-…`. */
-function withoutExtensions(schema: unknown): unknown {
-  if (Array.isArray(schema)) return schema.map(withoutExtensions);
-  if (!isObject(schema)) return schema;
-  const kept = Object.entries(schema).filter(([keyword]) => !keyword.startsWith('x-'));
-  return Object.fromEntries(
-    kept.map(([keyword, value]) => {
-      if (!NAMING.has(keyword) || !isObject(value)) return [keyword, withoutExtensions(value)];
-      return [keyword, Object.fromEntries(Object.entries(value).map(([name, one]) => [name, withoutExtensions(one)]))];
-    }),
-  );
-}
-
-/** Keywords whose keys are names, not keywords. */
-const NAMING: ReadonlySet<string> = new Set(['properties', '$defs', 'definitions']);
 
 /** What a template with one placeholder puts before and after its field; undefined where it has several, or none. */
 export interface TemplateFrame {
