@@ -23,7 +23,7 @@ export interface Answer {
   answerer: AnswererName;
   /** Probability that the answerer gives this answer; undefined where a teacher gives none. */
   confidence: number | undefined;
-  /** Tokens that the answerer read and wrote. A student reads bytes and writes one choice. */
+  /** Tokens that the answerer read and wrote. A student reads bytes and makes one decision a head. */
   promptTokens: number;
   completionTokens: number;
   /** The teacher's pair, where the teacher answered. */
@@ -72,7 +72,7 @@ export class Answering {
     try {
       const prediction = await this.#predicted(served, predicting);
       const answer =
-        prediction?.sure === true
+        prediction?.sure && hasAnswer(prediction)
           ? byStudent(served, prediction, 'student')
           : await this.#byTeacher(served, question, prediction, span ? traceparentOf(span) : parent);
       span?.setAttributes({ answerer: answer.answerer, 'answer.confidence': answer.confidence ?? 0 });
@@ -115,7 +115,7 @@ export class Answering {
       };
     } catch (error) {
       const allowed = served.task.task.onTeacherUnavailable === 'answer-unsure';
-      if (allowed && prediction && error instanceof RequestError)
+      if (allowed && prediction && hasAnswer(prediction) && error instanceof RequestError)
         return byStudent(served, prediction, 'student-unsure');
       throw error;
     }
@@ -138,17 +138,25 @@ export class Answering {
   }
 }
 
-const byStudent = (served: ServedTask, prediction: Prediction, answerer: AnswererName): Answer => ({
+type Answered = Prediction & { answerJson: string };
+
+const hasAnswer = (prediction: Prediction): prediction is Answered => prediction.answerJson !== undefined;
+
+const byStudent = (served: ServedTask, prediction: Answered, answerer: AnswererName): Answer => ({
   requestId: randomUUID(),
   served,
-  answerJson: served.answers[prediction.label]!,
+  answerJson: prediction.answerJson,
   answerer,
   confidence: prediction.confidence,
   promptTokens: prediction.tokens,
-  completionTokens: 1,
+  completionTokens: served.task.output.heads.length,
   pair: undefined,
 });
 
 /** Where the answer is one label, and the teacher gives its probability. */
-const teachersConfidence = ({ task: { output }, answers }: ServedTask, { soft, answerJson }: Pair) =>
-  soft.find(({ head }) => head === output.single?.field)?.probabilities[answers.indexOf(answerJson)];
+const teachersConfidence = ({ task: { output } }: ServedTask, { soft, answerJson }: Pair): number | undefined => {
+  const { single } = output;
+  if (!single) return undefined;
+  const given = soft.find(({ head }) => head === single.field);
+  return given?.probabilities[single.labels.indexOf(JSON.parse(answerJson)[single.field])];
+};

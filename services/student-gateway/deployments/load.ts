@@ -28,8 +28,7 @@ export const loadDeployment = async (
     return bytes;
   };
   const task = taskOf(await fetch('tasks', deployment.taskDigest), deployment);
-  const { field, labels } = task.output.single!;
-  const served = { deployment, files, task, answers: labels.map((label) => JSON.stringify({ [field]: label })) };
+  const served = { deployment, files, task };
   if (deployment.studentDigest === '') return { ...served, student: undefined };
   const [bundle, policy] = await Promise.all([
     fetch('students', deployment.studentDigest),
@@ -41,8 +40,7 @@ export const loadDeployment = async (
     studentDigest,
     bundle,
     policyJson,
-    field,
-    labels,
+    outputSchema: task.task.output.schema,
     warmUpTexts: warmUpTexts(task),
     threads: inferenceThreads,
   };

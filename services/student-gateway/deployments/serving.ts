@@ -6,8 +6,6 @@ import type { CacheEntry } from './disk-cache.ts';
 /** A task as it is served at one moment; never changed, only replaced as a whole. */
 export interface ServedTask extends CacheEntry {
   readonly task: CompiledTask;
-  /** The answer in canonical JSON for each label, by its index. */
-  readonly answers: readonly string[];
   /** Absent where the teacher answers everything. */
   readonly student: StudentSession | undefined;
 }

@@ -1,8 +1,8 @@
 import { openBundle } from '@understudy/student/bundle';
 import { headsOf } from '@understudy/student/description';
-import { singleOf } from '@understudy/student/heads/layout';
 import { decide, type Policy, parsePolicy } from '@understudy/student/policy';
 import { StudentModel } from '@understudy/student/student-model';
+import { canonicalJson } from '@understudy/task/canonical';
 import type { OutputPlan } from '@understudy/task/output/head';
 import { outputPlan } from '@understudy/task/output/plan';
 import type { Predictions, StudentMaterial } from './protocol.ts';
@@ -12,14 +12,11 @@ export class Predictor {
   readonly #model: StudentModel;
   readonly #policy: Policy;
   readonly #plan: OutputPlan;
-  readonly #labelIndices: ReadonlyMap<string | undefined, number>;
 
   private constructor(model: StudentModel, policy: Policy, plan: OutputPlan) {
     this.#model = model;
     this.#policy = policy;
     this.#plan = plan;
-    const labels = plan.single?.labels ?? [];
-    this.#labelIndices = new Map(labels.map((_, index) => [plan.decode([{ kind: 'choice', index }], ''), index]));
   }
 
   /**
@@ -30,38 +27,31 @@ export class Predictor {
     const bundle = await openBundle(material.bundle, material.studentDigest);
     const policy = parsePolicy(material.policyJson);
     requireSame('the digest of the student', material.studentDigest, { policy: policy.studentDigest });
-    const { field, labels } = material;
-    const single = singleOf(headsOf(bundle.description));
-    requireSame('the output field', field, { policy: policy.heads[0]?.name, student: single?.field });
-    requireSame('the labels', labels, { student: single?.labels });
-    const schema = {
-      type: 'object',
-      properties: { [field]: { enum: labels } },
-      required: [field],
-      additionalProperties: false,
-    };
+    const plan = outputPlan(material.outputSchema);
+    const names = plan.heads.map(({ name }) => name);
+    const student = headsOf(bundle.description);
+    requireSame('the output fields', names, {
+      policy: policy.heads.map(({ name }) => name),
+      student: student.map(({ name }) => name),
+    });
+    for (const [index, head] of plan.heads.entries()) {
+      requireSame(`the field ${head.name}`, canonicalJson(head), { student: canonicalJson(student[index]) });
+    }
     const model = await StudentModel.load(bundle, { threads: material.threads });
-    const predictor = new Predictor(model, policy, outputPlan(schema));
+    const predictor = new Predictor(model, policy, plan);
     await predictor.#warmUp(material.warmUpTexts);
     return predictor;
   }
 
   async predict(texts: readonly string[]): Promise<Predictions> {
     const results = await this.#model.predict(texts);
-    const predictions: Predictions = {
-      labels: new Uint16Array(texts.length),
-      confidences: new Float64Array(texts.length),
-      sure: new Uint8Array(texts.length),
-      tokens: new Uint32Array(texts.length),
+    const decisions = results.map((result, index) => decide(result, this.#policy, this.#plan, texts[index]!));
+    return {
+      answers: decisions.map(({ answer }) => answer),
+      confidences: Float64Array.from(decisions, ({ confidence }) => confidence),
+      sure: Uint8Array.from(decisions, ({ confident }) => (confident ? 1 : 0)),
+      tokens: Uint32Array.from(texts, (text) => this.#model.countTokens(text)),
     };
-    results.forEach((result, index) => {
-      const { answer, confidence, confident } = decide(result, this.#policy, this.#plan, texts[index]!);
-      predictions.labels[index] = this.#labelIndices.get(answer)!;
-      predictions.confidences[index] = confidence;
-      predictions.sure[index] = confident ? 1 : 0;
-      predictions.tokens[index] = this.#model.countTokens(texts[index]!);
-    });
-    return predictions;
   }
 
   close(): Promise<void> {

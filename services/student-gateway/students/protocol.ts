@@ -1,5 +1,7 @@
 /** What the main thread and a student's thread say to each other: one answer to each message, in order. */
 
+import type { OutputJsonSchema } from '@understudy/task';
+
 /** All that a thread needs to become a student, at first and again after a crash. */
 export interface StudentMaterial {
   readonly studentDigest: string;
@@ -7,9 +9,8 @@ export interface StudentMaterial {
   readonly bundle: Uint8Array;
   /** The policy as the blob store verified it. */
   readonly policyJson: string;
-  /** The task's output field and its labels in the schema's order: the student must have been trained for these. */
-  readonly field: string;
-  readonly labels: readonly string[];
+  /** The task's output schema: the student must have been trained for its heads. */
+  readonly outputSchema: OutputJsonSchema;
   /** Texts to warm up with. */
   readonly warmUpTexts: readonly string[];
   readonly threads: number;
@@ -17,9 +18,9 @@ export interface StudentMaterial {
 
 /** One entry a text, in the texts' order. */
 export interface Predictions {
-  /** Index of the likeliest label. */
-  readonly labels: Uint16Array;
-  /** Calibrated probability of that label, 0..1. */
+  /** Canonical JSON of the likeliest answer; undefined where only the teacher can answer. */
+  readonly answers: readonly (string | undefined)[];
+  /** The student's confidence in the whole answer, 0..1; of a single label its calibrated probability. */
   readonly confidences: Float64Array;
   /** 1 where the policy lets the student answer. */
   readonly sure: Uint8Array;

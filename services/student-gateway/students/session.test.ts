@@ -10,6 +10,14 @@ import { ThreadPool } from './threads.ts';
 
 const { log } = new Telemetry({ service: 'test', logLevel: process.env.TEST_LOG_LEVEL || 'silent' });
 
+const schemaOf = (field: string, labels: readonly string[]) => ({
+  type: 'object',
+  properties: { [field]: { enum: [...labels] } },
+  required: [field],
+  additionalProperties: false,
+});
+const answers = LABELS.map((topic) => JSON.stringify({ topic }));
+
 let material: StudentMaterial;
 beforeAll(async () => {
   const { archive, digest } = await studentOf(7);
@@ -23,8 +31,7 @@ beforeAll(async () => {
     studentDigest: digest,
     bundle: archive,
     policyJson: policyJson(policy),
-    field: 'topic',
-    labels: LABELS,
+    outputSchema: schemaOf('topic', LABELS),
     warmUpTexts: ['hello'],
     threads: 1,
   };
@@ -61,7 +68,7 @@ test('texts that come together are answered together, and each gets its own answ
   const texts = ['my invoice is wrong', 'where is my delivery', 'my account is locked'];
   const many = Array.from({ length: 200 }, (_, index) => texts[index % 3]!);
   const predictions = await Promise.all(many.map((text) => session.predict(text)));
-  expect(predictions.map(({ label }) => label)).toEqual(many.map((_, index) => index % 3));
+  expect(predictions.map(({ answerJson }) => answerJson)).toEqual(many.map((_, index) => answers[index % 3]));
   for (const { confidence, sure, tokens } of predictions) {
     expect(sure).toBe(confidence >= 0.6);
     expect(tokens).toBeGreaterThan(0);
@@ -76,7 +83,7 @@ test('a thread that dies in the middle costs no request: they are tried again on
   await asked[0];
   threads[0]!.kill();
   const predictions = await Promise.all(asked);
-  expect(predictions.every(({ label }) => label === 1)).toBe(true);
+  expect(predictions.every(({ answerJson }) => answerJson === answers[1])).toBe(true);
   expect(restarts()).toBe(1);
   await session.retire();
 });
@@ -113,7 +120,7 @@ test('a retired session answers what it had taken, leaves its thread to the next
   expect((await Promise.allSettled(asked)).every(({ status }) => status === 'fulfilled')).toBe(true);
   await expect(session.predict('late')).rejects.toBeInstanceOf(StudentUnavailableError);
   const next = await StudentSession.open(material, { log, threads: pool });
-  expect(await next.predict('where is my delivery')).toMatchObject({ label: 1 });
+  expect(await next.predict('where is my delivery')).toMatchObject({ answerJson: answers[1] });
   await next.retire();
   expect(threads).toHaveLength(1);
   await pool.close();
@@ -124,8 +131,8 @@ const shared = new ThreadPool(log);
 afterAll(() => shared.close());
 
 test.each([
-  ['another output field', { field: 'subject' }, /the output field/],
-  ['other labels', { labels: ['bill', 'password', 'parcel'] }, /the labels/],
+  ['another output field', { outputSchema: schemaOf('subject', LABELS) }, /the output fields/],
+  ['other labels', { outputSchema: schemaOf('topic', ['bill', 'password', 'parcel']) }, /the field topic/],
   ['another digest', { studentDigest: 'f'.repeat(64) }, /expected the archive f{64}/],
   ['a policy that is none', { policyJson: '{}' }, /version/],
   ['a bundle that is none', { bundle: Buffer.from('nothing') }, /./],

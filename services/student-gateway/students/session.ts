@@ -15,9 +15,9 @@ import type { Threads } from './threads.ts';
 
 /** What the student says about one text. */
 export interface Prediction {
-  /** Index of the label in the task's schema order. */
-  label: number;
-  /** Calibrated probability of that label, 0..1. */
+  /** Canonical JSON; undefined where only the teacher can answer. */
+  answerJson: string | undefined;
+  /** In the whole answer, 0..1. */
   confidence: number;
   /** True where the policy lets the student answer. */
   sure: boolean;
@@ -177,10 +177,10 @@ export class StudentSession {
   }
 }
 
-const settle = (batch: readonly Waiting[], { labels, confidences, sure, tokens }: Predictions): void => {
+const settle = (batch: readonly Waiting[], { answers, confidences, sure, tokens }: Predictions): void => {
   batch.forEach(({ resolve }, index) => {
     resolve({
-      label: labels[index]!,
+      answerJson: answers[index],
       confidence: confidences[index]!,
       sure: sure[index] === 1,
       tokens: tokens[index]!,
