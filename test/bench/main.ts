@@ -1,5 +1,6 @@
 /** `npm run bench NAME`: runs one benchmark. */
 const benches: Record<string, () => Promise<{ run(): Promise<void> }>> = {
+  faults: () => import('./faults.ts'),
   gate: () => import('./gate.ts'),
   pipeline: () => import('./pipeline.ts'),
   proxy: () => import('./proxy.ts'),
