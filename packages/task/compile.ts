@@ -118,8 +118,10 @@ export function whatShapesItsAnswers(teacher: Teacher): unknown {
 
 function decodingParameters(teacher: Teacher): unknown {
   if (teacher.kind === 'onnx') return { labels: teacher.labels, hypothesis: teacher.hypothesis };
-  if (teacher.kind === 'anthropic') return { maxOutputTokens: teacher.maxOutputTokens };
-  if (teacher.kind !== 'openai') return {};
+  if (teacher.kind === 'embedded') return {};
+  const { samples } = teacher;
+  if (teacher.kind === 'nats') return { samples };
+  if (teacher.kind === 'anthropic') return { maxOutputTokens: teacher.maxOutputTokens, samples };
   const { temperature, maxOutputTokens, topLogprobs } = teacher;
-  return { temperature, maxOutputTokens, topLogprobs };
+  return { temperature, maxOutputTokens, topLogprobs, samples };
 }

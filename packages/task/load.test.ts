@@ -116,6 +116,26 @@ describe('loadTask', () => {
       './task.yaml:15: training.encoder: expected either folder or hub',
     ],
     [
+      /teacher:.*/,
+      'teacher: { kind: onnx, model: m, folder: nowhere }',
+      'teacher.folder: expected a folder in Hugging Face layout, but ./nowhere has no readable config.json',
+    ],
+    [
+      /teacher:.*/,
+      'teacher: { kind: onnx, model: m, folder: x, hypothesis: It is so. }',
+      'teacher.hypothesis: expected a sentence with {label} in it',
+    ],
+    [
+      /teacher:.*/,
+      'teacher: { kind: openai, model: m, baseUrl: "https://x.example/v1", samples: 4 }',
+      'teacher.samples: expected a temperature above 0',
+    ],
+    [
+      /teacher:.*/,
+      'teacher: { kind: anthropic, model: m, apiKeyEnv: A, apiKeyFile: b }',
+      'teacher.apiKeyFile: expected apiKeyEnv or apiKeyFile, got both',
+    ],
+    [
       /goal:/,
       'training: { encoder: { hub: a/b@main } }\ngoal:',
       'training.encoder.hub: expected owner/name@commit with all 40 digits',

@@ -45,6 +45,12 @@ const teacherLimits = {
   epoch: z.int().min(0).default(0),
 };
 
+/**
+ * Answers asked of each prompt that is to be learnt from; their distribution is what students are trained on. Each is paid. For
+ * teachers that do not always answer alike; where a server gives log-probabilities, `topLogprobs` says the same in one call.
+ */
+const samples = z.int().min(2).max(32).optional();
+
 const EmbeddedTeacher = strict({
   kind: z.literal('embedded'),
   /** A sentence encoder on this machine with a head fitted to the task's examples. */
@@ -81,9 +87,19 @@ const OpenAiTeacher = strict({
   maxOutputTokens: positiveInt.max(100_000).default(256),
   /** Ask for the log-probabilities of so many alternatives to each token, and train students on the distribution. For servers that give them. */
   topLogprobs: positiveInt.max(20).optional(),
+  samples,
   pricing: Pricing.optional(),
   ...teacherLimits,
-}).refine(hasOneKey, oneKey);
+})
+  .refine(hasOneKey, oneKey)
+  .refine(({ samples, temperature }) => samples === undefined || temperature > 0, {
+    path: ['samples'],
+    message: 'expected a temperature above 0, because at 0 all samples are the same answer; set teacher.temperature',
+  })
+  .refine(({ samples, topLogprobs }) => samples === undefined || topLogprobs === undefined, {
+    path: ['samples'],
+    message: 'expected samples or topLogprobs, got both; keep one: log-probabilities cost one call',
+  });
 
 const AnthropicTeacher = strict({
   kind: z.literal('anthropic'),
@@ -92,6 +108,7 @@ const AnthropicTeacher = strict({
   ...apiKey,
   /** Room for a structured answer, and for some thinking of models that think unasked; bounds what a call can cost. */
   maxOutputTokens: positiveInt.max(100_000).default(1_024),
+  samples,
   pricing: Pricing.optional(),
   ...teacherLimits,
 }).refine(hasOneKey, oneKey);
@@ -118,6 +135,7 @@ const NatsTeacher = strict({
     .string()
     .regex(/^[^\s.*>]+(\.[^\s.*>]+)*$/, 'expected a NATS subject without wildcards, e.g. models.triage'),
   model: z.string().min(1),
+  samples,
   pricing: Pricing.optional(),
   ...teacherLimits,
 });

@@ -41,13 +41,15 @@ export interface NewRun {
 
 /** What a task allows one run. */
 export function termsOf({ budget, batches, teacher, training }: Task): RunTerms {
+  const callsPerPrompt = ('samples' in teacher ? teacher.samples : undefined) ?? 1;
   return {
     budgetCalls: budget.calls,
     budgetUsd: budget.usd,
     firstBatch: batches.first,
     batchGrowth: batches.growth,
     active: batches.selection === 'active',
-    attemptsMs: teacher.timeoutMs * (teacher.maxRetries + 1),
+    callsPerPrompt,
+    attemptsMs: teacher.timeoutMs * (teacher.maxRetries + callsPerPrompt),
     trainingMs: training.maxMinutes * 60_000,
   };
 }
@@ -137,7 +139,8 @@ export function nextBatchSize(run: Run, morePairs: number): number {
   const taken = run.batches.at(-1)?.to ?? 0;
   if (run.batches.length >= MAX_BATCHES) return 0;
   const pairs = taken === 0 ? (run.pairs ?? 0) : 0;
-  const left = isSpent(run) ? 0 : Math.max(0, Math.min(sampleSize - taken - pairs, callsLeft(run)));
+  const askable = Math.floor(callsLeft(run) / (run.terms.callsPerPrompt ?? 1));
+  const left = isSpent(run) ? 0 : Math.max(0, Math.min(sampleSize - taken - pairs, askable));
   if (taken === 0) return pairs + Math.min(left, run.terms.firstBatch);
   const wanted = Math.max(MIN_FURTHER_BATCH, morePairs, Math.ceil(run.terms.batchGrowth * taken));
   return left < MIN_FURTHER_BATCH ? 0 : Math.min(left, wanted);

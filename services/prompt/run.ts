@@ -32,6 +32,8 @@ export interface RunTerms {
   batchGrowth: number;
   /** Further batches are chosen by the student before. */
   active?: boolean;
+  /** Answers that each prompt is asked for; runs of earlier versions asked for one. */
+  callsPerPrompt?: number;
   /** Longest time that one prompt may take through all its attempts. */
   attemptsMs: number;
   trainingMs: number;

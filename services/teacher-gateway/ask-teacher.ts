@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { create } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
-import { DeclineReason, HeadDistributionSchema, UsageSchema } from '@understudy/contract';
+import { DeclineReason, type HeadDistribution, HeadDistributionSchema, UsageSchema } from '@understudy/contract';
 import { RetryableError } from '@understudy/service/errors';
 import { type AnswerErrorReason, pairId } from '@understudy/task';
 import type { GatewayContext } from './context.ts';
@@ -19,7 +19,7 @@ import {
 import { makeCall } from './make-call.ts';
 import type { Answer, Outcome, Question, Spending } from './outcome.ts';
 import { RunCancelled } from './run-scopes.ts';
-import { softLabelsFault } from './teachers/soft-labels.ts';
+import { softFromSamples, softLabelsFault } from './teachers/soft-labels.ts';
 import { TeacherError, type TeacherFailure, type TeacherReply } from './teachers/teacher.ts';
 
 /** Why an attempt gave no answer, in the words of a decline. */
@@ -45,7 +45,10 @@ export const askTeacher = async (context: GatewayContext, question: Question): P
   const spending: Spending = { calls: 0, microUsd: 0 };
   for (let attempt = 1; ; attempt += 1) {
     const tried = await attemptOf(context, question, spending);
-    if ('answer' in tried) return { kind: 'answered', answer: tried.answer, cached: false };
+    if ('answer' in tried) {
+      const answer = await withSamples(context, question, tried.answer, spending);
+      return { kind: 'answered', answer, cached: false };
+    }
     question.place.release();
     if (tried.ofTeacher && context.ledger.healthOf(task).blockage?.open) {
       attempt -= 1;
@@ -59,6 +62,51 @@ export const askTeacher = async (context: GatewayContext, question: Question): P
     if (stopped) return declinedOf(stopped, spending);
   }
 };
+
+/**
+ * An answer with the distribution of as many as the task wants of each prompt, itself the first. Further ones are asked one
+ * after the other, each within budget and rate. Where some cannot be had, those that are there count: the answer is paid.
+ */
+const withSamples = async (
+  context: GatewayContext,
+  question: Question,
+  answer: Answer,
+  spending: Spending,
+): Promise<Answer> => {
+  const { known, prompt, live, cacheable } = question;
+  const { teacher } = known.compiled.task;
+  const samples = 'samples' in teacher ? (teacher.samples ?? 1) : 1;
+  // Questions of other purposes are about one answer, and a teacher's own probabilities are better than counts.
+  if (samples < 2 || live || !cacheable || answer.soft.length > 0) return answer;
+  const answers = [answer.answerJson];
+  const further = () => attemptOf(context, { ...question, sampleNumber: answers.length }, spending);
+  for (let failures = 0; answers.length < samples && failures <= teacher.maxRetries; ) {
+    const tried = await further().catch((error) => endedEarly(error, question));
+    if (tried && 'answer' in tried && tried.answer.fingerprint === answer.fingerprint) {
+      answers.push(tried.answer.answerJson);
+      continue;
+    }
+    failures += 1;
+    if (!tried || 'answer' in tried || !tried.retryable) break;
+    const stopped = await sleep(backoffMs(failures), question.waiting).catch((error) => endedEarly(error, question));
+    if (stopped || question.waiting.aborted) break;
+  }
+  const soft = answers.length < 2 ? {} : softFromSamples(answers, known.compiled.output, prompt.text);
+  const spent = { spentMicroUsd: BigInt(spending.microUsd), calls: spending.calls };
+  const usage = answer.usage && { ...answer.usage, ...spent };
+  return { ...answer, soft: distributionsOf(soft), ...(usage ? { usage } : {}) };
+};
+
+/** What had better be tried later, or is over, ends the sampling; all else is thrown on. */
+const endedEarly = (error: unknown, { waiting, stopping }: Question): undefined => {
+  if (error instanceof RetryableError || waiting.aborted || stopping.aborted) return undefined;
+  throw error;
+};
+
+const distributionsOf = (soft: Readonly<Record<string, readonly number[]>>): HeadDistribution[] =>
+  Object.entries(soft).map(([head, probabilities]) =>
+    create(HeadDistributionSchema, { head, probabilities: [...probabilities] }),
+  );
 
 const attemptOf = async (
   context: GatewayContext,
@@ -96,9 +144,7 @@ const answerOf = async (
     pairId: pairId(prompt.promptId, fingerprint, sampleNumber),
     fingerprint,
     answerJson: parsed.answer,
-    soft: Object.entries(soft).map(([head, probabilities]) =>
-      create(HeadDistributionSchema, { head, probabilities: [...probabilities] }),
-    ),
+    soft: distributionsOf(soft),
     answeredAt: timestampFromMs(Date.now()),
     usage: create(UsageSchema, {
       inputTokens: BigInt(inputTokens),

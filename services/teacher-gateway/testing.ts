@@ -266,6 +266,11 @@ export class Stage implements AsyncDisposable {
     return new SpanFolder(await mkdtemp(join(this.#folder, 'spans-')));
   }
 
+  /** Where everything of this stage that is a file lies. */
+  get path(): string {
+    return this.#folder;
+  }
+
   client(grpcPort: number) {
     return createClient(TeacherGatewayService, { address: `127.0.0.1:${grpcPort}` });
   }

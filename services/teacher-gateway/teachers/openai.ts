@@ -80,7 +80,7 @@ class OpenAiTeacher implements Teacher {
     ];
     this.#format = {
       type: 'json_schema',
-      json_schema: { name: task.name.replaceAll('-', '_'), strict: true, schema: task.schema },
+      json_schema: { name: task.name.replaceAll('-', '_'), strict: isStrict(task.schema), schema: task.schema },
     };
     this.#fixedTokens = maxFixedTokens([this.#prefix, this.#format], this.#prefix.length);
   }
@@ -154,6 +154,14 @@ class OpenAiTeacher implements Teacher {
     this.#pool.close();
   }
 }
+
+/** The API enforces a schema in which every field of every object is required, and refuses to enforce another. */
+const isStrict = (schema: unknown): boolean => {
+  if (typeof schema !== 'object' || schema === null) return true;
+  const { properties, required } = schema as { properties?: object; required?: readonly string[] };
+  const whole = properties === undefined || Object.keys(properties).every((name) => required?.includes(name));
+  return whole && Object.values(schema).every(isStrict);
+};
 
 /** OpenAI's own service has renamed the limit and refuses the old name for newer models; other servers know the old one. */
 const outputLimitOf = ({ baseUrl, maxOutputTokens }: OpenAiSettings) =>

@@ -38,23 +38,25 @@ const MARK = '[key]';
 /** A key that is shorter could be a word of an answer. */
 const MIN_SECRET_CHARACTERS = 8;
 
-/** Takes a secret out of what a server sends back, as it is and as it would be written in JSON, a URL or a Basic header. */
+/** A character in text that may be JSON within JSON: however often it was escaped. */
+const written = (character: string): string => {
+  const literal = character.replace(/[\\^$.*+?()[\]{}|/-]/, '\\$&');
+  return /["\\/]/.test(character) ? `\\\\*${literal}` : literal;
+};
+
+/** Takes a secret out of what a server sends back, as it is and as it would be written in JSON, a URL or a header of another kind. */
 export const redactor = (secret: string | undefined) => {
-  const forms =
-    secret === undefined || secret.length < MIN_SECRET_CHARACTERS
-      ? []
-      : [
-          ...new Set([
-            secret,
-            JSON.stringify(secret).slice(1, -1),
-            encodeURIComponent(secret),
-            Buffer.from(secret).toString('base64'),
-          ]),
-        ];
-  const text = (given: string): string => forms.reduce((rest, form) => rest.replaceAll(form, MARK), given);
-  return {
-    text,
-    bytes: (given: Buffer<ArrayBuffer>): Buffer<ArrayBuffer> =>
-      forms.some((form) => given.includes(form)) ? Buffer.from(text(given.toString())) : given,
+  if (secret === undefined || secret.length < MIN_SECRET_CHARACTERS) {
+    return { text: (given: string) => given, bytes: (given: Buffer<ArrayBuffer>) => given };
+  }
+  const forms = [secret, encodeURIComponent(secret), Buffer.from(secret).toString('base64')];
+  const pattern = new RegExp([...new Set(forms)].map((form) => [...form].map(written).join('')).join('|'), 'g');
+  const text = (given: string): string => given.replace(pattern, MARK);
+  // Nearly all replies repeat nothing, and are passed on as they came.
+  const bytes = (given: Buffer<ArrayBuffer>) => {
+    const shown = given.toString();
+    const told = text(shown);
+    return told === shown ? given : Buffer.from(told);
   };
+  return { text, bytes };
 };
