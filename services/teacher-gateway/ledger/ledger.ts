@@ -27,11 +27,17 @@ const liveKey = (task: string, day: string) => `live.${task}.${day}`;
 const rateKey = (task: string) => `rate.${task}`;
 const teacherKey = (address: object) => `teacher.${sha256Hex(JSON.stringify(address)).slice(0, 32)}`;
 
+const placeOf = (teacher: Teacher): string => {
+  if ('baseUrl' in teacher) return teacher.baseUrl;
+  if ('subject' in teacher) return teacher.subject;
+  return 'folder' in teacher ? teacher.folder : '';
+};
+
 /** What makes a teacher the same one for every task: its kind, model, place and credentials. */
 const addressOf = (teacher: Teacher) => ({
   kind: teacher.kind,
   model: teacher.model,
-  at: 'baseUrl' in teacher ? teacher.baseUrl : 'subject' in teacher ? teacher.subject : '',
+  at: placeOf(teacher),
   keyEnv: 'apiKeyEnv' in teacher ? teacher.apiKeyEnv : undefined,
   keyFile: 'apiKeyFile' in teacher ? teacher.apiKeyFile : undefined,
 });
