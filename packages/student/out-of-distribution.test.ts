@@ -13,8 +13,8 @@ function requests(seed: number, count: number): string[] {
   return Array.from({ length: count }, () => `${one(subjects)} ${one(verbs)} ${one(ends)}`);
 }
 
-describe('out of distribution', () => {
-  const known = learnDistribution(requests(1, 400), requests(2, 100));
+describe('out of distribution', async () => {
+  const known = await learnDistribution(requests(1, 400), requests(2, 100));
 
   test('texts like those of train stay with the student, others do not', () => {
     const like = requests(3, 200).filter((text) => isOutOfDistribution(known, text));
@@ -30,13 +30,13 @@ describe('out of distribution', () => {
     );
   });
 
-  test('a text of train is never unseen, and every share is one', () => {
-    fc.assert(
-      fc.property(
+  test('a text of train is never unseen, and every share is one', async () => {
+    await fc.assert(
+      fc.asyncProperty(
         fc.array(fc.string({ unit: 'binary' }), { minLength: 1, maxLength: 30 }),
         fc.string(),
-        (train, other) => {
-          const learnt = learnDistribution(train, []);
+        async (train, other) => {
+          const learnt = await learnDistribution(train, []);
           for (const text of train) expect(unseenShare(learnt, text)).toBe(0);
           const share = unseenShare(learnt, other);
           expect(share >= 0 && share <= 1).toBe(true);
@@ -46,17 +46,17 @@ describe('out of distribution', () => {
     );
   });
 
-  test('survives being stored, and stays small however much it has seen', () => {
+  test('survives being stored, and stays small however much it has seen', async () => {
     const stored = OutOfDistributionSchema.parse(JSON.parse(JSON.stringify(known)));
     expect(unseenShare(stored, 'a transfer was declined abroad')).toBe(
       unseenShare(known, 'a transfer was declined abroad'),
     );
     const random = randomSource(4);
     const noise = Array.from({ length: 20_000 }, () => random().toString(36));
-    expect(OutOfDistributionSchema.safeParse(learnDistribution(noise, noise)).success).toBe(true);
+    expect(OutOfDistributionSchema.safeParse(await learnDistribution(noise, noise)).success).toBe(true);
   });
 
-  test('no texts at all', () => {
-    expect(learnDistribution([], []).maxUnseenShare).toBe(1);
+  test('no texts at all', async () => {
+    expect((await learnDistribution([], [])).maxUnseenShare).toBe(1);
   });
 });

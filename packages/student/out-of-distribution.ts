@@ -35,9 +35,12 @@ const tables = new WeakMap<OutOfDistribution, Uint8Array>();
  * @param train texts that the student was trained on; read once
  * @param dev other texts of the same population; they set how unlike is too unlike
  */
-export function learnDistribution(train: Iterable<string>, dev: readonly string[]): OutOfDistribution {
+export async function learnDistribution(
+  train: Iterable<string> | AsyncIterable<string>,
+  dev: readonly string[],
+): Promise<OutOfDistribution> {
   const hashes = new Set<number>();
-  for (const text of train) for (const hash of gramsOf(text)) hashes.add(hash);
+  for await (const text of train) for (const hash of gramsOf(text)) hashes.add(hash);
   const bits = Math.min(MAX_BITS, Math.max(MIN_BITS, 2 ** Math.ceil(Math.log2(hashes.size * BITS_PER_GRAM + 1))));
   const table = new Uint8Array(bits / 8);
   for (const hash of hashes) table[slotOf(hash, table)]! |= bitOf(hash);

@@ -1,5 +1,6 @@
 import { outputPlan } from '@understudy/task/output/plan';
 import { expect, it } from 'vitest';
+import { learnDistribution } from './out-of-distribution.ts';
 import { decide, type Policy, parsePolicy, policyDigest, policyJson, probabilitiesOf } from './policy.ts';
 
 const POLICY: Policy = {
@@ -31,6 +32,14 @@ it('is confident from the threshold on, and never above one', () => {
   expect(decideLabel([0, 1]).confident).toBe(false);
   expect(decideLabel([0, 0], { ...POLICY, threshold: 0.5 }).confident).toBe(true);
   expect(decideLabel([0, 1000], { ...POLICY, threshold: 1.1 }).confident).toBe(false);
+});
+
+it('leaves to the teacher what is unlike train, however sure it is', async () => {
+  const outOfDistribution = await learnDistribution(['my card is lost', 'where is my card'], ['my card is lost']);
+  const policy = parsePolicy(policyJson({ ...POLICY, outOfDistribution }));
+  const decideText = (text: string) => decide({ logits: { label: Float32Array.of(0, 99) } }, policy, LABELS, text);
+  expect(decideText('where is my card').confident).toBe(true);
+  expect(decideText('DROP TABLE cards;')).toMatchObject({ answer: '{"label":"spam"}', confident: false });
 });
 
 it('survives logits of any size', () => {

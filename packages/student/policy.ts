@@ -5,6 +5,7 @@ import { argmax } from './examples.ts';
 import { isAsked, layoutOf } from './heads/layout.ts';
 import { type Prediction, type Reading, readHead } from './heads/read.ts';
 import { MAX_HEADS } from './limits.ts';
+import { isOutOfDistribution, OutOfDistributionSchema } from './out-of-distribution.ts';
 
 export const PolicySchema = z.strictObject({
   version: z.literal(2),
@@ -23,6 +24,8 @@ export const PolicySchema = z.strictObject({
     .max(MAX_HEADS),
   /** The confidence in the whole answer from which on the student answers by itself. Above 1 it never does. */
   threshold: z.number().nonnegative(),
+  /** What train looked like: texts unlike it are the teacher's, however sure the student is. */
+  outOfDistribution: OutOfDistributionSchema.optional(),
 });
 
 /** What the evaluator adds to a student: when to believe it. Content-addressed, apart from the bundle. */
@@ -58,7 +61,7 @@ export type Decision = {
   readonly answer: string | undefined;
   /** The product of the heads' confidences, 0..1; 0 without an answer. It ranks answers: heads are not independent. */
   readonly confidence: number;
-  /** Whether the student answers by itself; if not, ask the teacher. */
+  /** Whether the student answers by itself; if not, because it is unsure or the text is unlike train, ask the teacher. */
   readonly confident: boolean;
   /** The calibrated probability of what each head says. What lies in an absent object is not asked: 1. */
   readonly heads: readonly { readonly name: string; readonly confidence: number }[];
@@ -106,5 +109,7 @@ export function decide(prediction: Prediction, policy: Policy, plan: OutputPlan,
   }));
   const product = heads.reduce((all, { confidence }) => all * confidence, 1);
   const confidence = answer === undefined ? 0 : product;
-  return { answer, confidence, confident: answer !== undefined && confidence >= policy.threshold, heads };
+  const sure = answer !== undefined && confidence >= policy.threshold;
+  const known = policy.outOfDistribution;
+  return { answer, confidence, confident: sure && !(known && isOutOfDistribution(known, text)), heads };
 }

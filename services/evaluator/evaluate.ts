@@ -2,8 +2,10 @@ import { cpus } from 'node:os';
 import type { BlobStore } from '@understudy/service/blobs/blob-store';
 import { type Policy, policyJson, type StudentModel } from '@understudy/student';
 import { singleLatencies } from '@understudy/student/latencies';
+import { learnDistribution, type OutOfDistribution } from '@understudy/student/out-of-distribution';
 import { fitTemperature, negativeLogLikelihood, reliability } from '@understudy/student/statistics/calibration';
 import { furtherPairs } from '@understudy/student/statistics/estimate';
+
 import { levelOfLook } from '@understudy/student/statistics/level';
 import { type Ranking, rankByConfidence } from '@understudy/student/statistics/ranking';
 import { chooseThreshold } from '@understudy/student/statistics/threshold';
@@ -25,6 +27,8 @@ export interface Judged {
   student: StudentModel;
   dev: readonly JudgedPair[];
   test: readonly JudgedPair[];
+  /** What the student learnt from: read once, where it comes to choosing a policy. */
+  trainTexts: AsyncIterable<string>;
   looks: Looks;
   blobs: BlobStore;
 }
@@ -58,8 +62,7 @@ export async function evaluate(judged: Judged): Promise<Report> {
   const level = levelOfLook(1 - goal.confidence, await looks.expected(turn));
   const usdPerPair = judged.dev.reduce((sum, { teacherUsd }) => sum + teacherUsd, 0) / Math.max(1, judged.dev.length);
   const curve = learningCurveOf({ turn, goal, budget, usdPerPair, level });
-  const findings =
-    hopeless(judged, level) ?? (await hopelessOnDev(judged, level, curve)) ?? (await look(judged, curve));
+  const findings = hopeless(judged, level) ?? (await judge(judged, level, curve));
   return {
     ...facts,
     learningCurve: curve,
@@ -88,18 +91,22 @@ function hopeless({ turn, task, dev, test }: Judged, level: number): Findings | 
 const NOTHING = { policy: null, dev: null, test: null, floors: null, costs: null, gates: [] };
 
 /** A look that dev says would fail is not taken, where the curve can tell what would help. */
-async function hopelessOnDev(
-  judged: Judged,
-  level: number,
-  curve: LearningCurveReport | null,
-): Promise<Findings | undefined> {
-  if (curve === null) return undefined;
-  const { dev } = await choose(judged, level);
-  if (!isHopelessOnDev(dev)) return undefined;
-  return { ...NOTHING, dev, verdict: verdictWithoutLook(dev, curve, judged.task.task.goal.agreement) };
+async function judge(judged: Judged, level: number, curve: LearningCurveReport | null): Promise<Findings> {
+  const devTexts = judged.dev.map(({ text }) => text);
+  const known = { ...judged, outOfDistribution: await learnDistribution(judged.trainTexts, devTexts) };
+  if (curve !== null) {
+    const { dev } = await choose(known, level);
+    const verdict = verdictWithoutLook(dev, curve, judged.task.task.goal.agreement);
+    if (isHopelessOnDev(dev)) return { ...NOTHING, dev, verdict };
+  }
+  return await look(known, curve);
 }
 
-async function look(judged: Judged, learningCurve: LearningCurveReport | null): Promise<Findings> {
+interface Known extends Judged {
+  outOfDistribution: OutOfDistribution;
+}
+
+async function look(judged: Known, learningCurve: LearningCurveReport | null): Promise<Findings> {
   const { turn, task, student, test, looks, blobs } = judged;
   const { goal } = task.task;
   const alpha = 1 - goal.confidence;
@@ -139,7 +146,12 @@ async function look(judged: Judged, learningCurve: LearningCurveReport | null): 
       level: levelOfLook(alpha, claimed.look + 1),
     });
   return {
-    policy: { digest: policyDigest, temperature: policy.heads[0]!.temperature, threshold: policy.threshold },
+    policy: {
+      digest: policyDigest,
+      temperature: policy.heads[0]!.temperature,
+      threshold: policy.threshold,
+      maxUnseenShare: judged.outOfDistribution.maxUnseenShare,
+    },
     dev,
     test: measured,
     floors,
@@ -149,8 +161,8 @@ async function look(judged: Judged, learningCurve: LearningCurveReport | null): 
   };
 }
 
-/** Temperature, then threshold; both from dev alone. */
-async function choose({ turn, task, student, dev, test }: Judged, level: number): Promise<Choice> {
+/** Temperature, then threshold; both from dev alone. A text unlike train is never covered, so it ranks last. */
+async function choose({ turn, task, student, dev, test, outOfDistribution }: Known, level: number): Promise<Choice> {
   const { field } = task.output.single!;
   const predictions = await predictionsOf(student, dev);
   const logits = predictions.map((prediction) => prediction.logits[field]!);
@@ -161,11 +173,15 @@ async function choose({ turn, task, student, dev, test }: Judged, level: number)
     studentDigest: turn.student.digest,
     heads: [{ name: field, temperature }],
     threshold: 0,
+    outOfDistribution,
   };
   const answers = answersOf(dev, predictions, uncovered, task.output);
   const confidences = answers.map(({ confidence }) => confidence);
   const agrees = answers.map((answer) => answer.agrees);
-  const ranking = rankByConfidence(confidences, agrees);
+  const ranking = rankByConfidence(
+    answers.map(({ covered, confidence }) => (covered ? confidence : 0)),
+    agrees,
+  );
   const choice = chooseThreshold({ dev: ranking, goal: task.task.goal, testPairs: test.length, level });
   const report = {
     pairs: dev.length,

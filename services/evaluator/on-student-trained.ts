@@ -7,6 +7,7 @@ import { readPairs } from './pairs.ts';
 import { type Report, summaryOf } from './report.ts';
 import type { KeptReport } from './report-index.ts';
 import { loadStudent, loadTask } from './student.ts';
+import { trainTexts } from './train-texts.ts';
 import { type Turn, turnOf } from './turn.ts';
 
 /**
@@ -43,7 +44,8 @@ async function judge(
       journal.dropped(turn);
       return undefined;
     }
-    report = await evaluate({ turn, task, student, dev, test, looks, blobs });
+    const train = trainTexts({ ...asked, snapshotDigest: turn.snapshot.digest });
+    report = await evaluate({ turn, task, student, dev, test, trainTexts: train, looks, blobs });
   } finally {
     await student.release();
   }

@@ -190,7 +190,15 @@ export const ReportSchema = z.strictObject({
     sizeBytes: count,
   }),
   /** Null where it did not come to choosing one. */
-  policy: z.strictObject({ digest, temperature: z.number().positive(), threshold: share }).nullable(),
+  policy: z
+    .strictObject({
+      digest,
+      temperature: z.number().positive(),
+      threshold: share,
+      /** A larger share of n-grams that train does not have sends a text to the teacher. */
+      maxUnseenShare: share.default(1),
+    })
+    .nullable(),
   dev: Dev.nullable(),
   /** Null where test was not looked at. */
   test: Test.nullable(),

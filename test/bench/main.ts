@@ -2,6 +2,7 @@
 const benches: Record<string, () => Promise<{ run(): Promise<void> }>> = {
   faults: () => import('./faults.ts'),
   gate: () => import('./gate.ts'),
+  goals: () => import('./goals.ts'),
   pipeline: () => import('./pipeline.ts'),
   proxy: () => import('./proxy.ts'),
   replicas: () => import('./replicas.ts'),

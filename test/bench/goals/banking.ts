@@ -7,7 +7,7 @@ import { seededOrder } from '@understudy/student/random';
 import { parse } from 'csv-parse/sync';
 import { z } from 'zod';
 
-const FIELD = 'category';
+export const FIELD = 'category';
 /** Of 13,083 texts; the fresh ones are what is left. Dev and test have the platform's default shares of 10,000 pairs. */
 export const SIZES = { train: 7_000, dev: 1_000, test: 2_000 };
 
