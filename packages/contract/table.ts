@@ -5,8 +5,10 @@
  */
 import type { DescMessage } from '@bufbuild/protobuf';
 import {
+  AnswerAuditedSchema,
   BatchClosedSchema,
   CallObservedSchema,
+  ConfidencesCountedSchema,
   DeadLetteredSchema,
   EvalFailedSchema,
   EvalPassedSchema,
@@ -17,10 +19,13 @@ import {
   RunRequestedSchema,
   StudentDemotedSchema,
   StudentPromotedSchema,
+  StudentStagedSchema,
   StudentTrainedSchema,
   TeacherAnsweredSchema,
   TeacherDeclinedSchema,
+  TeacherDriftedSchema,
   TrafficObservedSchema,
+  TrafficShiftedSchema,
   TrainingProgressedSchema,
 } from './gen/understudy/event/v1/facts_pb.js';
 
@@ -131,10 +136,15 @@ export const events = {
   'eval.failed': event(EvalFailedSchema, 'FACTS', ['evaluator'], 'Agreement is not proven.'),
   'student.promoted': event(StudentPromotedSchema, 'FACTS', ['deployer'], 'A deployment moved to a student.'),
   'student.demoted': event(StudentDemotedSchema, 'FACTS', ['deployer'], 'A deployment moved back.'),
+  'student.staged': event(StudentStagedSchema, 'FACTS', ['deployer'], 'A proven student is on its way.'),
+  'teacher.drifted': event(TeacherDriftedSchema, 'FACTS', ['deployer'], 'The teacher is not what it was.'),
+  'traffic.shifted': event(TrafficShiftedSchema, 'FACTS', ['deployer'], 'Clients ask other things than before.'),
   'run.cancelled': event(RunCancelledSchema, 'FACTS', ['prompt'], 'Nobody shall spend on this run any more.'),
   'run.finished': event(RunFinishedSchema, 'FACTS', ['prompt'], 'A run is over.'),
   'traffic.observed': event(TrafficObservedSchema, 'TRAFFIC', ['student-gateway'], 'A client was answered.'),
   'call.observed': event(CallObservedSchema, 'TRAFFIC', ['student-gateway'], 'A call passed through.'),
+  'answer.audited': event(AnswerAuditedSchema, 'TRAFFIC', ['student-gateway'], 'An answer was checked.'),
+  'confidences.counted': event(ConfidencesCountedSchema, 'TRAFFIC', ['student-gateway'], 'How sure a student was.'),
   'message.dead-lettered': event(DeadLetteredSchema, 'DEAD_LETTERS', serviceNames, 'A message nobody could handle.'),
 } as const;
 export type EventType = keyof typeof events;
@@ -179,8 +189,11 @@ export const consumers = {
     'eval.passed',
     'eval.failed',
     'student.promoted',
+    'student.staged',
     'run.cancelled',
   ]),
+  // May wait for hours, until the task's policy lets another run begin.
+  'prompt-policy': consumer('prompt', 'FACTS', ['student.demoted', 'teacher.drifted'], { maxDeliver: 100 }),
   'prompt-dead-letters': consumer('prompt', 'DEAD_LETTERS', ['message.dead-lettered']),
   'teacher-gateway-embedded': consumer('teacher-gateway', 'PROMPTS', ['prompt.submitted'], {
     ...asking,
@@ -200,11 +213,14 @@ export const consumers = {
     maxAckPending: 8192,
   }),
   'pair-store-batches': consumer('pair-store', 'FACTS', ['batch.closed', 'run.cancelled']),
-  'pair-store-traffic': consumer('pair-store', 'TRAFFIC', ['traffic.observed'], { maxAckPending: 8192 }),
   'pair-store-calls': consumer('pair-store', 'TRAFFIC', ['call.observed'], { maxAckPending: 8192 }),
+  'pair-store-traffic': consumer('pair-store', 'TRAFFIC', ['traffic.observed', 'answer.audited'], {
+    maxAckPending: 8192,
+  }),
   'trainer-snapshots': consumer('trainer', 'FACTS', ['pairs.sealed'], { maxAckPending: 16 }),
   'evaluator-students': consumer('evaluator', 'FACTS', ['student.trained'], { maxAckPending: 16 }),
   'deployer-verdicts': consumer('deployer', 'FACTS', ['eval.passed'], { maxAckPending: 16 }),
+  'deployer-audits': consumer('deployer', 'TRAFFIC', ['answer.audited', 'confidences.counted']),
 } as const satisfies Record<string, ConsumerSpec>;
 export type ConsumerName = keyof typeof consumers;
 
@@ -234,6 +250,8 @@ export const buckets = {
   ledger: { owner: 'teacher-gateway', readers: [], history: 1, maxBytes: 256 * mebibyte, ttlMs: 0 },
   looks: { owner: 'evaluator', readers: [], history: 1, maxBytes: 64 * mebibyte, ttlMs: 0 },
   reports: { owner: 'evaluator', readers: [], history: 1, maxBytes: 64 * mebibyte, ttlMs: 0 },
+  evidence: { owner: 'deployer', readers: [], history: 1, maxBytes: 64 * mebibyte, ttlMs: 0 },
+  decisions: { owner: 'deployer', readers: [], history: 1, maxBytes: 256 * mebibyte, ttlMs: 0 },
   deployments: { owner: 'deployer', readers: ['student-gateway'], history: 16, maxBytes: 64 * mebibyte, ttlMs: 0 },
 } as const satisfies Record<string, BucketSpec>;
 export type BucketName = keyof typeof buckets;

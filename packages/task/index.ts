@@ -20,6 +20,14 @@ export {
   taskJson,
   whatShapesItsAnswers,
 } from './compile.ts';
+export {
+  type AuditPolicy,
+  auditPolicyOf,
+  type DeploymentPolicy,
+  deploymentPolicyOf,
+  isAuditable,
+  withEpoch,
+} from './deployment-policy.ts';
 export { InputError, type InputErrorReason, TaskError, type TaskIssue } from './errors.ts';
 export type { CanonicalInput } from './input.ts';
 export { MAX_INPUT_BYTES, MAX_TASK_BYTES } from './limits.ts';

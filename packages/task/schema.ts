@@ -1,21 +1,8 @@
 import { z } from 'zod';
+import { AuditSchema, DeploymentPolicySchema } from './deployment-policy.ts';
 import { MAX_BUDGET_CALLS, MAX_EXAMPLES, MAX_RENDERED_CHARACTERS } from './limits.ts';
 import { OutputJsonSchema } from './output/schema.ts';
-
-/** An object whose unknown keys fail with the list of the known ones. */
-function strict<Shape extends z.ZodRawShape>(shape: Shape) {
-  return z.strictObject(shape, {
-    error: (issue) => {
-      if (issue.code !== 'unrecognized_keys') return undefined;
-      const keys: string[] = issue.keys ?? [];
-      const secret = keys.some((key) => /^(api_?key|key|token|secret|password)$/i.test(key));
-      const advice = secret
-        ? 'secrets never go in a task file: put the key in an environment variable or a file and name it with apiKeyEnv or apiKeyFile'
-        : 'remove it or correct its spelling';
-      return `unknown key ${keys.join(', ')}; expected one of ${Object.keys(shape).join(', ')}; ${advice}`;
-    },
-  });
-}
+import { strict } from './strict.ts';
 
 const fraction = z.number().min(0).max(1);
 const positiveInt = z.int().min(1);
@@ -334,7 +321,11 @@ export const TaskSchema = strict({
     callsPerDay: z.int().min(0).default(10_000),
     /** 0: with a teacher that has a price, no live request reaches it until the task's owner says what it may cost. */
     usdPerDay: z.number().min(0).default(0),
+    /** Checks of a serving student's answers. `auditPolicyOf` fills in what is left out. */
+    audit: AuditSchema.optional(),
   }).prefault({}),
+  /** How a proven student comes to serve. `deploymentPolicyOf` fills in what is left out. */
+  deployment: DeploymentPolicySchema.optional(),
   /**
    * true: calls to any model with this task's instructions as their system prompt, its output schema, and a user message in
    * the frame of its template are this task's, as if they had named it. A list: those of these workloads, in the frame.

@@ -2,7 +2,7 @@
 // @generated from file understudy/deployer/v1/deployer.proto (package understudy.deployer.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 
@@ -70,6 +70,34 @@ export declare type Deployment = Message<"understudy.deployer.v1.Deployment"> & 
    * @generated from field: understudy.deployer.v1.Previous previous = 10;
    */
   previous?: Previous | undefined;
+
+  /**
+   * On its way to take the place of what serves; absent where nothing is.
+   *
+   * @generated from field: understudy.deployer.v1.Challenger challenger = 11;
+   */
+  challenger?: Challenger | undefined;
+
+  /**
+   * Share of the student's answers that is checked against the teacher; 0: none is.
+   *
+   * @generated from field: double audit_share = 12;
+   */
+  auditShare: number;
+
+  /**
+   * Generation at which the student took its place: names the evidence about it. 0 before stages existed.
+   *
+   * @generated from field: uint64 serving_generation = 13;
+   */
+  servingGeneration: bigint;
+
+  /**
+   * The move that led to this generation.
+   *
+   * @generated from field: understudy.deployer.v1.Move move = 14;
+   */
+  move?: Move | undefined;
 };
 
 /**
@@ -77,6 +105,179 @@ export declare type Deployment = Message<"understudy.deployer.v1.Deployment"> & 
  * Use `create(DeploymentSchema)` to create a new message.
  */
 export declare const DeploymentSchema: GenMessage<Deployment>;
+
+/**
+ * @generated from message understudy.deployer.v1.Challenger
+ */
+export declare type Challenger = Message<"understudy.deployer.v1.Challenger"> & {
+  /**
+   * @generated from field: string task_digest = 1;
+   */
+  taskDigest: string;
+
+  /**
+   * @generated from field: string student_digest = 2;
+   */
+  studentDigest: string;
+
+  /**
+   * @generated from field: string policy_digest = 3;
+   */
+  policyDigest: string;
+
+  /**
+   * @generated from field: string report_digest = 4;
+   */
+  reportDigest: string;
+
+  /**
+   * @generated from field: string run_id = 5;
+   */
+  runId: string;
+
+  /**
+   * @generated from field: understudy.deployer.v1.Stage stage = 6;
+   */
+  stage: Stage;
+
+  /**
+   * Share of the requests that it is asked instead of what serves.
+   *
+   * @generated from field: double share = 7;
+   */
+  share: number;
+
+  /**
+   * Share of its answers, or in shadow of all requests, that is compared with the teacher's.
+   *
+   * @generated from field: double audit_share = 8;
+   */
+  auditShare: number;
+
+  /**
+   * Generation at which it entered its stage: names the evidence about it.
+   *
+   * @generated from field: uint64 generation = 9;
+   */
+  generation: bigint;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp since = 10;
+   */
+  since?: Timestamp | undefined;
+
+  /**
+   * Stages that are ahead of it, before it is live.
+   *
+   * @generated from field: repeated understudy.deployer.v1.Stage ahead = 11;
+   */
+  ahead: Stage[];
+};
+
+/**
+ * Describes the message understudy.deployer.v1.Challenger.
+ * Use `create(ChallengerSchema)` to create a new message.
+ */
+export declare const ChallengerSchema: GenMessage<Challenger>;
+
+/**
+ * @generated from message understudy.deployer.v1.Move
+ */
+export declare type Move = Message<"understudy.deployer.v1.Move"> & {
+  /**
+   * promoted, staged, stepped, live, demoted, dropped, rolled-back, audit-spent, rejected
+   *
+   * @generated from field: string action = 1;
+   */
+  action: string;
+
+  /**
+   * A person's name, or "policy".
+   *
+   * @generated from field: string author = 2;
+   */
+  author: string;
+
+  /**
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+
+  /**
+   * What it was decided on, where that was live traffic.
+   *
+   * @generated from field: understudy.deployer.v1.Evidence evidence = 4;
+   */
+  evidence?: Evidence | undefined;
+};
+
+/**
+ * Describes the message understudy.deployer.v1.Move.
+ * Use `create(MoveSchema)` to create a new message.
+ */
+export declare const MoveSchema: GenMessage<Move>;
+
+/**
+ * Audited agreement of a student with its teacher. Bounds hold at all times together.
+ *
+ * @generated from message understudy.deployer.v1.Evidence
+ */
+export declare type Evidence = Message<"understudy.deployer.v1.Evidence"> & {
+  /**
+   * @generated from field: string student_digest = 1;
+   */
+  studentDigest: string;
+
+  /**
+   * At which it came to where it is.
+   *
+   * @generated from field: uint64 generation = 2;
+   */
+  generation: bigint;
+
+  /**
+   * @generated from field: uint32 checks = 3;
+   */
+  checks: number;
+
+  /**
+   * @generated from field: uint32 disagreements = 4;
+   */
+  disagreements: number;
+
+  /**
+   * @generated from field: double agreement = 5;
+   */
+  agreement: number;
+
+  /**
+   * @generated from field: double lower_bound = 6;
+   */
+  lowerBound: number;
+
+  /**
+   * @generated from field: double upper_bound = 7;
+   */
+  upperBound: number;
+
+  /**
+   * Each bound is wrong at some time with at most this probability.
+   *
+   * @generated from field: double level = 8;
+   */
+  level: number;
+
+  /**
+   * @generated from field: double goal = 9;
+   */
+  goal: number;
+};
+
+/**
+ * Describes the message understudy.deployer.v1.Evidence.
+ * Use `create(EvidenceSchema)` to create a new message.
+ */
+export declare const EvidenceSchema: GenMessage<Evidence>;
 
 /**
  * @generated from message understudy.deployer.v1.Previous
@@ -219,6 +420,324 @@ export declare type RollbackResponse = Message<"understudy.deployer.v1.RollbackR
 export declare const RollbackResponseSchema: GenMessage<RollbackResponse>;
 
 /**
+ * @generated from message understudy.deployer.v1.ApproveRequest
+ */
+export declare type ApproveRequest = Message<"understudy.deployer.v1.ApproveRequest"> & {
+  /**
+   * @generated from field: string task = 1;
+   */
+  task: string;
+
+  /**
+   * Digest of the challenger, or its beginning; whichever it is where empty.
+   *
+   * @generated from field: string student_digest = 2;
+   */
+  studentDigest: string;
+
+  /**
+   * @generated from field: string author = 3;
+   */
+  author: string;
+
+  /**
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+
+  /**
+   * Only if the deployment is still at this generation; 0 for whatever it is at.
+   *
+   * @generated from field: uint64 expected_generation = 5;
+   */
+  expectedGeneration: bigint;
+};
+
+/**
+ * Describes the message understudy.deployer.v1.ApproveRequest.
+ * Use `create(ApproveRequestSchema)` to create a new message.
+ */
+export declare const ApproveRequestSchema: GenMessage<ApproveRequest>;
+
+/**
+ * @generated from message understudy.deployer.v1.ApproveResponse
+ */
+export declare type ApproveResponse = Message<"understudy.deployer.v1.ApproveResponse"> & {
+  /**
+   * @generated from field: understudy.deployer.v1.Deployment deployment = 1;
+   */
+  deployment?: Deployment | undefined;
+};
+
+/**
+ * Describes the message understudy.deployer.v1.ApproveResponse.
+ * Use `create(ApproveResponseSchema)` to create a new message.
+ */
+export declare const ApproveResponseSchema: GenMessage<ApproveResponse>;
+
+/**
+ * @generated from message understudy.deployer.v1.RejectRequest
+ */
+export declare type RejectRequest = Message<"understudy.deployer.v1.RejectRequest"> & {
+  /**
+   * @generated from field: string task = 1;
+   */
+  task: string;
+
+  /**
+   * @generated from field: string student_digest = 2;
+   */
+  studentDigest: string;
+
+  /**
+   * @generated from field: string author = 3;
+   */
+  author: string;
+
+  /**
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+
+  /**
+   * @generated from field: uint64 expected_generation = 5;
+   */
+  expectedGeneration: bigint;
+};
+
+/**
+ * Describes the message understudy.deployer.v1.RejectRequest.
+ * Use `create(RejectRequestSchema)` to create a new message.
+ */
+export declare const RejectRequestSchema: GenMessage<RejectRequest>;
+
+/**
+ * @generated from message understudy.deployer.v1.RejectResponse
+ */
+export declare type RejectResponse = Message<"understudy.deployer.v1.RejectResponse"> & {
+  /**
+   * @generated from field: understudy.deployer.v1.Deployment deployment = 1;
+   */
+  deployment?: Deployment | undefined;
+};
+
+/**
+ * Describes the message understudy.deployer.v1.RejectResponse.
+ * Use `create(RejectResponseSchema)` to create a new message.
+ */
+export declare const RejectResponseSchema: GenMessage<RejectResponse>;
+
+/**
+ * @generated from message understudy.deployer.v1.Decision
+ */
+export declare type Decision = Message<"understudy.deployer.v1.Decision"> & {
+  /**
+   * @generated from field: string task = 1;
+   */
+  task: string;
+
+  /**
+   * Names it among the task's decisions: the same decision told again is the same entry.
+   *
+   * @generated from field: string id = 2;
+   */
+  id: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp at = 3;
+   */
+  at?: Timestamp | undefined;
+
+  /**
+   * A move's action, or: refused, drift, shift
+   *
+   * @generated from field: string action = 4;
+   */
+  action: string;
+
+  /**
+   * @generated from field: string author = 5;
+   */
+  author: string;
+
+  /**
+   * @generated from field: string reason = 6;
+   */
+  reason: string;
+
+  /**
+   * After a move.
+   *
+   * @generated from field: uint64 generation = 7;
+   */
+  generation: bigint;
+
+  /**
+   * @generated from field: string student_digest = 8;
+   */
+  studentDigest: string;
+
+  /**
+   * @generated from field: string policy_digest = 9;
+   */
+  policyDigest: string;
+
+  /**
+   * @generated from field: string report_digest = 10;
+   */
+  reportDigest: string;
+
+  /**
+   * @generated from field: string run_id = 11;
+   */
+  runId: string;
+
+  /**
+   * @generated from field: string task_digest = 12;
+   */
+  taskDigest: string;
+
+  /**
+   * @generated from field: understudy.deployer.v1.Evidence evidence = 13;
+   */
+  evidence?: Evidence | undefined;
+
+  /**
+   * The challenger after the move, if any.
+   *
+   * @generated from field: understudy.deployer.v1.Challenger challenger = 14;
+   */
+  challenger?: Challenger | undefined;
+};
+
+/**
+ * Describes the message understudy.deployer.v1.Decision.
+ * Use `create(DecisionSchema)` to create a new message.
+ */
+export declare const DecisionSchema: GenMessage<Decision>;
+
+/**
+ * @generated from message understudy.deployer.v1.ListDecisionsRequest
+ */
+export declare type ListDecisionsRequest = Message<"understudy.deployer.v1.ListDecisionsRequest"> & {
+  /**
+   * @generated from field: string task = 1;
+   */
+  task: string;
+};
+
+/**
+ * Describes the message understudy.deployer.v1.ListDecisionsRequest.
+ * Use `create(ListDecisionsRequestSchema)` to create a new message.
+ */
+export declare const ListDecisionsRequestSchema: GenMessage<ListDecisionsRequest>;
+
+/**
+ * @generated from message understudy.deployer.v1.ListDecisionsResponse
+ */
+export declare type ListDecisionsResponse = Message<"understudy.deployer.v1.ListDecisionsResponse"> & {
+  /**
+   * @generated from field: repeated understudy.deployer.v1.Decision decisions = 1;
+   */
+  decisions: Decision[];
+};
+
+/**
+ * Describes the message understudy.deployer.v1.ListDecisionsResponse.
+ * Use `create(ListDecisionsResponseSchema)` to create a new message.
+ */
+export declare const ListDecisionsResponseSchema: GenMessage<ListDecisionsResponse>;
+
+/**
+ * @generated from message understudy.deployer.v1.GetWatchRequest
+ */
+export declare type GetWatchRequest = Message<"understudy.deployer.v1.GetWatchRequest"> & {
+  /**
+   * @generated from field: string task = 1;
+   */
+  task: string;
+};
+
+/**
+ * Describes the message understudy.deployer.v1.GetWatchRequest.
+ * Use `create(GetWatchRequestSchema)` to create a new message.
+ */
+export declare const GetWatchRequestSchema: GenMessage<GetWatchRequest>;
+
+/**
+ * @generated from message understudy.deployer.v1.GetWatchResponse
+ */
+export declare type GetWatchResponse = Message<"understudy.deployer.v1.GetWatchResponse"> & {
+  /**
+   * @generated from field: understudy.deployer.v1.Deployment deployment = 1;
+   */
+  deployment?: Deployment | undefined;
+
+  /**
+   * Of the student that serves, and of the challenger.
+   *
+   * @generated from field: repeated understudy.deployer.v1.Evidence evidence = 2;
+   */
+  evidence: Evidence[];
+
+  /**
+   * Rounds of fixed prompts that the teacher was asked again.
+   *
+   * @generated from field: uint32 drift_rounds = 3;
+   */
+  driftRounds: number;
+
+  /**
+   * Population stability index of the confidences of the last window against the test's; absent before the first full one.
+   *
+   * @generated from field: optional double input_shift = 4;
+   */
+  inputShift?: number | undefined;
+};
+
+/**
+ * Describes the message understudy.deployer.v1.GetWatchResponse.
+ * Use `create(GetWatchResponseSchema)` to create a new message.
+ */
+export declare const GetWatchResponseSchema: GenMessage<GetWatchResponse>;
+
+/**
+ * @generated from enum understudy.deployer.v1.Stage
+ */
+export enum Stage {
+  /**
+   * @generated from enum value: STAGE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * For a person's approval.
+   *
+   * @generated from enum value: STAGE_WAITING = 1;
+   */
+  WAITING = 1,
+
+  /**
+   * Predicts beside what serves; no client sees it.
+   *
+   * @generated from enum value: STAGE_SHADOW = 2;
+   */
+  SHADOW = 2,
+
+  /**
+   * Answers a share of the requests.
+   *
+   * @generated from enum value: STAGE_CANARY = 3;
+   */
+  CANARY = 3,
+}
+
+/**
+ * Describes the enum understudy.deployer.v1.Stage.
+ */
+export declare const StageSchema: GenEnum<Stage>;
+
+/**
  * Which student serves.
  *
  * @generated from service understudy.deployer.v1.DeployerService
@@ -249,6 +768,46 @@ export declare const DeployerService: GenService<{
     methodKind: "unary";
     input: typeof RollbackRequestSchema;
     output: typeof RollbackResponseSchema;
+  },
+  /**
+   * A person lets the challenger take its next step now: out of waiting, or a stage on without further evidence.
+   *
+   * @generated from rpc understudy.deployer.v1.DeployerService.Approve
+   */
+  approve: {
+    methodKind: "unary";
+    input: typeof ApproveRequestSchema;
+    output: typeof ApproveResponseSchema;
+  },
+  /**
+   * A person sends the challenger away.
+   *
+   * @generated from rpc understudy.deployer.v1.DeployerService.Reject
+   */
+  reject: {
+    methodKind: "unary";
+    input: typeof RejectRequestSchema;
+    output: typeof RejectResponseSchema;
+  },
+  /**
+   * Everything that was ever decided about a task's deployment, in order.
+   *
+   * @generated from rpc understudy.deployer.v1.DeployerService.ListDecisions
+   */
+  listDecisions: {
+    methodKind: "unary";
+    input: typeof ListDecisionsRequestSchema;
+    output: typeof ListDecisionsResponseSchema;
+  },
+  /**
+   * How the students of a task do in live traffic.
+   *
+   * @generated from rpc understudy.deployer.v1.DeployerService.GetWatch
+   */
+  getWatch: {
+    methodKind: "unary";
+    input: typeof GetWatchRequestSchema;
+    output: typeof GetWatchResponseSchema;
   },
 }>;
 

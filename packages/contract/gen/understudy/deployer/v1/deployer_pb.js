@@ -2,14 +2,14 @@
 // @generated from file understudy/deployer/v1/deployer.proto (package understudy.deployer.v1, syntax proto3)
 /* eslint-disable */
 
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc, tsEnum } from "@bufbuild/protobuf/codegenv2";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file understudy/deployer/v1/deployer.proto.
  */
 export const file_understudy_deployer_v1_deployer = /*@__PURE__*/
-  fileDesc("CiV1bmRlcnN0dWR5L2RlcGxveWVyL3YxL2RlcGxveWVyLnByb3RvEhZ1bmRlcnN0dWR5LmRlcGxveWVyLnYxIpECCgpEZXBsb3ltZW50EgwKBHRhc2sYASABKAkSEwoLdGFza19kaWdlc3QYAiABKAkSFgoOc3R1ZGVudF9kaWdlc3QYAyABKAkSFQoNcG9saWN5X2RpZ2VzdBgEIAEoCRIVCg1yZXBvcnRfZGlnZXN0GAUgASgJEg4KBnJ1bl9pZBgGIAEoCRISCgpnZW5lcmF0aW9uGAcgASgEEikKBXNpbmNlGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIXCg9yZXBvcnRfc2VxdWVuY2UYCSABKAQSMgoIcHJldmlvdXMYCiABKAsyIC51bmRlcnN0dWR5LmRlcGxveWVyLnYxLlByZXZpb3VzInUKCFByZXZpb3VzEhMKC3Rhc2tfZGlnZXN0GAEgASgJEhYKDnN0dWRlbnRfZGlnZXN0GAIgASgJEhUKDXBvbGljeV9kaWdlc3QYAyABKAkSFQoNcmVwb3J0X2RpZ2VzdBgEIAEoCRIOCgZydW5faWQYBSABKAkiJAoUR2V0RGVwbG95bWVudFJlcXVlc3QSDAoEdGFzaxgBIAEoCSJPChVHZXREZXBsb3ltZW50UmVzcG9uc2USNgoKZGVwbG95bWVudBgBIAEoCzIiLnVuZGVyc3R1ZHkuZGVwbG95ZXIudjEuRGVwbG95bWVudCIYChZMaXN0RGVwbG95bWVudHNSZXF1ZXN0IlIKF0xpc3REZXBsb3ltZW50c1Jlc3BvbnNlEjcKC2RlcGxveW1lbnRzGAEgAygLMiIudW5kZXJzdHVkeS5kZXBsb3llci52MS5EZXBsb3ltZW50IkwKD1JvbGxiYWNrUmVxdWVzdBIMCgR0YXNrGAEgASgJEg4KBnJlYXNvbhgCIAEoCRIbChNleHBlY3RlZF9nZW5lcmF0aW9uGAMgASgEIkoKEFJvbGxiYWNrUmVzcG9uc2USNgoKZGVwbG95bWVudBgBIAEoCzIiLnVuZGVyc3R1ZHkuZGVwbG95ZXIudjEuRGVwbG95bWVudDLSAgoPRGVwbG95ZXJTZXJ2aWNlEmwKDUdldERlcGxveW1lbnQSLC51bmRlcnN0dWR5LmRlcGxveWVyLnYxLkdldERlcGxveW1lbnRSZXF1ZXN0Gi0udW5kZXJzdHVkeS5kZXBsb3llci52MS5HZXREZXBsb3ltZW50UmVzcG9uc2UScgoPTGlzdERlcGxveW1lbnRzEi4udW5kZXJzdHVkeS5kZXBsb3llci52MS5MaXN0RGVwbG95bWVudHNSZXF1ZXN0Gi8udW5kZXJzdHVkeS5kZXBsb3llci52MS5MaXN0RGVwbG95bWVudHNSZXNwb25zZRJdCghSb2xsYmFjaxInLnVuZGVyc3R1ZHkuZGVwbG95ZXIudjEuUm9sbGJhY2tSZXF1ZXN0GigudW5kZXJzdHVkeS5kZXBsb3llci52MS5Sb2xsYmFja1Jlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_timestamp]);
+  fileDesc("CiV1bmRlcnN0dWR5L2RlcGxveWVyL3YxL2RlcGxveWVyLnByb3RvEhZ1bmRlcnN0dWR5LmRlcGxveWVyLnYxIqYDCgpEZXBsb3ltZW50EgwKBHRhc2sYASABKAkSEwoLdGFza19kaWdlc3QYAiABKAkSFgoOc3R1ZGVudF9kaWdlc3QYAyABKAkSFQoNcG9saWN5X2RpZ2VzdBgEIAEoCRIVCg1yZXBvcnRfZGlnZXN0GAUgASgJEg4KBnJ1bl9pZBgGIAEoCRISCgpnZW5lcmF0aW9uGAcgASgEEikKBXNpbmNlGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIXCg9yZXBvcnRfc2VxdWVuY2UYCSABKAQSMgoIcHJldmlvdXMYCiABKAsyIC51bmRlcnN0dWR5LmRlcGxveWVyLnYxLlByZXZpb3VzEjYKCmNoYWxsZW5nZXIYCyABKAsyIi51bmRlcnN0dWR5LmRlcGxveWVyLnYxLkNoYWxsZW5nZXISEwoLYXVkaXRfc2hhcmUYDCABKAESGgoSc2VydmluZ19nZW5lcmF0aW9uGA0gASgEEioKBG1vdmUYDiABKAsyHC51bmRlcnN0dWR5LmRlcGxveWVyLnYxLk1vdmUitgIKCkNoYWxsZW5nZXISEwoLdGFza19kaWdlc3QYASABKAkSFgoOc3R1ZGVudF9kaWdlc3QYAiABKAkSFQoNcG9saWN5X2RpZ2VzdBgDIAEoCRIVCg1yZXBvcnRfZGlnZXN0GAQgASgJEg4KBnJ1bl9pZBgFIAEoCRIsCgVzdGFnZRgGIAEoDjIdLnVuZGVyc3R1ZHkuZGVwbG95ZXIudjEuU3RhZ2USDQoFc2hhcmUYByABKAESEwoLYXVkaXRfc2hhcmUYCCABKAESEgoKZ2VuZXJhdGlvbhgJIAEoBBIpCgVzaW5jZRgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoFYWhlYWQYCyADKA4yHS51bmRlcnN0dWR5LmRlcGxveWVyLnYxLlN0YWdlImoKBE1vdmUSDgoGYWN0aW9uGAEgASgJEg4KBmF1dGhvchgCIAEoCRIOCgZyZWFzb24YAyABKAkSMgoIZXZpZGVuY2UYBCABKAsyIC51bmRlcnN0dWR5LmRlcGxveWVyLnYxLkV2aWRlbmNlIrcBCghFdmlkZW5jZRIWCg5zdHVkZW50X2RpZ2VzdBgBIAEoCRISCgpnZW5lcmF0aW9uGAIgASgEEg4KBmNoZWNrcxgDIAEoDRIVCg1kaXNhZ3JlZW1lbnRzGAQgASgNEhEKCWFncmVlbWVudBgFIAEoARITCgtsb3dlcl9ib3VuZBgGIAEoARITCgt1cHBlcl9ib3VuZBgHIAEoARINCgVsZXZlbBgIIAEoARIMCgRnb2FsGAkgASgBInUKCFByZXZpb3VzEhMKC3Rhc2tfZGlnZXN0GAEgASgJEhYKDnN0dWRlbnRfZGlnZXN0GAIgASgJEhUKDXBvbGljeV9kaWdlc3QYAyABKAkSFQoNcmVwb3J0X2RpZ2VzdBgEIAEoCRIOCgZydW5faWQYBSABKAkiJAoUR2V0RGVwbG95bWVudFJlcXVlc3QSDAoEdGFzaxgBIAEoCSJPChVHZXREZXBsb3ltZW50UmVzcG9uc2USNgoKZGVwbG95bWVudBgBIAEoCzIiLnVuZGVyc3R1ZHkuZGVwbG95ZXIudjEuRGVwbG95bWVudCIYChZMaXN0RGVwbG95bWVudHNSZXF1ZXN0IlIKF0xpc3REZXBsb3ltZW50c1Jlc3BvbnNlEjcKC2RlcGxveW1lbnRzGAEgAygLMiIudW5kZXJzdHVkeS5kZXBsb3llci52MS5EZXBsb3ltZW50IkwKD1JvbGxiYWNrUmVxdWVzdBIMCgR0YXNrGAEgASgJEg4KBnJlYXNvbhgCIAEoCRIbChNleHBlY3RlZF9nZW5lcmF0aW9uGAMgASgEIkoKEFJvbGxiYWNrUmVzcG9uc2USNgoKZGVwbG95bWVudBgBIAEoCzIiLnVuZGVyc3R1ZHkuZGVwbG95ZXIudjEuRGVwbG95bWVudCJzCg5BcHByb3ZlUmVxdWVzdBIMCgR0YXNrGAEgASgJEhYKDnN0dWRlbnRfZGlnZXN0GAIgASgJEg4KBmF1dGhvchgDIAEoCRIOCgZyZWFzb24YBCABKAkSGwoTZXhwZWN0ZWRfZ2VuZXJhdGlvbhgFIAEoBCJJCg9BcHByb3ZlUmVzcG9uc2USNgoKZGVwbG95bWVudBgBIAEoCzIiLnVuZGVyc3R1ZHkuZGVwbG95ZXIudjEuRGVwbG95bWVudCJyCg1SZWplY3RSZXF1ZXN0EgwKBHRhc2sYASABKAkSFgoOc3R1ZGVudF9kaWdlc3QYAiABKAkSDgoGYXV0aG9yGAMgASgJEg4KBnJlYXNvbhgEIAEoCRIbChNleHBlY3RlZF9nZW5lcmF0aW9uGAUgASgEIkgKDlJlamVjdFJlc3BvbnNlEjYKCmRlcGxveW1lbnQYASABKAsyIi51bmRlcnN0dWR5LmRlcGxveWVyLnYxLkRlcGxveW1lbnQi5wIKCERlY2lzaW9uEgwKBHRhc2sYASABKAkSCgoCaWQYAiABKAkSJgoCYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBmFjdGlvbhgEIAEoCRIOCgZhdXRob3IYBSABKAkSDgoGcmVhc29uGAYgASgJEhIKCmdlbmVyYXRpb24YByABKAQSFgoOc3R1ZGVudF9kaWdlc3QYCCABKAkSFQoNcG9saWN5X2RpZ2VzdBgJIAEoCRIVCg1yZXBvcnRfZGlnZXN0GAogASgJEg4KBnJ1bl9pZBgLIAEoCRITCgt0YXNrX2RpZ2VzdBgMIAEoCRIyCghldmlkZW5jZRgNIAEoCzIgLnVuZGVyc3R1ZHkuZGVwbG95ZXIudjEuRXZpZGVuY2USNgoKY2hhbGxlbmdlchgOIAEoCzIiLnVuZGVyc3R1ZHkuZGVwbG95ZXIudjEuQ2hhbGxlbmdlciIkChRMaXN0RGVjaXNpb25zUmVxdWVzdBIMCgR0YXNrGAEgASgJIkwKFUxpc3REZWNpc2lvbnNSZXNwb25zZRIzCglkZWNpc2lvbnMYASADKAsyIC51bmRlcnN0dWR5LmRlcGxveWVyLnYxLkRlY2lzaW9uIh8KD0dldFdhdGNoUmVxdWVzdBIMCgR0YXNrGAEgASgJIr4BChBHZXRXYXRjaFJlc3BvbnNlEjYKCmRlcGxveW1lbnQYASABKAsyIi51bmRlcnN0dWR5LmRlcGxveWVyLnYxLkRlcGxveW1lbnQSMgoIZXZpZGVuY2UYAiADKAsyIC51bmRlcnN0dWR5LmRlcGxveWVyLnYxLkV2aWRlbmNlEhQKDGRyaWZ0X3JvdW5kcxgDIAEoDRIYCgtpbnB1dF9zaGlmdBgEIAEoAUgAiAEBQg4KDF9pbnB1dF9zaGlmdCpVCgVTdGFnZRIVChFTVEFHRV9VTlNQRUNJRklFRBAAEhEKDVNUQUdFX1dBSVRJTkcQARIQCgxTVEFHRV9TSEFET1cQAhIQCgxTVEFHRV9DQU5BUlkQAzLUBQoPRGVwbG95ZXJTZXJ2aWNlEmwKDUdldERlcGxveW1lbnQSLC51bmRlcnN0dWR5LmRlcGxveWVyLnYxLkdldERlcGxveW1lbnRSZXF1ZXN0Gi0udW5kZXJzdHVkeS5kZXBsb3llci52MS5HZXREZXBsb3ltZW50UmVzcG9uc2UScgoPTGlzdERlcGxveW1lbnRzEi4udW5kZXJzdHVkeS5kZXBsb3llci52MS5MaXN0RGVwbG95bWVudHNSZXF1ZXN0Gi8udW5kZXJzdHVkeS5kZXBsb3llci52MS5MaXN0RGVwbG95bWVudHNSZXNwb25zZRJdCghSb2xsYmFjaxInLnVuZGVyc3R1ZHkuZGVwbG95ZXIudjEuUm9sbGJhY2tSZXF1ZXN0GigudW5kZXJzdHVkeS5kZXBsb3llci52MS5Sb2xsYmFja1Jlc3BvbnNlEloKB0FwcHJvdmUSJi51bmRlcnN0dWR5LmRlcGxveWVyLnYxLkFwcHJvdmVSZXF1ZXN0GicudW5kZXJzdHVkeS5kZXBsb3llci52MS5BcHByb3ZlUmVzcG9uc2USVwoGUmVqZWN0EiUudW5kZXJzdHVkeS5kZXBsb3llci52MS5SZWplY3RSZXF1ZXN0GiYudW5kZXJzdHVkeS5kZXBsb3llci52MS5SZWplY3RSZXNwb25zZRJsCg1MaXN0RGVjaXNpb25zEiwudW5kZXJzdHVkeS5kZXBsb3llci52MS5MaXN0RGVjaXNpb25zUmVxdWVzdBotLnVuZGVyc3R1ZHkuZGVwbG95ZXIudjEuTGlzdERlY2lzaW9uc1Jlc3BvbnNlEl0KCEdldFdhdGNoEicudW5kZXJzdHVkeS5kZXBsb3llci52MS5HZXRXYXRjaFJlcXVlc3QaKC51bmRlcnN0dWR5LmRlcGxveWVyLnYxLkdldFdhdGNoUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp]);
 
 /**
  * Describes the message understudy.deployer.v1.Deployment.
@@ -19,53 +19,149 @@ export const DeploymentSchema = /*@__PURE__*/
   messageDesc(file_understudy_deployer_v1_deployer, 0);
 
 /**
+ * Describes the message understudy.deployer.v1.Challenger.
+ * Use `create(ChallengerSchema)` to create a new message.
+ */
+export const ChallengerSchema = /*@__PURE__*/
+  messageDesc(file_understudy_deployer_v1_deployer, 1);
+
+/**
+ * Describes the message understudy.deployer.v1.Move.
+ * Use `create(MoveSchema)` to create a new message.
+ */
+export const MoveSchema = /*@__PURE__*/
+  messageDesc(file_understudy_deployer_v1_deployer, 2);
+
+/**
+ * Describes the message understudy.deployer.v1.Evidence.
+ * Use `create(EvidenceSchema)` to create a new message.
+ */
+export const EvidenceSchema = /*@__PURE__*/
+  messageDesc(file_understudy_deployer_v1_deployer, 3);
+
+/**
  * Describes the message understudy.deployer.v1.Previous.
  * Use `create(PreviousSchema)` to create a new message.
  */
 export const PreviousSchema = /*@__PURE__*/
-  messageDesc(file_understudy_deployer_v1_deployer, 1);
+  messageDesc(file_understudy_deployer_v1_deployer, 4);
 
 /**
  * Describes the message understudy.deployer.v1.GetDeploymentRequest.
  * Use `create(GetDeploymentRequestSchema)` to create a new message.
  */
 export const GetDeploymentRequestSchema = /*@__PURE__*/
-  messageDesc(file_understudy_deployer_v1_deployer, 2);
+  messageDesc(file_understudy_deployer_v1_deployer, 5);
 
 /**
  * Describes the message understudy.deployer.v1.GetDeploymentResponse.
  * Use `create(GetDeploymentResponseSchema)` to create a new message.
  */
 export const GetDeploymentResponseSchema = /*@__PURE__*/
-  messageDesc(file_understudy_deployer_v1_deployer, 3);
+  messageDesc(file_understudy_deployer_v1_deployer, 6);
 
 /**
  * Describes the message understudy.deployer.v1.ListDeploymentsRequest.
  * Use `create(ListDeploymentsRequestSchema)` to create a new message.
  */
 export const ListDeploymentsRequestSchema = /*@__PURE__*/
-  messageDesc(file_understudy_deployer_v1_deployer, 4);
+  messageDesc(file_understudy_deployer_v1_deployer, 7);
 
 /**
  * Describes the message understudy.deployer.v1.ListDeploymentsResponse.
  * Use `create(ListDeploymentsResponseSchema)` to create a new message.
  */
 export const ListDeploymentsResponseSchema = /*@__PURE__*/
-  messageDesc(file_understudy_deployer_v1_deployer, 5);
+  messageDesc(file_understudy_deployer_v1_deployer, 8);
 
 /**
  * Describes the message understudy.deployer.v1.RollbackRequest.
  * Use `create(RollbackRequestSchema)` to create a new message.
  */
 export const RollbackRequestSchema = /*@__PURE__*/
-  messageDesc(file_understudy_deployer_v1_deployer, 6);
+  messageDesc(file_understudy_deployer_v1_deployer, 9);
 
 /**
  * Describes the message understudy.deployer.v1.RollbackResponse.
  * Use `create(RollbackResponseSchema)` to create a new message.
  */
 export const RollbackResponseSchema = /*@__PURE__*/
-  messageDesc(file_understudy_deployer_v1_deployer, 7);
+  messageDesc(file_understudy_deployer_v1_deployer, 10);
+
+/**
+ * Describes the message understudy.deployer.v1.ApproveRequest.
+ * Use `create(ApproveRequestSchema)` to create a new message.
+ */
+export const ApproveRequestSchema = /*@__PURE__*/
+  messageDesc(file_understudy_deployer_v1_deployer, 11);
+
+/**
+ * Describes the message understudy.deployer.v1.ApproveResponse.
+ * Use `create(ApproveResponseSchema)` to create a new message.
+ */
+export const ApproveResponseSchema = /*@__PURE__*/
+  messageDesc(file_understudy_deployer_v1_deployer, 12);
+
+/**
+ * Describes the message understudy.deployer.v1.RejectRequest.
+ * Use `create(RejectRequestSchema)` to create a new message.
+ */
+export const RejectRequestSchema = /*@__PURE__*/
+  messageDesc(file_understudy_deployer_v1_deployer, 13);
+
+/**
+ * Describes the message understudy.deployer.v1.RejectResponse.
+ * Use `create(RejectResponseSchema)` to create a new message.
+ */
+export const RejectResponseSchema = /*@__PURE__*/
+  messageDesc(file_understudy_deployer_v1_deployer, 14);
+
+/**
+ * Describes the message understudy.deployer.v1.Decision.
+ * Use `create(DecisionSchema)` to create a new message.
+ */
+export const DecisionSchema = /*@__PURE__*/
+  messageDesc(file_understudy_deployer_v1_deployer, 15);
+
+/**
+ * Describes the message understudy.deployer.v1.ListDecisionsRequest.
+ * Use `create(ListDecisionsRequestSchema)` to create a new message.
+ */
+export const ListDecisionsRequestSchema = /*@__PURE__*/
+  messageDesc(file_understudy_deployer_v1_deployer, 16);
+
+/**
+ * Describes the message understudy.deployer.v1.ListDecisionsResponse.
+ * Use `create(ListDecisionsResponseSchema)` to create a new message.
+ */
+export const ListDecisionsResponseSchema = /*@__PURE__*/
+  messageDesc(file_understudy_deployer_v1_deployer, 17);
+
+/**
+ * Describes the message understudy.deployer.v1.GetWatchRequest.
+ * Use `create(GetWatchRequestSchema)` to create a new message.
+ */
+export const GetWatchRequestSchema = /*@__PURE__*/
+  messageDesc(file_understudy_deployer_v1_deployer, 18);
+
+/**
+ * Describes the message understudy.deployer.v1.GetWatchResponse.
+ * Use `create(GetWatchResponseSchema)` to create a new message.
+ */
+export const GetWatchResponseSchema = /*@__PURE__*/
+  messageDesc(file_understudy_deployer_v1_deployer, 19);
+
+/**
+ * Describes the enum understudy.deployer.v1.Stage.
+ */
+export const StageSchema = /*@__PURE__*/
+  enumDesc(file_understudy_deployer_v1_deployer, 0);
+
+/**
+ * @generated from enum understudy.deployer.v1.Stage
+ */
+export const Stage = /*@__PURE__*/
+  tsEnum(StageSchema);
 
 /**
  * Which student serves.

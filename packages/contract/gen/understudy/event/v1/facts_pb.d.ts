@@ -7,7 +7,7 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { Answerer, Candidate, CurvePoint, DeclineReason, EvalSummary, Pair, Purpose, SnapshotRef, Source, StudentRef, Usage, Verdict } from "./values_pb.js";
+import type { Answerer, AuditOutcome, Candidate, CurvePoint, DeclineReason, EvalSummary, Pair, Purpose, SnapshotRef, Source, StudentRef, Usage, Verdict } from "./values_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
@@ -662,6 +662,13 @@ export declare type StudentDemoted = Message<"understudy.event.v1.StudentDemoted
    * @generated from field: string reason = 6;
    */
   reason: string;
+
+  /**
+   * A person's name, or "policy".
+   *
+   * @generated from field: string author = 7;
+   */
+  author: string;
 };
 
 /**
@@ -669,6 +676,185 @@ export declare type StudentDemoted = Message<"understudy.event.v1.StudentDemoted
  * Use `create(StudentDemotedSchema)` to create a new message.
  */
 export declare const StudentDemotedSchema: GenMessage<StudentDemoted>;
+
+/**
+ * A proven student entered a stage on its way: it waits for approval, shadows, or answers a share.
+ *
+ * @generated from message understudy.event.v1.StudentStaged
+ */
+export declare type StudentStaged = Message<"understudy.event.v1.StudentStaged"> & {
+  /**
+   * @generated from field: string run_id = 1;
+   */
+  runId: string;
+
+  /**
+   * @generated from field: string task = 2;
+   */
+  task: string;
+
+  /**
+   * @generated from field: string task_digest = 3;
+   */
+  taskDigest: string;
+
+  /**
+   * @generated from field: string student_digest = 4;
+   */
+  studentDigest: string;
+
+  /**
+   * @generated from field: string policy_digest = 5;
+   */
+  policyDigest: string;
+
+  /**
+   * @generated from field: string report_digest = 6;
+   */
+  reportDigest: string;
+
+  /**
+   * @generated from field: uint64 generation = 7;
+   */
+  generation: bigint;
+
+  /**
+   * waiting, shadow or canary
+   *
+   * @generated from field: string stage = 8;
+   */
+  stage: string;
+
+  /**
+   * @generated from field: string reason = 9;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message understudy.event.v1.StudentStaged.
+ * Use `create(StudentStagedSchema)` to create a new message.
+ */
+export declare const StudentStagedSchema: GenMessage<StudentStaged>;
+
+/**
+ * The teacher is not any more what it was when a student learnt from it.
+ *
+ * @generated from message understudy.event.v1.TeacherDrifted
+ */
+export declare type TeacherDrifted = Message<"understudy.event.v1.TeacherDrifted"> & {
+  /**
+   * @generated from field: string task = 1;
+   */
+  task: string;
+
+  /**
+   * @generated from field: string task_digest = 2;
+   */
+  taskDigest: string;
+
+  /**
+   * Epoch of the teacher in that version of the task; its pairs prove nothing any more.
+   *
+   * @generated from field: uint32 epoch = 3;
+   */
+  epoch: number;
+
+  /**
+   * Of the student's pairs, and of the newest answers.
+   *
+   * @generated from field: string fingerprint = 4;
+   */
+  fingerprint: string;
+
+  /**
+   * @generated from field: string seen_fingerprint = 5;
+   */
+  seenFingerprint: string;
+
+  /**
+   * @generated from field: uint32 asked = 6;
+   */
+  asked: number;
+
+  /**
+   * @generated from field: uint32 changed = 7;
+   */
+  changed: number;
+
+  /**
+   * @generated from field: string reason = 8;
+   */
+  reason: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp at = 9;
+   */
+  at?: Timestamp | undefined;
+
+  /**
+   * Its answers changed beyond chance, not its name alone: what it answered before must be asked again.
+   *
+   * @generated from field: bool answers_changed = 10;
+   */
+  answersChanged: boolean;
+};
+
+/**
+ * Describes the message understudy.event.v1.TeacherDrifted.
+ * Use `create(TeacherDriftedSchema)` to create a new message.
+ */
+export declare const TeacherDriftedSchema: GenMessage<TeacherDrifted>;
+
+/**
+ * Clients ask other things than the student was tested on. Reported; audits decide.
+ *
+ * @generated from message understudy.event.v1.TrafficShifted
+ */
+export declare type TrafficShifted = Message<"understudy.event.v1.TrafficShifted"> & {
+  /**
+   * @generated from field: string task = 1;
+   */
+  task: string;
+
+  /**
+   * @generated from field: string task_digest = 2;
+   */
+  taskDigest: string;
+
+  /**
+   * @generated from field: string student_digest = 3;
+   */
+  studentDigest: string;
+
+  /**
+   * @generated from field: uint64 generation = 4;
+   */
+  generation: bigint;
+
+  /**
+   * Population stability index of the student's confidences against the test pairs'.
+   *
+   * @generated from field: double stability_index = 5;
+   */
+  stabilityIndex: number;
+
+  /**
+   * @generated from field: uint32 answers = 6;
+   */
+  answers: number;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp at = 7;
+   */
+  at?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message understudy.event.v1.TrafficShifted.
+ * Use `create(TrafficShiftedSchema)` to create a new message.
+ */
+export declare const TrafficShiftedSchema: GenMessage<TrafficShifted>;
 
 /**
  * Nobody shall spend anything more on this run.
@@ -936,6 +1122,131 @@ export declare type CallObserved = Message<"understudy.event.v1.CallObserved"> &
  * Use `create(CallObservedSchema)` to create a new message.
  */
 export declare const CallObservedSchema: GenMessage<CallObserved>;
+
+/**
+ * A student's answer that was drawn, before it was known, was compared with the teacher's.
+ *
+ * @generated from message understudy.event.v1.AnswerAudited
+ */
+export declare type AnswerAudited = Message<"understudy.event.v1.AnswerAudited"> & {
+  /**
+   * @generated from field: string task = 1;
+   */
+  task: string;
+
+  /**
+   * @generated from field: string task_digest = 2;
+   */
+  taskDigest: string;
+
+  /**
+   * One request may be compared for two students.
+   *
+   * @generated from field: string request_id = 3;
+   */
+  requestId: string;
+
+  /**
+   * @generated from field: string student_digest = 4;
+   */
+  studentDigest: string;
+
+  /**
+   * Generation at which that student came to where it is.
+   *
+   * @generated from field: uint64 serving_generation = 5;
+   */
+  servingGeneration: bigint;
+
+  /**
+   * Probability with which it was drawn.
+   *
+   * @generated from field: double propensity = 6;
+   */
+  propensity: number;
+
+  /**
+   * @generated from field: understudy.event.v1.AuditOutcome outcome = 7;
+   */
+  outcome: AuditOutcome;
+
+  /**
+   * @generated from field: double confidence = 8;
+   */
+  confidence: number;
+
+  /**
+   * What the teacher was; empty where it gave no answer.
+   *
+   * @generated from field: string fingerprint = 9;
+   */
+  fingerprint: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp at = 10;
+   */
+  at?: Timestamp | undefined;
+
+  /**
+   * The teacher's pair, where the task records traffic and the pair is new.
+   *
+   * @generated from field: understudy.event.v1.Pair pair = 11;
+   */
+  pair?: Pair | undefined;
+};
+
+/**
+ * Describes the message understudy.event.v1.AnswerAudited.
+ * Use `create(AnswerAuditedSchema)` to create a new message.
+ */
+export declare const AnswerAuditedSchema: GenMessage<AnswerAudited>;
+
+/**
+ * The confidences of a student's predictions within a while, counted by one gateway.
+ *
+ * @generated from message understudy.event.v1.ConfidencesCounted
+ */
+export declare type ConfidencesCounted = Message<"understudy.event.v1.ConfidencesCounted"> & {
+  /**
+   * @generated from field: string task = 1;
+   */
+  task: string;
+
+  /**
+   * @generated from field: string task_digest = 2;
+   */
+  taskDigest: string;
+
+  /**
+   * @generated from field: string student_digest = 3;
+   */
+  studentDigest: string;
+
+  /**
+   * @generated from field: uint64 serving_generation = 4;
+   */
+  servingGeneration: bigint;
+
+  /**
+   * Of confidences from k/10 up to (k+1)/10.
+   *
+   * @generated from field: repeated uint32 counts = 5;
+   */
+  counts: number[];
+
+  /**
+   * Names the window: the same one told again counts once.
+   *
+   * @generated from field: string window_id = 6;
+   */
+  windowId: string;
+};
+
+/**
+ * Describes the message understudy.event.v1.ConfidencesCounted.
+ * Use `create(ConfidencesCountedSchema)` to create a new message.
+ */
+export declare const ConfidencesCountedSchema: GenMessage<ConfidencesCounted>;
 
 /**
  * A message that no handler could finish, kept for a person.

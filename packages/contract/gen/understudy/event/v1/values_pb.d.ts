@@ -680,6 +680,13 @@ export enum Verdict {
    * @generated from enum value: VERDICT_BROKEN = 4;
    */
   BROKEN = 4,
+
+  /**
+   * Agreement is proven, and the student is on its way: in shadow, in canary, or before a person's approval.
+   *
+   * @generated from enum value: VERDICT_PROVEN = 5;
+   */
+  PROVEN = 5,
 }
 
 /**
@@ -718,6 +725,45 @@ export enum Answerer {
  * Describes the enum understudy.event.v1.Answerer.
  */
 export declare const AnswererSchema: GenEnum<Answerer>;
+
+/**
+ * @generated from enum understudy.event.v1.AuditOutcome
+ */
+export enum AuditOutcome {
+  /**
+   * @generated from enum value: AUDIT_OUTCOME_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * @generated from enum value: AUDIT_OUTCOME_AGREED = 1;
+   */
+  AGREED = 1,
+
+  /**
+   * @generated from enum value: AUDIT_OUTCOME_DISAGREED = 2;
+   */
+  DISAGREED = 2,
+
+  /**
+   * The teacher gave no answer; nothing is known.
+   *
+   * @generated from enum value: AUDIT_OUTCOME_UNANSWERED = 3;
+   */
+  UNANSWERED = 3,
+
+  /**
+   * The budget for audits is spent.
+   *
+   * @generated from enum value: AUDIT_OUTCOME_BUDGET_SPENT = 4;
+   */
+  BUDGET_SPENT = 4,
+}
+
+/**
+ * Describes the enum understudy.event.v1.AuditOutcome.
+ */
+export declare const AuditOutcomeSchema: GenEnum<AuditOutcome>;
 
 /**
  * @generated from enum understudy.event.v1.CandidateStatus

@@ -64,6 +64,13 @@ export declare type AskResponse = Message<"understudy.teacher_gateway.v1.AskResp
     value: Declined;
     case: "declined";
   } | { case: undefined; value?: undefined };
+
+  /**
+   * The pair had been paid for earlier, and the teacher was not asked.
+   *
+   * @generated from field: bool cached = 3;
+   */
+  cached: boolean;
 };
 
 /**
@@ -350,7 +357,7 @@ export declare const TeacherStateSchema: GenMessage<TeacherState>;
  */
 export declare const TeacherGatewayService: GenService<{
   /**
-   * Asks the task's teacher now. Counts against the live budget, not the runs'.
+   * Asks the task's teacher now. Counts against the live budget, not the runs'; audits and canaries against their own.
    *
    * @generated from rpc understudy.teacher_gateway.v1.TeacherGatewayService.Ask
    */

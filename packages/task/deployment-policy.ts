@@ -1,0 +1,72 @@
+/** How a proven student comes to serve, is watched while it does, and when another one is made: parts of a task. */
+import { z } from 'zod';
+import type { Task } from './schema.ts';
+import { strict } from './strict.ts';
+
+const fraction = z.number().min(0).max(1);
+
+/** What audits may cost each day (UTC), apart from live requests and runs. */
+export const AuditSchema = strict({
+  /** Share of a serving student's answers that is checked. 1%: at 60,000 answers a day a fall from 97% to 90% is seen the same day. */
+  share: fraction.default(0.01),
+  /** Checks of answers and of the teacher itself. The gateway spreads them over the day. */
+  callsPerDay: z.int().min(0).default(1_000),
+  /** 0: a teacher that has a price is asked for no check until the task's owner says what that may cost. */
+  usdPerDay: z.number().min(0).default(0),
+  /** How often the teacher is asked the same prompts again, to see whether it has changed. */
+  canaryHours: z.number().min(0.001).max(720).default(6),
+});
+
+export const DeploymentPolicySchema = strict({
+  /** required: whatever is proven waits for `understudy approve`. */
+  approval: z.enum(['automatic', 'required']).default('automatic'),
+  /** What comes before live. Where absent: nothing where no student serves, both beside one that does. */
+  stages: z
+    .array(z.enum(['shadow', 'canary']))
+    .max(2)
+    .refine((stages) => stages.join() !== 'canary,shadow' && new Set(stages).size === stages.length, {
+      error: 'expected shadow before canary, each at most once',
+    })
+    .optional(),
+  /** Share of the requests that a canary answers. */
+  canaryShare: z.number().min(0.001).max(0.99).default(0.1),
+  /** Share of requests, or of a canary's answers, that is compared while a student is in a stage. */
+  auditShare: z.number().min(0.0001).max(1).default(0.2),
+  /** A step forward needs evidence that live agreement is no further below the goal: the goal itself was proven by the gate. */
+  tolerance: fraction.default(0.02),
+  retrain: z
+    .strictObject({
+      /** Runs that begin by themselves, in any seven days. 0: never. Each may spend the budget of a run. */
+      runsPerWeek: z.int().min(0).max(1_000).default(1),
+      /** Between two of them: what made the last student fall may not have passed yet. */
+      cooldownMinutes: z.number().min(0).max(10_080).default(60),
+      /** So many further pairs of live traffic ask for a run as well; where absent they do not. */
+      newPairs: z.int().min(1).optional(),
+    })
+    .prefault({}),
+});
+
+export type AuditPolicy = z.infer<typeof AuditSchema>;
+export type DeploymentPolicy = z.infer<typeof DeploymentPolicySchema>;
+
+/** A task's `deployment` with what it leaves to the defaults. */
+export const deploymentPolicyOf = (task: Task): DeploymentPolicy => DeploymentPolicySchema.parse(task.deployment ?? {});
+
+/** A task's `live.audit` with what it leaves to the defaults. */
+export const auditPolicyOf = (task: Task): AuditPolicy => AuditSchema.parse(task.live.audit ?? {});
+
+/** Whether the task lets anybody check answers: it has calls, and money where its teacher has a price. */
+export function isAuditable(task: Task): boolean {
+  const { share, callsPerDay, usdPerDay } = auditPolicyOf(task);
+  return share > 0 && callsPerDay > 0 && (usdPerDay > 0 || !hasPrice(task));
+}
+
+/** The same task, its teacher taken for another: all that it answered before counts no more. */
+export function withEpoch(task: Task, epoch: number): Task {
+  return { ...task, teacher: { ...task.teacher, epoch } };
+}
+
+function hasPrice({ teacher }: Task): boolean {
+  if (!('pricing' in teacher) || teacher.pricing === undefined) return false;
+  return Object.values(teacher.pricing).some((usd) => typeof usd === 'number' && usd > 0);
+}
