@@ -15,8 +15,8 @@ import { RpcServer, rpcService } from '@understudy/service/rpc/server';
 import { notFound } from '@understudy/service/rpc/status';
 import { type TestBus, testBus } from '@understudy/service/testing';
 import { type Policy, policyJson } from '@understudy/student';
-import { smallStudent } from '@understudy/student/testing';
-import { sha256Hex } from '@understudy/task';
+import { LABELS, smallStudent } from '@understudy/student/testing';
+import { parseTask, sha256Hex, taskJson } from '@understudy/task';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { definition } from './service.ts';
 
@@ -64,6 +64,8 @@ beforeAll(async () => {
   const environment = {
     NATS_URL: server.server.url,
     EVALUATOR_ADDRESS: `127.0.0.1:${evaluator.port}`,
+    PAIR_STORE_ADDRESS: '127.0.0.1:1',
+    TEACHER_GATEWAY_ADDRESS: '127.0.0.1:1',
     DATA_DIR: folder,
     LOG_LEVEL: 'fatal',
   };
@@ -79,11 +81,32 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
+/** A version of a task; what is proven for it is live at once. */
+const taskBody = (name: string, version: number) => ({
+  name,
+  description: `version ${version}`,
+  input: { fields: ['text'] },
+  prompt: { instructions: 'What is this about?', template: '{{text}}', maxCharacters: 200 },
+  output: {
+    schema: {
+      type: 'object',
+      properties: { topic: { enum: LABELS } },
+      required: ['topic'],
+      additionalProperties: false,
+    },
+  },
+  teacher: { kind: 'nats', subject: 'models.help-desk', model: 'fake' },
+  budget: { calls: 10, usd: 0 },
+  goal: { agreement: 0.9 },
+  deployment: { stages: [] },
+});
+
 type Passed = Awaited<ReturnType<typeof judged>>;
 
 /** A student, its policy and a report of it, all in place; the event that an evaluator would publish. */
 async function judged(task: string, sequence: number, changes: Partial<GetReportResponse> = {}) {
-  const taskDigest = sha256Hex(`${task} ${sequence}`);
+  const body = parseTask(JSON.stringify(taskBody(task, sequence)));
+  const taskDigest = await blobs.put('tasks', new TextEncoder().encode(taskJson(body)));
   const lineage = { task: { name: task, digest: taskDigest }, snapshotDigest, fingerprint: 'f' };
   const { digest: studentDigest, archive } = await smallStudent({ lineage });
   await blobs.put('students', archive);

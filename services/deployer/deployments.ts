@@ -12,7 +12,8 @@ export class Deployments {
   }
 
   async get(task: string): Promise<Deployment | undefined> {
-    return decode(await readKey(this.#kv, task));
+    const text = await readKey(this.#kv, task);
+    return text === undefined ? undefined : decode(text);
   }
 
   /** All deployments, by task. */
@@ -20,6 +21,12 @@ export class Deployments {
     const tasks = (await Array.fromAsync(await this.#kv.keys())).sort();
     const found = await Promise.all(tasks.map((task) => this.get(task)));
     return found.filter((deployment) => deployment !== undefined);
+  }
+
+  /** What stands of every task, and what stood before it as far as the bucket remembers. */
+  async recent(): Promise<Deployment[]> {
+    const entries = await Array.fromAsync(await this.#kv.history());
+    return entries.filter(({ operation }) => operation === 'PUT').map((entry) => decode(entry.string()));
   }
 
   /**
@@ -31,13 +38,13 @@ export class Deployments {
     decide: (current: Deployment | undefined) => R,
   ): Promise<R> {
     return compareAndSet(this.#kv, task, (current) => {
-      const result = decide(decode(current));
+      const result = decide(current === undefined ? undefined : decode(current));
       if (result.kind !== 'moved' || !result.deployment) return { result };
       return { write: toJsonString(DeploymentSchema, result.deployment), result };
     });
   }
 }
 
-function decode(text: string | undefined): Deployment | undefined {
-  return text === undefined ? undefined : fromJsonString(DeploymentSchema, text, { ignoreUnknownFields: true });
+function decode(text: string): Deployment {
+  return fromJsonString(DeploymentSchema, text, { ignoreUnknownFields: true });
 }

@@ -1,9 +1,20 @@
 import type { Deployment } from '@understudy/contract/deployer';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { type Candidate, promotionOf, rollbackOf } from './moves.ts';
+import { type By, type Candidate, promotionOf, rollbackOf } from './moves.ts';
+import { besideOf, type Plan } from './plan.ts';
 
 const now = new Date('2026-01-02T03:04:05Z');
+const who: By = { author: 'Ada', reason: 'a test' };
+/** No stages: what is proven is live at once. */
+const direct = (current: Deployment | undefined): Plan => ({
+  beside: besideOf(current),
+  ahead: [],
+  canaryShare: 0.1,
+  stageAuditShare: 0.2,
+  liveAuditShare: 0.01,
+  why: 'a test',
+});
 const candidate = (sequence: number): Candidate => ({
   task: 'mail',
   taskDigest: `task-${sequence}`,
@@ -13,13 +24,18 @@ const candidate = (sequence: number): Candidate => ({
   reportDigest: `report-${sequence}`,
   sequence: BigInt(sequence),
 });
+const promoting = (current: Deployment | undefined, proven: Candidate) => {
+  const promotion = promotionOf(current, proven, direct(current), now);
+  if (promotion.kind === 'replan') throw new Error('the plan is for what serves');
+  return promotion;
+};
 const promoted = (current: Deployment | undefined, sequence: number): Deployment => {
-  const promotion = promotionOf(current, candidate(sequence), now);
+  const promotion = promoting(current, candidate(sequence));
   expect(promotion.kind).toBe('moved');
   return promotion.deployment;
 };
 const rolledBack = (current: Deployment): Deployment => {
-  const rollback = rollbackOf(current, current.generation, now);
+  const rollback = rollbackOf(current, current.generation, who, now);
   if (rollback.kind !== 'moved') throw new Error(`expected a move, got ${rollback.kind}`);
   return rollback.deployment;
 };
@@ -43,9 +59,9 @@ describe('a promotion', () => {
 
   test('of a report that stands already moves nothing, and of an older one neither', () => {
     const current = promoted(promoted(undefined, 3), 5);
-    expect(promotionOf(current, candidate(5), now)).toEqual({ kind: 'stands', deployment: current });
-    expect(promotionOf(current, candidate(4), now)).toEqual({ kind: 'late', deployment: current });
-    expect(promotionOf(current, { ...candidate(5), reportDigest: 'other' }, now).kind).toBe('late');
+    expect(promoting(current, candidate(5))).toEqual({ kind: 'stands', deployment: current });
+    expect(promoting(current, candidate(4))).toEqual({ kind: 'late', deployment: current });
+    expect(promoting(current, { ...candidate(5), reportDigest: 'other' }).kind).toBe('late');
   });
 });
 
@@ -69,7 +85,7 @@ describe('a rollback', () => {
       reportDigest: '',
       taskDigest: 'task-3',
     });
-    expect(rollbackOf(none, 4n, now)).toMatchObject({
+    expect(rollbackOf(none, 4n, who, now)).toMatchObject({
       kind: 'refused',
       reason: expect.stringMatching(/has no student/),
     });
@@ -77,12 +93,12 @@ describe('a rollback', () => {
 
   test('asked for again with what the caller saw moves nothing further', () => {
     const back = rolledBack(promoted(promoted(undefined, 3), 5));
-    expect(rollbackOf(back, 2n, now)).toEqual({ kind: 'stands', deployment: back });
+    expect(rollbackOf(back, 2n, who, now)).toEqual({ kind: 'stands', deployment: back });
   });
 
   test('is refused when the deployment is not where the caller saw it', () => {
     const current = promoted(promoted(undefined, 3), 5);
-    expect(rollbackOf(current, 1n, now)).toMatchObject({
+    expect(rollbackOf(current, 1n, who, now)).toMatchObject({
       kind: 'refused',
       reason: expect.stringMatching(/generation 1, it is at 2/),
     });
@@ -90,7 +106,7 @@ describe('a rollback', () => {
 
   test('is not undone by a replay of the report rolled back, nor of the one gone back to', () => {
     const back = rolledBack(promoted(promoted(undefined, 3), 5));
-    for (const sequence of [3, 5]) expect(promotionOf(back, candidate(sequence), now).kind).toBe('late');
+    for (const sequence of [3, 5]) expect(promoting(back, candidate(sequence)).kind).toBe('late');
     expect(promoted(back, 6)).toMatchObject({ generation: 4n, previous: { studentDigest: 'student-3' } });
     expect(promoted(rolledBack(promoted(undefined, 1)), 2)).toMatchObject({ previous: { studentDigest: '' } });
   });
@@ -106,10 +122,10 @@ test('whatever comes in whatever order, generations and sequences only rise, and
         const before: Deployment | undefined = current;
         if (one === 'rollback') {
           if (!current) continue;
-          const rollback = rollbackOf(current, current.generation, now);
+          const rollback = rollbackOf(current, current.generation, who, now);
           if (rollback.kind === 'moved') current = rollback.deployment;
         } else {
-          const promotion = promotionOf(current, candidate(one), now);
+          const promotion = promoting(current, candidate(one));
           if (promotion.kind === 'moved') promotions.push(BigInt(one));
           current = promotion.deployment;
         }

@@ -1,33 +1,56 @@
 import { DeployerService } from '@understudy/contract/deployer';
 import { EvaluatorService } from '@understudy/contract/evaluator';
+import { PairStoreService } from '@understudy/contract/pair-store';
+import { TeacherGatewayService } from '@understudy/contract/teacher-gateway';
 import type { ServiceContext, ServiceDefinition, ServiceParts } from '@understudy/service/lifecycle';
 import { createClient } from '@understudy/service/rpc/client';
 import { rpcService } from '@understudy/service/rpc/server';
 import { type Config, config } from './config.ts';
 import type { DeployerContext } from './context.ts';
+import { Decisions } from './decisions.ts';
 import { Deployments } from './deployments.ts';
+import { DriftWatch } from './drift.ts';
 import { Journal } from './journal.ts';
-import { CONCURRENT_PROMOTIONS } from './limits.ts';
+import { AUDIT_BATCH, AUDIT_WAIT_MS, CONCURRENT_PROMOTIONS } from './limits.ts';
+import { onTraffic } from './on-answers-audited.ts';
 import { onEvalPassed } from './on-eval-passed.ts';
+import { approve, reject } from './routes/decide.ts';
 import { getDeployment } from './routes/get-deployment.ts';
+import { getWatch } from './routes/get-watch.ts';
+import { listDecisions } from './routes/list-decisions.ts';
 import { listDeployments } from './routes/list-deployments.ts';
 import { rollback } from './routes/rollback.ts';
+import { Standings } from './standings.ts';
+import { tellAgain } from './tell.ts';
+import { Watches } from './watches.ts';
 
 export const definition: ServiceDefinition<Config> = { name: 'deployer', config, create };
 
 async function create(base: ServiceContext<Config>): Promise<ServiceParts> {
+  const { bus, config: settings, rpcToken: token } = base;
+  const evaluator = createClient(EvaluatorService, { address: settings.EVALUATOR_ADDRESS, token });
   const context: DeployerContext = {
     ...base,
-    evaluator: createClient(EvaluatorService, { address: base.config.EVALUATOR_ADDRESS, token: base.rpcToken }),
-    deployments: new Deployments(await base.bus.bucket('deployments')),
+    evaluator,
+    pairStore: createClient(PairStoreService, { address: settings.PAIR_STORE_ADDRESS, token }),
+    teacher: createClient(TeacherGatewayService, { address: settings.TEACHER_GATEWAY_ADDRESS, token }),
+    deployments: new Deployments(await bus.bucket('deployments')),
+    decisions: new Decisions(await bus.bucket('decisions')),
+    watches: new Watches(await bus.bucket('evidence')),
+    standings: new Standings(base.blobs, evaluator),
     journal: new Journal(base.telemetry),
   };
+  const drift = new DriftWatch(context);
   return {
     rpc: [
       rpcService(DeployerService, {
         getDeployment: (request) => getDeployment(context, request),
         listDeployments: () => listDeployments(context),
         rollback: (request, call) => rollback(context, request, call),
+        approve: (request, call) => approve(context, request, call),
+        reject: (request, call) => reject(context, request, call),
+        listDecisions: (request) => listDecisions(context, request),
+        getWatch: (request) => getWatch(context, request),
       }),
     ],
     consumers: {
@@ -35,7 +58,19 @@ async function create(base: ServiceContext<Config>): Promise<ServiceParts> {
         concurrency: CONCURRENT_PROMOTIONS,
         on: { 'eval.passed': (event) => onEvalPassed(context, event) },
       },
+      'deployer-audits': {
+        maxBatch: AUDIT_BATCH,
+        maxWaitMs: AUDIT_WAIT_MS,
+        onBatch: (events) => onTraffic(context, events),
+      },
     },
-    stop: async () => context.evaluator.close(),
+    start: async () => {
+      await tellAgain(context);
+      drift.start();
+    },
+    stop: async () => {
+      await drift.stop();
+      for (const client of [context.evaluator, context.pairStore, context.teacher]) client.close();
+    },
   };
 }

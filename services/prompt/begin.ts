@@ -41,6 +41,20 @@ export function begin(context: PromptContext, { task, digest }: CompiledTask, re
   return context.runs.begin(beginRun({ ...given, traceparent: runTrace(context, request, task.name) }, Date.now()));
 }
 
+/** Keeps a new run that this service itself was asked for, sets it going, and tells of it. */
+export async function beginOwn(
+  context: PromptContext,
+  compiled: CompiledTask,
+  runId: string,
+  traceparent: string | undefined,
+): Promise<Run> {
+  const kept = await begin(context, compiled, { runId, ownPrompts: false, traceparent });
+  const { task, taskDigest } = kept.state;
+  const payload = { runId, task, taskDigest, ownPrompts: false };
+  await context.publisher.publish({ type: 'run.requested', entity: runId, traceparent: kept.traceparent, payload });
+  return kept;
+}
+
 /** Keeps a run that cannot begin, so that whoever asked for it by an event hears its verdict. */
 export function refuse(
   context: PromptContext,

@@ -59,6 +59,11 @@ export class Journal {
     this.#telemetry.log.info({ ...facts, verdict: Verdict[verdict], reason }, 'run finished');
   }
 
+  /** A run that nobody asked for, or why there is none. */
+  byPolicy(task: string, why: string, became: string): void {
+    this.#telemetry.log.info({ task, why, became }, 'the policy asks for a run');
+  }
+
   stepFailed(runId: string, error: string): void {
     this.#telemetry.log.warn({ runId, error }, 'a step of a run failed, it is tried again');
   }

@@ -239,12 +239,28 @@ function heard(run: Run, fact: BusFact, around: Surroundings): Run {
     const state = { ...run.state, generation: fact.payload.generation };
     return finish({ ...run, state }, Verdict.PROMOTED, `generation ${fact.payload.generation} serves`, around);
   }
+  if (fact.type === 'student.staged') {
+    const { generation, stage, reason } = fact.payload;
+    const proven = { ...run, state: { ...run.state, generation } };
+    return finish(
+      proven,
+      Verdict.PROVEN,
+      `${stageWords[stage] ?? stage} (generation ${generation}): ${reason}`,
+      around,
+    );
+  }
   if (fact.type === 'training.progressed') {
     if (run.state.stage > RunStage.TRAINING) return run;
     return alive({ ...run, state: { ...run.state, training: fact.payload } }, around);
   }
   return isLate(run, fact.payload.seal) ? run : ofSeal(run, fact, around);
 }
+
+const stageWords: Readonly<Record<string, string>> = {
+  waiting: 'proven, and waits for approval (understudy approve)',
+  shadow: 'proven, and in shadow beside what serves',
+  canary: 'proven, and answers a share of the requests',
+};
 
 type SealFact = Extract<BusFact, { type: 'pairs.sealed' | 'student.trained' | 'eval.passed' | 'eval.failed' }>;
 

@@ -71,6 +71,7 @@ export type MovingType =
   | 'eval.passed'
   | 'eval.failed'
   | 'student.promoted'
+  | 'student.staged'
   | 'run.cancelled';
 
 export type BusFact = { [T in MovingType]: { type: T; payload: PayloadOf<T> } }[MovingType];

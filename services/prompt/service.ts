@@ -11,6 +11,8 @@ import { onBatchClosed } from './on-batch-closed.ts';
 import { onMessageDeadLettered } from './on-message-dead-lettered.ts';
 import { onRunFact } from './on-run-fact.ts';
 import { onRunRequested } from './on-run-requested.ts';
+import { onStudentDemoted } from './on-student-demoted.ts';
+import { onTeacherDrifted } from './on-teacher-drifted.ts';
 import { applyTask } from './routes/apply-task.ts';
 import { cancelRun } from './routes/cancel-run.ts';
 import { getRun } from './routes/get-run.ts';
@@ -79,7 +81,16 @@ function consumersOf(context: PromptContext): NonNullable<ServiceParts['consumer
         'eval.passed': (event) => onRunFact(context, event),
         'eval.failed': (event) => onRunFact(context, event),
         'student.promoted': (event) => onRunFact(context, event),
+        'student.staged': (event) => onRunFact(context, event),
         'run.cancelled': (event) => onRunFact(context, event),
+      },
+    },
+    'prompt-policy': {
+      // One at a time: a drift and the demotion that it caused ask for one run.
+      concurrency: 1,
+      on: {
+        'student.demoted': (event) => onStudentDemoted(context, event),
+        'teacher.drifted': (event) => onTeacherDrifted(context, event),
       },
     },
     'prompt-dead-letters': {

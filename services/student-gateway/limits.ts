@@ -83,3 +83,10 @@ export const spillRetryMs = 10_000;
 export const trafficFlushMs = 5_000;
 /** Dropped records raise one alarm in this time, with their count. */
 export const dropAlarmMs = 10_000;
+
+/** Checks of answers under way: they share the teacher with clients, and have the day to be made. */
+export const maxAuditsInFlight = 16;
+/** Longer than a teacher gateway tries; nobody waits for it. */
+export const auditTimeoutMs = 60_000;
+/** Between tellings of how sure students were. */
+export const confidenceWindowMs = 30_000;

@@ -19,6 +19,7 @@ export class Metrics {
   readonly generation: Gauge<'task'>;
   readonly deploymentFailures: Counter<'task'>;
   readonly studentRestarts: Counter<'task'>;
+  readonly audits: Counter<'outcome'>;
   readonly trafficDropped: Counter;
   readonly trafficSpilledBytes: Gauge;
 
@@ -50,6 +51,7 @@ export class Metrics {
       ...named('student_restarts_total', 'Starts of a student whose thread died.'),
       labelNames: ['task'],
     });
+    this.audits = new Counter({ ...named('audits_total', 'Answers drawn for a check.'), labelNames: ['outcome'] });
     this.trafficDropped = new Counter(named('traffic_dropped_total', 'Traffic records that were never published.'));
     this.trafficSpilledBytes = new Gauge(named('traffic_spilled_bytes', 'Pairs on disk that wait for the bus.'));
     const depth = new Gauge({

@@ -6,6 +6,8 @@ import { rpcService } from '@understudy/service/rpc/server';
 import type { Logger } from '@understudy/service/telemetry';
 import { Answering } from './answering/answering.ts';
 import { Teacher } from './answering/teacher.ts';
+import { Auditor } from './auditing/auditor.ts';
+import { tellConfidences } from './auditing/confidences.ts';
 import { type Config, config } from './config.ts';
 import { Deployments } from './deployments/deployments.ts';
 import { DiskCache } from './deployments/disk-cache.ts';
@@ -39,7 +41,15 @@ const create = async (context: OfflineContext<Config>): Promise<OfflineParts> =>
     concurrency: settings.TEACHER_CONCURRENCY,
     log,
   });
-  const answering = new Answering({ teacher, traffic, metrics, telemetry, traceRatio: settings.TRACE_PROMPTS_RATIO });
+  const auditor = new Auditor({ address: settings.TEACHER_GATEWAY_ADDRESS, token: rpcToken, metrics, log });
+  const answering = new Answering({
+    teacher,
+    traffic,
+    auditor,
+    metrics,
+    telemetry,
+    traceRatio: settings.TRACE_PROMPTS_RATIO,
+  });
   const threads = new ThreadPool(log);
   const deployments = new Deployments({
     blobs,
@@ -58,6 +68,7 @@ const create = async (context: OfflineContext<Config>): Promise<OfflineParts> =>
   const recorder = recorderOf(settings, traffic, log);
   const http = new HttpServer({ answering, serving, keys, upstream, recorder, metrics, log, isReady });
   let stopWatching = async () => {};
+  let stopTelling = () => {};
   return {
     rpc: [
       rpcService(StudentGatewayService, { predict: (request, call) => predict({ answering, serving }, request, call) }),
@@ -71,6 +82,8 @@ const create = async (context: OfflineContext<Config>): Promise<OfflineParts> =>
     },
     onBus: (bus, publisher) => {
       traffic.connect(bus, publisher);
+      auditor.connect(publisher);
+      stopTelling = tellConfidences(serving, publisher, log);
       stopWatching = watchDeployments(bus, log, {
         onDeployment: (task, deployment) => deployments.want(task, deployment),
         onCaughtUp: () => {
@@ -82,6 +95,8 @@ const create = async (context: OfflineContext<Config>): Promise<OfflineParts> =>
       caughtUp = false;
       await http.close(settings.DRAIN_TIMEOUT_MS);
       await stopWatching();
+      stopTelling();
+      await auditor.stop();
       await deployments.stop();
       await threads.close();
       teacher.close();

@@ -19,7 +19,11 @@ let verdict: VerdictEvent;
 beforeAll(async () => {
   bench = await Bench.start();
   const judge = await startService(evaluator, bench.environment, { blobs: bench.blobs });
-  const environment = { ...bench.environment, EVALUATOR_ADDRESS: `127.0.0.1:${judge.grpcPort}` };
+  const environment = {
+    ...bench.environment,
+    EVALUATOR_ADDRESS: `127.0.0.1:${judge.grpcPort}`,
+    TEACHER_GATEWAY_ADDRESS: '127.0.0.1:1',
+  };
   const mover = await startService(deployer, environment, { blobs: bench.blobs });
   running.push(mover, judge);
   client = createClient(DeployerService, { address: `127.0.0.1:${mover.grpcPort}` });

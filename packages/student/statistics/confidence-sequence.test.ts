@@ -1,34 +1,32 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import {
-  evidenceAbove,
-  evidenceBelow,
-  lowerBoundAtAllTimes,
-  upperBoundAtAllTimes,
-} from './confidence-sequence.ts';
+import { evidenceAbove, evidenceBelow, lowerBoundAtAllTimes, upperBoundAtAllTimes } from './confidence-sequence.ts';
 import { randomSource } from './random-source.ts';
 
 const level = 0.05;
 
-test.each([0.5, 0.9, 0.97])('looked at after every one of 1,000 outcomes, a true share of %d is ruled out in at most 5%', (share) => {
-  const random = randomSource(11);
-  const paths = 600;
-  let [above, below] = [0, 0];
-  for (let path = 0; path < paths; path += 1) {
-    let successes = 0;
-    let [wasAbove, wasBelow] = [false, false];
-    for (let trials = 1; trials <= 1_000 && !(wasAbove && wasBelow); trials += 1) {
-      if (random() < share) successes += 1;
-      wasAbove ||= evidenceAbove(successes, trials, share) >= 1 / level;
-      wasBelow ||= evidenceBelow(successes, trials, share) >= 1 / level;
+test.each([0.5, 0.9, 0.97])(
+  'looked at after every one of 1,000 outcomes, a true share of %d is ruled out in at most 5%',
+  (share) => {
+    const random = randomSource(11);
+    const paths = 600;
+    let [above, below] = [0, 0];
+    for (let path = 0; path < paths; path += 1) {
+      let successes = 0;
+      let [wasAbove, wasBelow] = [false, false];
+      for (let trials = 1; trials <= 1_000 && !(wasAbove && wasBelow); trials += 1) {
+        if (random() < share) successes += 1;
+        wasAbove ||= evidenceAbove(successes, trials, share) >= 1 / level;
+        wasBelow ||= evidenceBelow(successes, trials, share) >= 1 / level;
+      }
+      above += wasAbove ? 1 : 0;
+      below += wasBelow ? 1 : 0;
     }
-    above += wasAbove ? 1 : 0;
-    below += wasBelow ? 1 : 0;
-  }
-  // Three standard errors of 600 draws at 5% are 2.7 points.
-  expect(above / paths).toBeLessThan(level + 0.027);
-  expect(below / paths).toBeLessThan(level + 0.027);
-});
+    // Three standard errors of 600 draws at 5% are 2.7 points.
+    expect(above / paths).toBeLessThan(level + 0.027);
+    expect(below / paths).toBeLessThan(level + 0.027);
+  },
+);
 
 test('with a mean outcome at the share, the evidence does not grow, however many came before', () => {
   const share = fc.double({ min: 0.01, max: 0.99, noNaN: true });

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { StartRunRequest } from '@understudy/contract/prompt';
 import type { CallContext } from '@understudy/service/rpc/server';
 import { failedPrecondition, invalidArgument, notFound } from '@understudy/service/rpc/status';
-import { begin, objectionTo } from '../begin.ts';
+import { beginOwn, objectionTo } from '../begin.ts';
 import type { PromptContext } from '../context.ts';
 import { isRunId } from '../run-store.ts';
 
@@ -19,15 +19,8 @@ export async function startRun(context: PromptContext, request: StartRunRequest,
   const objection = await objectionTo(context, compiled, false);
   if (objection !== undefined) throw failedPrecondition(objection);
 
-  const kept = await begin(context, compiled, { runId, ownPrompts: false, traceparent: call.traceparent });
-  ofTask(runId, kept.state.task, request.task);
-  await context.publisher.publish({
-    type: 'run.requested',
-    entity: runId,
-    traceparent: kept.traceparent,
-    payload: { runId, task: compiled.task.name, taskDigest: compiled.digest, ownPrompts: false },
-  });
-  return { runId };
+  const kept = await beginOwn(context, compiled, runId, call.traceparent);
+  return { runId: ofTask(runId, kept.state.task, request.task) };
 }
 
 function ofTask(runId: string, task: string, wanted: string): string {

@@ -2,11 +2,13 @@ import { randomUUID } from 'node:crypto';
 import type { Pair } from '@understudy/contract';
 import { type Span, type Telemetry, traceparentOf } from '@understudy/service/telemetry';
 import { InputError } from '@understudy/task';
+import type { Auditor, Check, Judged } from '../auditing/auditor.ts';
 import type { ServedTask } from '../deployments/serving.ts';
 import { badRequest, RequestError } from '../errors.ts';
 import type { AnswererName, Metrics } from '../metrics.ts';
 import { type Prediction, StudentUnavailableError } from '../students/session.ts';
 import type { TrafficRecorder } from '../traffic/recorder.ts';
+import { type Draw, draw } from './draw.ts';
 import type { Teacher } from './teacher.ts';
 
 /** A client's input in the forms that travel. */
@@ -28,11 +30,14 @@ export interface Answer {
   completionTokens: number;
   /** The teacher's pair, where the teacher answered. */
   pair: Pair | undefined;
+  /** The pair was asked for just now. */
+  fresh: boolean;
 }
 
 export interface AnsweringOptions {
   teacher: Teacher;
   traffic: TrafficRecorder;
+  auditor: Auditor;
   metrics: Metrics;
   telemetry: Telemetry;
   /** Share of requests without a trace of their own that get one. */
@@ -65,9 +70,12 @@ export class Answering {
    * Answers one question and records the traffic. The text is in the student's queue when this returns its promise.
    * @throws RequestError when nobody can answer
    */
-  async answer(served: ServedTask, question: Question, parent: string | undefined): Promise<Answer> {
+  async answer(wanted: ServedTask, question: Question, parent: string | undefined): Promise<Answer> {
     const startMs = performance.now();
-    const predicting = served.student?.predict(question.text);
+    const drawn = draw(wanted, question);
+    const served = drawn.answering;
+    const predicting = served.student?.predict(drawn.text);
+    const beside = drawn.shadow && this.#beside(drawn.shadow);
     const span = this.#span(served, parent);
     try {
       const prediction = await this.#predicted(served, predicting);
@@ -77,6 +85,7 @@ export class Answering {
           : await this.#byTeacher(served, question, prediction, span ? traceparentOf(span) : parent);
       span?.setAttributes({ answerer: answer.answerer, 'answer.confidence': answer.confidence ?? 0 });
       this.#observe(answer, question, performance.now() - startMs, span ? traceparentOf(span) : parent);
+      if (drawn.audit !== undefined || beside) this.#options.auditor.check(checkOf(answer, question, drawn, beside));
       return answer;
     } finally {
       span?.end();
@@ -86,7 +95,10 @@ export class Answering {
   async #predicted(served: ServedTask, predicting: Promise<Prediction> | undefined): Promise<Prediction | undefined> {
     try {
       const prediction = await predicting;
-      if (prediction) this.#options.metrics.confidence.observe({ task: served.deployment.task }, prediction.confidence);
+      if (prediction) {
+        this.#options.metrics.confidence.observe({ task: served.deployment.task }, prediction.confidence);
+        served.confidences.add(prediction.confidence);
+      }
       return prediction;
     } catch (error) {
       if (error instanceof StudentUnavailableError) return undefined;
@@ -102,7 +114,7 @@ export class Answering {
   ): Promise<Answer> {
     const { task, taskDigest } = served.deployment;
     try {
-      const pair = await this.#options.teacher.ask({ task, taskDigest, inputJson, traceparent });
+      const { pair, cached } = await this.#options.teacher.ask({ task, taskDigest, inputJson, traceparent });
       return {
         requestId: randomUUID(),
         served,
@@ -112,12 +124,22 @@ export class Answering {
         promptTokens: Number(pair.usage?.inputTokens ?? 0),
         completionTokens: Number(pair.usage?.outputTokens ?? 0),
         pair,
+        fresh: !cached,
       };
     } catch (error) {
       const allowed = served.task.task.onTeacherUnavailable === 'answer-unsure';
       if (allowed && prediction && hasAnswer(prediction) && error instanceof RequestError)
         return byStudent(served, prediction, 'student-unsure');
       throw error;
+    }
+  }
+
+  /** A challenger's prediction, for comparison only: that it fails is no client's trouble. */
+  async #beside({ served, text }: NonNullable<Draw['shadow']>): Promise<Prediction | undefined> {
+    try {
+      return await served.student?.predict(text);
+    } catch {
+      return undefined; // the session has told of it; there is nothing to compare
     }
   }
 
@@ -151,6 +173,7 @@ const byStudent = (served: ServedTask, prediction: Answered, answerer: AnswererN
   promptTokens: prediction.tokens,
   completionTokens: served.task.output.heads.length,
   pair: undefined,
+  fresh: false,
 });
 
 /** Where the answer is one label, and the teacher gives its probability. */
@@ -159,4 +182,23 @@ const teachersConfidence = ({ task: { output } }: ServedTask, { soft, answerJson
   if (!single) return undefined;
   const given = soft.find(({ head }) => head === single.field);
   return given?.probabilities[single.labels.indexOf(JSON.parse(answerJson)[single.field])];
+};
+
+/** What there is to compare, once the shadow has predicted. */
+const checkOf = async (
+  answer: Answer,
+  { inputJson }: Question,
+  { audit, shadow }: Draw,
+  beside: Promise<Prediction | undefined> | undefined,
+): Promise<Check> => {
+  const judged: Judged[] = [];
+  const add = ({ served, answerJson, confidence = 0 }: Answer, propensity: number) =>
+    judged.push({ served, answerJson, confidence, propensity });
+  if (audit !== undefined && answer.answerer === 'student') add(answer, audit);
+  const prediction = await beside;
+  if (shadow && prediction?.sure && hasAnswer(prediction))
+    add(byStudent(shadow.served, prediction, 'student'), shadow.propensity);
+  const { requestId, pair, fresh, served } = answer;
+  const known = pair && fresh ? { pair, taskDigest: served.deployment.taskDigest } : undefined;
+  return { requestId, inputJson, judged, known };
 };

@@ -22,6 +22,12 @@ export interface Question {
   traceparent: string | undefined;
 }
 
+/** The teacher's pair; cached where it was asked for earlier, and not now. */
+export interface Taught {
+  pair: Pair;
+  cached: boolean;
+}
+
 type Client = RpcClient<typeof TeacherGatewayService>;
 
 const unavailable = (message: string, retryAfterMs = teacherRetryAfterMs, cause?: unknown) =>
@@ -45,7 +51,7 @@ export class Teacher {
    * The teacher's pair for one input.
    * @throws RequestError: teacher-unavailable (nobody can answer now), teacher-failed (no valid answer), bad-request
    */
-  async ask(question: Question): Promise<Pair> {
+  async ask(question: Question): Promise<Taught> {
     const client = this.#client;
     if (!client) throw unavailable('this gateway knows no teacher gateway: set TEACHER_GATEWAY_ADDRESS');
     const deadlineMs = Date.now() + this.#options.timeoutMs;
@@ -61,11 +67,11 @@ export class Teacher {
     this.#client?.close();
   }
 
-  async #call(client: Client, { traceparent, ...question }: Question, timeoutMs: number): Promise<Pair> {
+  async #call(client: Client, { traceparent, ...question }: Question, timeoutMs: number): Promise<Taught> {
     const { log } = this.#options;
     try {
-      const { outcome } = await client.ask({ ...question, purpose: Purpose.SERVE }, { timeoutMs, traceparent });
-      if (outcome.case === 'pair') return outcome.value;
+      const { outcome, cached } = await client.ask({ ...question, purpose: Purpose.SERVE }, { timeoutMs, traceparent });
+      if (outcome.case === 'pair') return { pair: outcome.value, cached };
       if (outcome.case === 'declined') {
         const { reason, detail } = outcome.value;
         log.warn({ task: question.task, reason: DeclineReason[reason], detail }, 'the teacher declined');

@@ -7,7 +7,7 @@ import { deploymentRetryFirstMs, deploymentRetryMaxMs } from '../limits.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Threads } from '../students/threads.ts';
 import { type Loading, loadDeployment } from './load.ts';
-import type { ServedTask, Serving } from './serving.ts';
+import { type ServedTask, type Serving, sessionsOf } from './serving.ts';
 
 export interface DeploymentsOptions extends Loading {
   threads: Threads;
@@ -106,11 +106,15 @@ export class Deployments {
       this.#keep();
       return true;
     }
-    if (current && equals(DeploymentSchema, current.deployment, deployment)) return true;
+    if (current && equals(DeploymentSchema, current.deployment, deployment) && isWhole(current)) return true;
     try {
-      this.#swap(await this.#load(deployment));
+      const { served, missing } = await this.#load(deployment, current);
+      this.#swap(served);
       log.info(facts(deployment), 'serves');
-      return true;
+      if (missing === undefined) return true;
+      metrics.deploymentFailures.inc({ task });
+      log.error({ ...facts(deployment), error: messageOf(missing) }, 'a challenger does not load; what serves goes on');
+      return false;
     } catch (error) {
       metrics.deploymentFailures.inc({ task });
       log.error({ ...facts(deployment), error: messageOf(error) }, 'a deployment does not load; what served goes on');
@@ -119,20 +123,22 @@ export class Deployments {
     }
   }
 
-  #load(deployment: Deployment): Promise<ServedTask> {
+  #load(deployment: Deployment, current?: ServedTask) {
     const { metrics, log, threads } = this.#options;
-    return loadDeployment(this.#options, deployment, {
+    const session = {
       log: log.child(facts(deployment)),
       threads,
       onRestart: () => metrics.studentRestarts.inc({ task: deployment.task }),
-    });
+    };
+    return loadDeployment(this.#options, deployment, session, current);
   }
 
   /** With no student before and none that loads now, the teacher can still answer. */
   async #serveByTeacher(deployment: Deployment): Promise<void> {
     if (deployment.studentDigest === '') return;
     try {
-      this.#swap(await this.#load(create(DeploymentSchema, { ...deployment, studentDigest: '', policyDigest: '' })));
+      const teacher = { studentDigest: '', policyDigest: '', challenger: undefined, auditShare: 0 };
+      this.#swap((await this.#load(create(DeploymentSchema, { ...deployment, ...teacher }))).served);
       this.#options.log.warn(facts(deployment), 'the teacher answers everything until the student loads');
     } catch (error) {
       this.#options.log.error({ ...facts(deployment), error: messageOf(error) }, 'the task does not load either');
@@ -141,15 +147,19 @@ export class Deployments {
 
   #swap(next: ServedTask): void {
     const { serving, metrics } = this.#options;
-    this.#retire(serving.swap(next));
+    this.#retire(serving.swap(next), next);
     metrics.generation.set({ task: next.deployment.task }, Number(next.deployment.generation));
     this.#keep();
   }
 
-  #retire(served: ServedTask | undefined): void {
-    if (!served?.student) return;
-    const retired = served.student.retire().finally(() => this.#retiring.delete(retired));
-    this.#retiring.add(retired);
+  /** Lets go of the students that serve no more. */
+  #retire(before: ServedTask | undefined, next?: ServedTask): void {
+    const staying = new Set(sessionsOf(next));
+    for (const student of sessionsOf(before)) {
+      if (staying.has(student)) continue;
+      const retired = student.retire().finally(() => this.#retiring.delete(retired));
+      this.#retiring.add(retired);
+    }
   }
 
   #keep(): void {
@@ -160,6 +170,10 @@ export class Deployments {
       .catch((error) => log.error({ error: messageOf(error) }, 'what is served cannot be kept on disk'));
   }
 }
+
+/** False where the challenger that it names did not load. */
+const isWhole = ({ deployment, challenger }: ServedTask): boolean =>
+  (deployment.challenger?.auditShare ?? 0) === 0 || challenger !== undefined;
 
 const facts = ({ task, generation, studentDigest }: Deployment) => ({
   task,

@@ -1,6 +1,8 @@
-import type { Deployment } from '@understudy/contract/deployer';
+import { create } from '@bufbuild/protobuf';
+import { type Challenger, type Deployment, DeploymentSchema } from '@understudy/contract/deployer';
 import type { BlobStore } from '@understudy/service/blobs/blob-store';
 import { type CompiledTask, compileTask, parseTask } from '@understudy/task';
+import { Confidences } from '../auditing/confidences.ts';
 import { type SessionOptions, StudentSession } from '../students/session.ts';
 import type { DiskCache } from './disk-cache.ts';
 import type { ServedTask } from './serving.ts';
@@ -12,14 +14,56 @@ export interface Loading {
   inferenceThreads: number;
 }
 
+/** A student in use, by all that makes it what it is: one that goes on serving is not loaded again. */
+const keyOf = ({ taskDigest, studentDigest, policyDigest }: Deployment) =>
+  `${taskDigest} ${studentDigest} ${policyDigest}`;
+
+/**
+ * What serves and the challenger beside it. A challenger that does not load takes nothing from what serves: then it is left out.
+ * @param current what serves now; students that stay are taken over from it
+ * @throws as `loadOne` does for what serves
+ */
+export const loadDeployment = async (
+  loading: Loading,
+  deployment: Deployment,
+  options: SessionOptions,
+  current: ServedTask | undefined,
+): Promise<{ served: ServedTask; missing: unknown }> => {
+  const inUse = [current, current?.challenger?.served].filter((one) => one?.student);
+  const reuse = (wanted: Deployment) => inUse.find((one) => keyOf(one!.deployment) === keyOf(wanted))?.student;
+  const served = await loadOne(loading, deployment, options, reuse(deployment));
+  const { challenger } = deployment;
+  if (!challenger || challenger.auditShare === 0) return { served, missing: undefined };
+  const alone = aloneOf(deployment, challenger);
+  try {
+    const beside = await loadOne(loading, alone, options, reuse(alone));
+    const files = new Map([...served.files, ...beside.files]);
+    return {
+      served: { ...served, files, challenger: { served: beside, share: challenger.share } },
+      missing: undefined,
+    };
+  } catch (error) {
+    return { served, missing: error };
+  }
+};
+
+/** The challenger as if it were the deployment. */
+const aloneOf = (deployment: Deployment, challenger: Challenger): Deployment => {
+  const { taskDigest, studentDigest, policyDigest, reportDigest, runId, auditShare } = challenger;
+  const own = { taskDigest, studentDigest, policyDigest, reportDigest, runId, auditShare };
+  const { task, generation, since } = deployment;
+  return create(DeploymentSchema, { task, generation, since, ...own, servingGeneration: challenger.generation });
+};
+
 /**
  * Everything a deployment names, fetched (from the disk, where it is kept there intact), verified and warm.
  * @throws BlobError, TaskError, StudentUnfitError, ThreadDiedError: nothing is left running then
  */
-export const loadDeployment = async (
+const loadOne = async (
   { blobs, cache, inferenceThreads }: Loading,
   deployment: Deployment,
   options: SessionOptions,
+  running: StudentSession | undefined,
 ): Promise<ServedTask> => {
   const files = new Map<string, Uint8Array>();
   const fetch = async (kind: string, digest: string): Promise<Uint8Array> => {
@@ -28,8 +72,9 @@ export const loadDeployment = async (
     return bytes;
   };
   const task = taskOf(await fetch('tasks', deployment.taskDigest), deployment);
-  const served = { deployment, files, task };
+  const served = { deployment, files, task, confidences: new Confidences(), challenger: undefined };
   if (deployment.studentDigest === '') return { ...served, student: undefined };
+  // Its files were verified when it was loaded; they are read again so that they are kept.
   const [bundle, policy] = await Promise.all([
     fetch('students', deployment.studentDigest),
     fetch('policies', deployment.policyDigest),
@@ -44,7 +89,7 @@ export const loadDeployment = async (
     warmUpTexts: warmUpTexts(task),
     threads: inferenceThreads,
   };
-  return { ...served, student: await StudentSession.open(material, options) };
+  return { ...served, student: running ?? (await StudentSession.open(material, options)) };
 };
 
 const textOf = (bytes: Uint8Array, what: string): string => {

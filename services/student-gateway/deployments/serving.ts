@@ -1,4 +1,5 @@
 import type { ChatCall, CompiledTask } from '@understudy/task';
+import type { Confidences } from '../auditing/confidences.ts';
 import type { StudentSession } from '../students/session.ts';
 import { CallIndex, type MatchedCall } from './call-index.ts';
 import type { CacheEntry } from './disk-cache.ts';
@@ -8,7 +9,21 @@ export interface ServedTask extends CacheEntry {
   readonly task: CompiledTask;
   /** Absent where the teacher answers everything. */
   readonly student: StudentSession | undefined;
+  readonly confidences: Confidences;
+  /** On its way to take this one's place; absent where none is, or where it does not load. */
+  readonly challenger: ServedChallenger | undefined;
 }
+
+/** A challenger is served like any other, under its own digests. */
+export interface ServedChallenger {
+  readonly served: ServedTask;
+  /** Share of the requests that it answers; 0 in shadow. */
+  readonly share: number;
+}
+
+/** All students at work for a task. */
+export const sessionsOf = (served: ServedTask | undefined): StudentSession[] =>
+  [served?.student, served?.challenger?.served.student].filter((session) => session !== undefined);
 
 /**
  * What is served, by task. A request takes what it finds here and puts its text into that student's queue in the same

@@ -22,8 +22,8 @@ export const predict = async (
       answerJson: answer.answerJson,
       answerer: answererCodes[answer.answerer],
       confidence: answer.confidence ?? 0,
-      studentDigest: served.deployment.studentDigest,
-      generation: served.deployment.generation,
+      studentDigest: answer.served.deployment.studentDigest,
+      generation: answer.served.deployment.generation,
       requestId: answer.requestId,
     };
   } catch (error) {

@@ -395,6 +395,13 @@ export declare type RollbackRequest = Message<"understudy.deployer.v1.RollbackRe
    * @generated from field: uint64 expected_generation = 3;
    */
   expectedGeneration: bigint;
+
+  /**
+   * A person's name.
+   *
+   * @generated from field: string author = 4;
+   */
+  author: string;
 };
 
 /**

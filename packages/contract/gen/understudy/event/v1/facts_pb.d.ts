@@ -1228,7 +1228,7 @@ export declare type ConfidencesCounted = Message<"understudy.event.v1.Confidence
   servingGeneration: bigint;
 
   /**
-   * Of confidences from k/10 up to (k+1)/10.
+   * Of confidences from k/15 up to (k+1)/15, for k from 0.
    *
    * @generated from field: repeated uint32 counts = 5;
    */
