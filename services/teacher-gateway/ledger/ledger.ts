@@ -11,6 +11,7 @@ import { type Blockage, parseHealth } from './health.ts';
 import { Permits } from './permits.ts';
 import { parseRate, type RateLimits } from './rate.ts';
 import { Sightings } from './sightings.ts';
+import { Sweeper } from './sweeper.ts';
 import { TeacherHealth } from './teacher-health.ts';
 
 /** Budgets of which `totals` remembers when it saw them. */
@@ -58,6 +59,7 @@ export class Ledger {
   readonly #sightings = new Map<string, Sightings>();
   #born = 0;
   #today = '';
+  readonly #sweeper: Sweeper;
   #stopped = false;
   readonly #stopWatches = new Set<() => void>();
   #watching: Promise<unknown> = Promise.resolve();
@@ -65,9 +67,11 @@ export class Ledger {
   constructor(bucket: KV, log: Logger) {
     this.#bucket = bucket;
     this.#log = log;
+    this.#sweeper = new Sweeper(bucket, log);
   }
 
   start(): void {
+    this.#sweeper.start();
     this.#watching = Promise.all([
       this.#watch(rateKey('*'), KvWatchInclude.LastValue, (key, text) => this.#sawRate(key, text)),
       this.#watch('teacher.*', KvWatchInclude.LastValue, (key, text) => this.#sawTeacher(key, text)),
@@ -183,6 +187,7 @@ export class Ledger {
 
   async close(): Promise<void> {
     this.#stopped = true;
+    this.#sweeper.stop();
     for (const stop of this.#stopWatches) stop();
     await Promise.all([...this.#accounts.values(), ...this.#permits.values()].map((one) => one.close()));
     await this.#watching;

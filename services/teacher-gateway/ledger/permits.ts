@@ -102,6 +102,8 @@ export class Permits {
     const now = performance.now();
     this.#lastUsedMs = now;
     this.#serve(now);
+    // What the call did not use of its tokens may be what others wait for.
+    if (this.#waiters.length > 0 && this.#options.limits.tokensPerMinute !== undefined) this.#look();
   }
 
   /** The rate changed, by whomever. */

@@ -1,0 +1,88 @@
+import { Purpose } from '@understudy/contract';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { Stage, texts, until } from './testing.ts';
+
+let stage: Stage;
+beforeAll(async () => {
+  stage = await Stage.start();
+});
+afterEach(async () => {
+  await stage.stopGateways();
+  await stage.fake.reset();
+});
+afterAll(() => stage[Symbol.asyncDispose]());
+
+/** 20 input and 5 output tokens cost 3,000 millionths; a call is bounded by some forty times as much. */
+const pricing = { inputUsdPerMillionTokens: 100, outputUsdPerMillionTokens: 200 };
+const chargedMicroUsd = async () => {
+  const { charged } = await stage.fake.stats();
+  return charged.inputTokens * 100 + charged.outputTokens * 200;
+};
+const teacher = { kind: 'nats', model: 'fake', subject: 'models.fake', timeoutMs: 2_000, maxRetries: 0, pricing };
+
+test('50 workers on two replicas, one killed: no more is asked or charged than the live budget has', async () => {
+  const gateways = await Promise.all([stage.gateway(), stage.gateway()]);
+  const clients = gateways.map(({ grpcPort }) => stage.client(grpcPort));
+  const live = { callsPerDay: 300, usdPerDay: 1.2 };
+  const task = await stage.apply({ name: 'crowd', teacher, live });
+  await stage.fake.behave({ latencyMs: 20, failures: { 'server-error': 0.1 } });
+  let asked = 0;
+  let refused = 0;
+  const worker = async (number: number) => {
+    for (let failures = 0; refused < 100 && failures < 5; ) {
+      const inputJson = JSON.stringify({ text: `question ${asked++} of ${number}` });
+      const question = { task: 'crowd', taskDigest: task.digest, inputJson, purpose: Purpose.SERVE };
+      try {
+        const { outcome } = await clients[number % 2]!.ask(question);
+        if (outcome.case === 'declined') refused += 1;
+      } catch {
+        failures += 1;
+      }
+    }
+  };
+  const workers = Promise.all(Array.from({ length: 50 }, (_, number) => worker(number)));
+  await until(async () => (await stage.fake.stats()).calls > 40);
+  await gateways[0]!.process.kill();
+  await workers;
+  const { calls } = await stage.fake.stats();
+  expect(calls).toBeLessThanOrEqual(live.callsPerDay);
+  expect(await chargedMicroUsd()).toBeLessThanOrEqual(live.usdPerDay * 1e6);
+  const ledger = await clients[1]!.getLedger({ task: 'crowd' });
+  const covered = Number(ledger.spentMicroUsd + ledger.reservedMicroUsd);
+  expect(covered).toBeGreaterThanOrEqual(await chargedMicroUsd());
+  expect(covered).toBeLessThanOrEqual(live.usdPerDay * 1e6);
+  for (const client of clients) client.close();
+});
+
+test('a teacher that charges for calls that nobody saw the answer of: what was reserved stays spent', async () => {
+  const { grpcPort } = await stage.gateway();
+  const client = stage.client(grpcPort);
+  const limited = { ...teacher, timeoutMs: 300, maxRetries: 2 };
+  const task = await stage.apply({ name: 'billed', teacher: limited, budget: { calls: 1_000, usd: 3 } });
+  await stage.fake.behave({ slowMs: 1_000, failures: { slow: 0.2, reset: 0.2, 'server-error': 0.2, truncated: 0.1 } });
+  await stage.submit(task, 'billed', texts(60));
+  await stage.outcomes('billed', 60);
+  const { charged, calls } = await stage.fake.stats();
+  await until(async () => (await client.getLedger({ task: 'billed', runId: 'billed' })).calls >= BigInt(calls));
+  const ledger = await client.getLedger({ task: 'billed', runId: 'billed' });
+  expect(ledger.spentMicroUsd - ledger.expiredMicroUsd).toBe(BigInt(charged.seenCalls * 3_000));
+  expect(ledger.expiredCalls).toBe(BigInt(charged.unseenCalls));
+  expect(Number(ledger.spentMicroUsd)).toBeGreaterThanOrEqual(await chargedMicroUsd());
+  expect(Number(ledger.spentMicroUsd)).toBeLessThanOrEqual(3e6);
+  expect(charged.unseenCalls).toBeGreaterThan(5);
+  client.close();
+});
+
+test('tokens per minute: two replicas begin no more calls than the tokens allow, and those that come back are used', async () => {
+  await Promise.all([stage.gateway(), stage.gateway()]);
+  // A call is bounded by some 1,000 tokens and uses 25: without what comes back, 6,000 a minute would be 6 calls.
+  const rate = { concurrency: 8, tokensPerMinute: 30_000 };
+  const task = await stage.apply({ name: 'wordy', teacher: { ...teacher, rate } });
+  await stage.submit(task, 'wordy', texts(60));
+  await stage.outcomes('wordy', 60);
+  expect(stage.declinedIn('wordy')).toEqual([]);
+  const { calls, maxInFlight } = await stage.fake.stats();
+  expect(calls).toBe(60);
+  // A tenth of a minute's tokens at most are out at once.
+  expect(maxInFlight).toBeLessThanOrEqual(5);
+});
