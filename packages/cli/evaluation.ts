@@ -12,6 +12,19 @@ const Evaluation = z.object({
       overallAgreement: share,
       pairs: z.int(),
       look: z.int(),
+      /** Parts of the answer. */
+      heads: z
+        .array(
+          z.object({
+            name: z.string(),
+            agreement: share.nullable(),
+            selectiveAgreement: share.nullable(),
+            precision: share.nullable(),
+            recall: share.nullable(),
+            f1: share.nullable(),
+          }),
+        )
+        .default([]),
       /** Against the source's own truth, where it has one. */
       accuracy: z
         .object({

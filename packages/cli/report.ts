@@ -24,9 +24,12 @@ export const printReport = async (connection: Connection, run: RunState, task: T
     const evaluation = answer && parseEvaluation(answer.reportJson);
     const ladder = evaluation ? ladderRows(evaluation) : [];
     const searched = ladder.length === 0 ? [] : ['', 'students tried, on dev:', ...table(ladder)];
+    const fields = evaluation ? fieldRows(evaluation) : [];
+    const parts = fields.length === 0 ? [] : ['', 'fields of the answer, on test:', ...table(fields)];
     return [
       '',
       ...table(reportRows(run, task, evaluation)),
+      ...parts,
       ...searched,
       ...nextSteps(run, task, connection.run.httpUrl),
     ];
@@ -91,6 +94,19 @@ const costRows = ({ student, costs }: Evaluation, run: RunState, { teacher }: Ta
           ],
         ]
       : []),
+  ];
+};
+
+/** How well the student does on each part of the answer; empty where the answer is one label. */
+export const fieldRows = ({ test }: Evaluation): string[][] => {
+  const { heads = [] } = test ?? {};
+  if (heads.length < 2) return [];
+  return [
+    ['', 'agreement', 'where sure', 'precision', 'recall', 'F1'],
+    ...heads.map(({ name, agreement, selectiveAgreement, precision, recall, f1 }) => [
+      name,
+      ...[agreement, selectiveAgreement, precision, recall, f1].map(share),
+    ]),
   ];
 };
 

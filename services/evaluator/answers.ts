@@ -4,14 +4,20 @@ import type { OutputPlan } from '@understudy/task';
 import { TEXTS_PER_CALL } from './limits.ts';
 import type { JudgedPair } from './pairs.ts';
 
-/** What the student made of a pair; labels are indices. */
+/** What the student made of a pair. */
 export interface Answer {
   pair: JudgedPair;
-  predicted: number;
+  /** Canonical JSON; undefined where only the teacher can answer. */
+  answer: string | undefined;
   confidence: number;
   /** Whether the student answers it itself. */
   covered: boolean;
+  /** Whether the whole answer is the teacher's. */
   agrees: boolean;
+  /** The same by head; undefined without an answer. */
+  heads: Readonly<Record<string, boolean>> | undefined;
+  /** Whose answer is the source's own truth, where it has one. */
+  right: { student: boolean; teacher: boolean } | undefined;
 }
 
 /** What the student gives for each pair, in order. The event loop gets its turn between calls, or the message is lost. */
@@ -32,11 +38,22 @@ export function answersOf(
   policy: Policy,
   plan: OutputPlan,
 ): Answer[] {
-  const labels = plan.heads[0]?.kind === 'choice' ? plan.heads[0].values : [];
-  const known = new Map(labels.map((_, index) => [plan.decode([{ kind: 'choice', index }], ''), index]));
   return pairs.map((pair, index) => {
     const { answer, confidence, confident } = decide(predictions[index]!, policy, plan, pair.text);
-    const predicted = known.get(answer) ?? -1;
-    return { pair, predicted, confidence, covered: confident, agrees: predicted === pair.label };
+    const agreement = answer === undefined ? undefined : plan.agreement(answer, pair.answer);
+    return {
+      ...{ pair, answer, confidence },
+      covered: confident,
+      agrees: agreement?.whole ?? false,
+      heads: agreement?.heads,
+      right: rightOf(answer, pair, plan),
+    };
   });
+}
+
+function rightOf(answer: string | undefined, pair: JudgedPair, plan: OutputPlan): Answer['right'] {
+  const { reference } = pair;
+  if (reference === undefined) return undefined;
+  const isRight = (given: string | undefined) => given !== undefined && plan.agreement(given, reference).whole;
+  return { student: isRight(answer), teacher: isRight(pair.answer) };
 }

@@ -1,9 +1,10 @@
 import { cpus } from 'node:os';
 import type { BlobStore } from '@understudy/service/blobs/blob-store';
 import { type Policy, policyJson, type StudentModel } from '@understudy/student';
+import { fitTemperatures, likelihoodOf } from '@understudy/student/heads/calibrate';
 import { singleLatencies } from '@understudy/student/latencies';
 import { learnDistribution, type OutOfDistribution } from '@understudy/student/out-of-distribution';
-import { fitTemperature, negativeLogLikelihood, reliability } from '@understudy/student/statistics/calibration';
+import { reliability } from '@understudy/student/statistics/calibration';
 import { furtherPairs } from '@understudy/student/statistics/estimate';
 
 import { levelOfLook } from '@understudy/student/statistics/level';
@@ -78,7 +79,7 @@ type Findings = Pick<Report, 'policy' | 'dev' | 'test' | 'floors' | 'costs' | 'g
 function hopeless({ turn, task, dev, test }: Judged, level: number): Findings | undefined {
   const verdict = hopelessVerdict({
     devPairs: dev.length,
-    devLabels: [...new Set(dev.map(({ label }) => label))].map((label) => task.output.single!.labels[label]!),
+    devAnswers: [...new Set(dev.map(({ answer, label }) => label ?? answer))],
     testPairs: test.length,
     pairs: turn.snapshot.trainPairs + dev.length + test.length,
     shares: task.task.splits,
@@ -120,7 +121,7 @@ async function look(judged: Known, learningCurve: LearningCurveReport | null): P
   const policyDigest = await blobs.put('policies', new TextEncoder().encode(policyJson(policy)));
   const answers = answersOf(test, await predictionsOf(student, test), policy, task.output);
   const measured = measureTest(answers, {
-    labels: task.output.single!.labels,
+    output: task.output,
     goalAgreement: goal.agreement,
     level,
     ...claimed,
@@ -131,7 +132,7 @@ async function look(judged: Known, learningCurve: LearningCurveReport | null): P
     answers.map(({ pair, covered, agrees }) => ({
       covered,
       agrees,
-      class: task.output.single!.labels[pair.label],
+      class: pair.label,
       characters: pair.text.length,
     })),
     goal,
@@ -148,7 +149,7 @@ async function look(judged: Known, learningCurve: LearningCurveReport | null): P
   return {
     policy: {
       digest: policyDigest,
-      temperature: policy.heads[0]!.temperature,
+      temperatures: temperaturesOf(policy),
       threshold: policy.threshold,
       maxUnseenShare: judged.outOfDistribution.maxUnseenShare,
     },
@@ -161,17 +162,23 @@ async function look(judged: Known, learningCurve: LearningCurveReport | null): P
   };
 }
 
-/** Temperature, then threshold; both from dev alone. A text unlike train is never covered, so it ranks last. */
+const temperaturesOf = ({ heads }: Policy) =>
+  Object.fromEntries(heads.map(({ name, temperature }) => [name, temperature]));
+
+/** Temperatures, then threshold; all from dev alone. A text unlike train is never covered, so it ranks last. */
 async function choose({ turn, task, student, dev, test, outOfDistribution }: Known, level: number): Promise<Choice> {
-  const { field } = task.output.single!;
+  const { heads: parts, encode } = task.output;
   const predictions = await predictionsOf(student, dev);
-  const logits = predictions.map((prediction) => prediction.logits[field]!);
-  const given = dev.map(({ label }) => label);
-  const temperature = fitTemperature(logits, given);
+  // What the teacher copied from overlapping places of the text has no values that a head could be held against.
+  const given = dev.flatMap(({ answer, text }, index) => {
+    const encoded = encode(answer, text);
+    return encoded.ok ? [{ prediction: predictions[index]!, values: encoded.values }] : [];
+  });
+  const heads = fitTemperatures(parts, given);
   const uncovered: Policy = {
     version: 2,
     studentDigest: turn.student.digest,
-    heads: [{ name: field, temperature }],
+    heads,
     threshold: 0,
     outOfDistribution,
   };
@@ -187,8 +194,8 @@ async function choose({ turn, task, student, dev, test, outOfDistribution }: Kno
     pairs: dev.length,
     agreement: ranking.agreeing(dev.length) / dev.length,
     negativeLogLikelihood: {
-      uncalibrated: negativeLogLikelihood(logits, given, 1),
-      calibrated: negativeLogLikelihood(logits, given, temperature),
+      uncalibrated: likelihoodOf(parts, given),
+      calibrated: likelihoodOf(parts, given, heads),
     },
     calibration: reliability(confidences, agrees),
     covered: choice.devCovered,

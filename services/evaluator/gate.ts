@@ -71,8 +71,8 @@ export function verdictOf(
 /** What there is to judge by, before anything of the test is looked at. */
 export interface Evidence {
   devPairs: number;
-  /** Distinct labels that the teacher gave to dev pairs. */
-  devLabels: readonly string[];
+  /** Distinct answers that the teacher gave to dev pairs: labels, or whole ones. */
+  devAnswers: readonly string[];
   testPairs: number;
   /** Pairs of all splits. */
   pairs: number;
@@ -85,7 +85,7 @@ export interface Evidence {
 
 /** The verdict where no look at the test could end in anything but failure: it is not made, and costs nothing. */
 export function hopelessVerdict(evidence: Evidence): VerdictReport | undefined {
-  const { devPairs, devLabels, testPairs, goal, level } = evidence;
+  const { devPairs, devAnswers, testPairs, goal, level } = evidence;
   for (const name of ['agreement', 'coverage'] as const) {
     if (goal[name] >= 1) {
       const reason = `goal.${name} is ${goal[name]}, and no test of finite size proves that; set it below 1`;
@@ -101,8 +101,8 @@ export function hopelessVerdict(evidence: Evidence): VerdictReport | undefined {
       `at least ${MIN_DEV_PAIRS} and ${neededTest} are needed; about ${morePairs} further pairs give a first answer`;
     return { passed: false, reason, morePairs };
   }
-  if (devLabels.length === 1) {
-    const reason = `the teacher gave all ${devPairs} dev pairs the label ${JSON.stringify(devLabels[0])}, so there is nothing to decide; check the task's examples, instructions and sources`;
+  if (devAnswers.length === 1) {
+    const reason = `the teacher gave all ${devPairs} dev pairs the answer ${devAnswers[0]}, so there is nothing to decide; check the task's examples, instructions and sources`;
     return { passed: false, reason, morePairs: 0 };
   }
   return undefined;

@@ -1,4 +1,5 @@
 import { lowerBound } from '@understudy/student/statistics/clopper-pearson';
+import { outputPlan } from '@understudy/task';
 import { describe, expect, test } from 'vitest';
 import type { Answer } from './answers.ts';
 import { measureCosts, measureTest, quantile } from './measure.ts';
@@ -6,24 +7,36 @@ import { measureCosts, measureTest, quantile } from './measure.ts';
 /** teacher, student, covered, reference, weight */
 type Row = [number, number, boolean, number?, number?];
 
+const LABELS = ['a', 'b', 'c'];
+const output = outputPlan({
+  type: 'object',
+  properties: { label: { enum: LABELS } },
+  required: ['label'],
+  additionalProperties: false,
+});
+const json = (label: number) => JSON.stringify({ label: LABELS[label] });
+
 const answersOf = (rows: Row[]): Answer[] =>
   rows.map(([label, predicted, covered, reference, weight = 1], index) => ({
     pair: {
       promptId: String(index),
       text: '',
-      label,
+      answer: json(label),
+      label: LABELS[label],
       weight,
-      reference,
+      reference: reference === undefined ? undefined : json(reference),
       teacherLatencyMs: 10 * (index + 1),
       teacherUsd: 0.001,
     },
-    predicted,
+    answer: json(predicted),
+    heads: { label: predicted === label },
+    right: reference === undefined ? undefined : { student: predicted === reference, teacher: label === reference },
     confidence: covered ? 0.9 : 0.6,
     covered,
     agrees: predicted === label,
   }));
 
-const facts = { labels: ['a', 'b', 'c'], goalAgreement: 0.5, look: 1, level: 0.03, pairsSeenBefore: 0 };
+const facts = { output, goalAgreement: 0.5, look: 1, level: 0.03, pairsSeenBefore: 0 };
 
 describe('test figures', () => {
   const answers = answersOf([
@@ -98,4 +111,46 @@ test('costs are those of the teacher for all, and for what is left to it', () =>
 
 test('a quantile is a value that was measured', () => {
   expect([quantile([], 0.5), quantile([7], 0.01), quantile([1, 2], 0.5), quantile([1, 2, 3], 1)]).toEqual([0, 7, 1, 3]);
+});
+
+describe('parts of the answer', () => {
+  const plan = outputPlan({
+    type: 'object',
+    properties: {
+      tags: { type: 'array', items: { enum: LABELS } },
+      rooms: { type: 'integer', minimum: 1, maximum: 3 },
+    },
+    required: ['tags'],
+    additionalProperties: false,
+  });
+  const row = (teacher: object, student: object | undefined, covered: boolean): Answer => {
+    const [answer, own] = [JSON.stringify(teacher), student && JSON.stringify(student)];
+    const { whole = false, heads } = own === undefined ? {} : plan.agreement(own, answer);
+    const [base] = answersOf([[0, 0, covered]]);
+    return { ...base!, pair: { ...base!.pair, answer, label: undefined }, answer: own, agrees: whole, heads };
+  };
+
+  test('are compared where the student has an answer, and by what both assert', () => {
+    const { heads, classes, overallAgreement } = measureTest(
+      [
+        row({ tags: ['a', 'b'], rooms: 1 }, { tags: ['b', 'a'], rooms: 1 }, true),
+        row({ tags: ['a'] }, { tags: ['a', 'c'] }, true),
+        row({ tags: ['b'], rooms: 2 }, { tags: [], rooms: 3 }, false),
+        row({ tags: ['c'] }, undefined, false),
+      ],
+      { ...facts, output: plan },
+    );
+    expect(classes).toEqual([]);
+    expect(overallAgreement).toBe(1 / 4);
+    expect(heads).toEqual([
+      {
+        ...{ name: 'rooms', kind: 'number', agreement: 2 / 3, selectiveAgreement: 1 },
+        ...{ precision: 1 / 2, recall: 1 / 2, f1: 1 / 2 },
+      },
+      {
+        ...{ name: 'tags', kind: 'tags', agreement: 1 / 3, selectiveAgreement: 1 / 2 },
+        ...{ precision: 3 / 4, recall: 3 / 5, f1: 6 / 9 },
+      },
+    ]);
+  });
 });

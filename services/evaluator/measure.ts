@@ -2,11 +2,12 @@
 
 import { reliability } from '@understudy/student/statistics/calibration';
 import { lowerBound, upperBound } from '@understudy/student/statistics/clopper-pearson';
+import type { OutputPlan } from '@understudy/task';
 import type { Answer } from './answers.ts';
 import type { CostsReport, ProportionReport, TestReport } from './report.ts';
 
 export interface TestFacts {
-  labels: readonly string[];
+  output: OutputPlan;
   goalAgreement: number;
   look: number;
   level: number;
@@ -31,7 +32,8 @@ export function measureTest(answers: readonly Answer[], facts: TestFacts): TestR
       answers.map((answer) => answer.confidence),
       answers.map((answer) => answer.agrees),
     ),
-    classes: facts.labels.map((label, index) => classRow(label, answersOfLabel(answers, index), facts)),
+    classes: classRows(answers, facts),
+    heads: headRows(answers, facts.output),
     accuracy: accuracy(answers),
   };
 }
@@ -86,13 +88,27 @@ function byRequests(answers: readonly Answer[]): TestReport['byRequests'] {
   };
 }
 
-const answersOfLabel = (answers: readonly Answer[], label: number) =>
-  answers.filter(({ pair }) => pair.label === label);
+function classRows(answers: readonly Answer[], facts: TestFacts): TestReport['classes'] {
+  const { labels = [] } = facts.output.single ?? {};
+  const level = facts.level / (2 * labels.length);
+  return labels.map((label) =>
+    classRow(
+      label,
+      answers.filter(({ pair }) => pair.label === label),
+      level,
+      facts,
+    ),
+  );
+}
 
 /** Bounds are shared out over the labels and both directions (Bonferroni): among many labels some look bad by chance. */
-function classRow(label: string, answers: readonly Answer[], facts: TestFacts): TestReport['classes'][number] {
+function classRow(
+  label: string,
+  answers: readonly Answer[],
+  level: number,
+  facts: TestFacts,
+): TestReport['classes'][number] {
   const covered = answers.filter((answer) => answer.covered);
-  const level = facts.level / (2 * facts.labels.length);
   const agreement = proportion(covered.filter((answer) => answer.agrees).length, covered.length, level);
   const above = agreement.lowerBound >= facts.goalAgreement;
   const below = agreement.upperBound < facts.goalAgreement;
@@ -105,12 +121,41 @@ function classRow(label: string, answers: readonly Answer[], facts: TestFacts): 
   };
 }
 
+/** How often each part of the answer is the teacher's, and how the items that it asserts compare (micro-averaged). */
+function headRows(answers: readonly Answer[], { heads, items }: OutputPlan): TestReport['heads'] {
+  const own = answers.filter((answer) => answer.heads !== undefined);
+  const asserted = answers.map(({ pair, answer }) => ({
+    teacher: items(pair.answer),
+    student: answer === undefined ? {} : items(answer),
+  }));
+  return heads.map(({ name, kind }) => {
+    const agreeing = (some: readonly Answer[]) => some.filter((answer) => answer.heads?.[name]).length;
+    const covered = answers.filter((answer) => answer.covered);
+    let [shared, ofStudent, ofTeacher] = [0, 0, 0];
+    for (const { teacher, student } of asserted) {
+      const [given, wanted] = [student[name] ?? [], teacher[name] ?? []];
+      shared += given.filter((item) => wanted.includes(item)).length;
+      ofStudent += given.length;
+      ofTeacher += wanted.length;
+    }
+    const ratio = (part: number, whole: number) => (whole === 0 ? null : part / whole);
+    return {
+      ...{ name, kind },
+      agreement: ratio(agreeing(own), own.length),
+      selectiveAgreement: ratio(agreeing(covered), covered.length),
+      precision: ratio(shared, ofStudent),
+      recall: ratio(shared, ofTeacher),
+      f1: ratio(2 * shared, ofStudent + ofTeacher),
+    };
+  });
+}
+
 function accuracy(answers: readonly Answer[]): TestReport['accuracy'] {
-  const known = answers.filter(({ pair }) => pair.reference !== undefined);
+  const known = answers.filter(({ right }) => right !== undefined);
   if (known.length === 0) return null;
   const covered = known.filter((answer) => answer.covered);
-  const studentRight = ({ pair, predicted }: Answer) => predicted === pair.reference;
-  const teacherRight = ({ pair }: Answer) => pair.label === pair.reference;
+  const studentRight = ({ right }: Answer) => right?.student === true;
+  const teacherRight = ({ right }: Answer) => right?.teacher === true;
   const share = (some: readonly Answer[], right: (answer: Answer) => boolean) =>
     some.length === 0 ? null : some.filter(right).length / some.length;
   const among = (right: (answer: Answer) => boolean) => known.filter(right).length / known.length;

@@ -246,7 +246,7 @@ describe('a student that cannot pass', () => {
       'one-label',
       {},
       () => corpus({ seed: 3, train: 600, dev: 200, test: 400, onlyLabel: 0 }),
-      /all 200 dev pairs the label "ham"/,
+      /all 200 dev pairs the answer ham/,
       false,
     ],
     [

@@ -16,15 +16,18 @@ const HOPELESS: ReadonlySet<status> = new Set([
   status.UNIMPLEMENTED,
 ]);
 
-/** A pair as it is judged by: labels are indices in the schema's order. */
+/** A pair as it is judged by. Answers are canonical JSON. */
 export interface JudgedPair {
   promptId: string;
   text: string;
-  label: number;
+  /** The teacher's. */
+  answer: string;
+  /** The label in it, where the output is one label. */
+  label: string | undefined;
   /** Requests that it stands for; at least 1. */
   weight: number;
   /** The source's own truth, where it has one that fits the schema. */
-  reference: number | undefined;
+  reference: string | undefined;
   teacherLatencyMs: number;
   teacherUsd: number;
 }
@@ -73,24 +76,18 @@ function judgedPair(
   if (!pair || given.split !== split) {
     throw new TerminalError(`${where}: the pair store gave ${pair ? `a pair of ${Split[given.split]}` : 'no pair'}`);
   }
-  const label = labelOf(task, pair.answerJson);
-  if (label === undefined) {
-    throw new TerminalError(
-      `${where}: pair ${pair.pairId} has the answer ${pair.answerJson}, expected one of the labels ${task.output.single!.labels.join(', ')}`,
-    );
-  }
+  const answer = task.parseAnswer(pair.answerJson);
+  if (!answer.ok) throw new TerminalError(`${where}: pair ${pair.pairId} has no answer of the task: ${answer.message}`);
+  const { single } = task.output;
+  const reference = pair.referenceJson === undefined ? undefined : task.parseAnswer(pair.referenceJson);
   return {
     promptId: pair.promptId,
     text: pair.text,
-    label,
+    answer: answer.answer,
+    label: single && JSON.parse(answer.answer)[single.field],
     weight: Math.max(1, given.weight),
-    reference: pair.referenceJson === undefined ? undefined : labelOf(task, pair.referenceJson),
+    reference: reference?.ok ? reference.answer : undefined,
     teacherLatencyMs: Number(pair.usage?.durationUs ?? 0n) / 1_000,
     teacherUsd: Number(pair.usage?.spentMicroUsd ?? 0n) / 1_000_000,
   };
-}
-
-function labelOf({ output: { single }, parseAnswer }: CompiledTask, json: string): number | undefined {
-  const parsed = parseAnswer(json);
-  return parsed.ok ? single!.labels.indexOf(JSON.parse(parsed.answer)[single!.field]) : undefined;
 }

@@ -33,6 +33,19 @@ const ClassRow = z.strictObject({
   standing: z.enum(['above', 'below', 'undetermined']),
 });
 
+/** One part of the answer, over all test pairs; null where nothing counts. */
+const HeadRow = z.strictObject({
+  name: z.string(),
+  kind: z.enum(['choice', 'tags', 'number', 'span']),
+  /** Of the pairs that the student has an answer to, and of those that it answers itself. */
+  agreement: share.nullable(),
+  selectiveAgreement: share.nullable(),
+  /** Of the items that student and teacher assert: labels of a set, texts of spans, values that are not absent. */
+  precision: share.nullable(),
+  recall: share.nullable(),
+  f1: share.nullable(),
+});
+
 /** Against the source's own truth, over the pairs that have one; null where no pair counts. */
 const Accuracy = z.strictObject({
   pairs: count,
@@ -78,7 +91,10 @@ const Test = z.strictObject({
     deliveredAgreement: share,
   }),
   calibration: Reliability,
+  /** Where the output is one label. */
   classes: z.array(ClassRow),
+  /** Parts of the answer; none in reports of earlier versions. */
+  heads: z.array(HeadRow).default([]),
   accuracy: Accuracy.nullable(),
 });
 
@@ -193,7 +209,9 @@ export const ReportSchema = z.strictObject({
   policy: z
     .strictObject({
       digest,
-      temperature: z.number().positive(),
+      /** By head; none in reports of earlier versions, which had one temperature. */
+      temperatures: z.record(z.string(), z.number().positive()).default({}),
+      temperature: z.number().positive().optional(),
       threshold: share,
       /** A larger share of n-grams that train does not have sends a text to the teacher. */
       maxUnseenShare: share.default(1),

@@ -1,8 +1,11 @@
 import type { Head, HeadValue } from '@understudy/task/output/head';
-import { fitTemperature } from '../statistics/calibration.ts';
-import { isAsked, layoutOf, type Place, TAGS } from './layout.ts';
+import { fitTemperature, negativeLogLikelihood } from '../statistics/calibration.ts';
+import { isAsked, type Layout, layoutOf, type Place, TAGS } from './layout.ts';
 import type { Prediction } from './read.ts';
 import { tagsOf } from './spans.ts';
+
+/** A prediction, and what the teacher said in the order of the heads. */
+type Given = { readonly prediction: Prediction; readonly values: readonly HeadValue[] };
 
 /** Decisions between several classes: the logits of each, and the index of what the teacher said. */
 type Decisions = { readonly logits: ArrayLike<number>[]; readonly given: number[] };
@@ -29,23 +32,42 @@ function addDecisions(head: Head, { logits, tokens }: Prediction, value: HeadVal
   } else throw new TypeError(`head "${head.name}" of kind ${head.kind} cannot be held against a ${value.kind}`);
 }
 
+/** All decisions of a head. What lies in an absent object is not asked. */
+function decisionsOf(layout: Layout, at: number, given: readonly Given[]): Decisions {
+  const place = layout.places[at] as Place;
+  const decisions: Decisions = { logits: [], given: [] };
+  for (const { prediction, values } of given) {
+    if (isAsked(place, layout, values)) addDecisions(place.head, prediction, values[at] as HeadValue, decisions);
+  }
+  return decisions;
+}
+
 /**
  * The temperature of each head with the least negative log likelihood of the teacher's answers; of a set, of its labels
- * one by one, and of a span, of the tags of its tokens. What lies in an absent object is not asked.
- * @param values the teacher's for each prediction, in the order of the heads
+ * one by one, and of a span, of the tags of its tokens.
  */
 export function fitTemperatures(
   heads: readonly Head[],
-  predictions: readonly Prediction[],
-  values: readonly (readonly HeadValue[])[],
+  given: readonly Given[],
 ): { name: string; temperature: number }[] {
   const layout = layoutOf(heads);
-  return layout.places.map((place: Place, at) => {
-    const decisions: Decisions = { logits: [], given: [] };
-    for (const [i, prediction] of predictions.entries()) {
-      const given = values[i] as readonly HeadValue[];
-      if (isAsked(place, layout, given)) addDecisions(place.head, prediction, given[at] as HeadValue, decisions);
-    }
-    return { name: place.head.name, temperature: fitTemperature(decisions.logits, decisions.given) };
+  return layout.places.map(({ head }, at) => {
+    const decisions = decisionsOf(layout, at, given);
+    return { name: head.name, temperature: fitTemperature(decisions.logits, decisions.given) };
   });
+}
+
+/** Mean negative log likelihood of the teacher's whole answers, in nats; uncalibrated without temperatures. */
+export function likelihoodOf(
+  heads: readonly Head[],
+  given: readonly Given[],
+  temperatures: readonly { readonly temperature: number }[] = [],
+): number {
+  const layout = layoutOf(heads);
+  const sums = heads.map((_, at) => {
+    const { logits, given: said } = decisionsOf(layout, at, given);
+    if (said.length === 0) return 0;
+    return said.length * negativeLogLikelihood(logits, said, temperatures[at]?.temperature ?? 1);
+  });
+  return sums.reduce((total, sum) => total + sum, 0) / Math.max(1, given.length);
 }

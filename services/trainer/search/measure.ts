@@ -93,15 +93,11 @@ export function measureDev(
   for (let fold = 0; fold < FOLDS; fold += 1) {
     const inside = pairs.flatMap((_, pair) => (pair % FOLDS === fold ? [pair] : []));
     const outside = pairs.flatMap((_, pair) => (pair % FOLDS === fold ? [] : [pair]));
-    const fitted = outside.filter((pair) => encoded[pair]!.ok);
-    const heads = fitTemperatures(
-      plan.heads,
-      fitted.map((pair) => predictions[pair]!),
-      fitted.flatMap((pair) => {
-        const one = encoded[pair]!;
-        return one.ok ? [one.values] : [];
-      }),
-    );
+    const fitted = outside.flatMap((pair) => {
+      const one = encoded[pair]!;
+      return one.ok ? [{ prediction: predictions[pair]!, values: one.values }] : [];
+    });
+    const heads = fitTemperatures(plan.heads, fitted);
     const policy: Policy = { version: 2, studentDigest: '', heads, threshold: 0 };
     const answer = (pair: number) => decide(predictions[pair]!, policy, plan, pairs[pair]!.text);
     const threshold = quantile(
