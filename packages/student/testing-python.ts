@@ -1,4 +1,4 @@
-/** A Python for tests that open bundles with it: one that has onnxruntime and tokenizers, or a virtual environment with them. */
+/** A Python for tests that see how others use what is made here: one that has the libraries, or a virtual environment with them. */
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -6,29 +6,38 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 
-const NEEDED = 'import numpy, onnxruntime, tokenizers';
-const REQUIREMENTS = ['numpy', 'onnxruntime>=1.20', 'tokenizers>=0.20'];
-const ENVIRONMENT = join(import.meta.dirname, '..', '..', '.understudy', 'python-for-tests');
+const ENVIRONMENTS = join(import.meta.dirname, '..', '..', '.understudy');
 /** A package index that is not there is given up on after this. */
 const INSTALL_TIMEOUT_MS = 120_000;
 
-async function has(python: string): Promise<boolean> {
-  return run(python, ['-c', NEEDED]).then(
+/** The path of a Python with what was asked for, or why there is none. */
+export type FoundPython = { readonly python: string } | { readonly missing: string };
+
+async function has(python: string, modules: string): Promise<boolean> {
+  return run(python, ['-c', `import ${modules}`]).then(
     () => true,
     () => false,
   );
 }
 
-/** The path of a Python that can open bundles, or why there is none. */
-export async function pythonForBundles(): Promise<{ readonly python: string } | { readonly missing: string }> {
-  const own = join(ENVIRONMENT, 'bin', 'python');
-  for (const python of [process.env.PYTHON ?? 'python3', own]) if (await has(python)) return { python };
+/** A Python that imports these modules; failing that, one in an environment called `name` with these requirements installed. */
+async function pythonWith(name: string, modules: string, requirements: readonly string[]): Promise<FoundPython> {
+  const environment = join(ENVIRONMENTS, name);
+  const own = join(environment, 'bin', 'python');
+  for (const python of [process.env.PYTHON ?? 'python3', own]) if (await has(python, modules)) return { python };
   try {
-    if (!existsSync(own)) await run('python3', ['-m', 'venv', ENVIRONMENT]);
-    const install = ['-m', 'pip', 'install', '--quiet', '--retries', '0', ...REQUIREMENTS];
+    if (!existsSync(own)) await run('python3', ['-m', 'venv', environment]);
+    const install = ['-m', 'pip', 'install', '--quiet', '--retries', '0', ...requirements];
     await run(own, install, { timeout: INSTALL_TIMEOUT_MS });
   } catch (error) {
-    return { missing: `no Python with onnxruntime and tokenizers: ${(error as Error).message.split('\n')[0]}` };
+    return { missing: `no Python with ${modules}: ${(error as Error).message.split('\n')[0]}` };
   }
   return { python: own };
 }
+
+/** A Python that can open bundles. */
+export const pythonForBundles = (): Promise<FoundPython> =>
+  pythonWith('python-for-tests', 'numpy, onnxruntime, tokenizers', ['numpy', 'onnxruntime>=1.20', 'tokenizers>=0.20']);
+
+/** A Python with OpenAI's official client. */
+export const pythonForOpenAi = (): Promise<FoundPython> => pythonWith('python-openai', 'openai', ['openai>=1.40']);

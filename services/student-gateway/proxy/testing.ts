@@ -12,7 +12,7 @@ export interface Received {
   body: Buffer;
 }
 
-export type Script = (request: Received, response: ServerResponse, raw: IncomingMessage) => void;
+export type Script = (request: Received, response: ServerResponse, raw: IncomingMessage) => unknown;
 
 export const completion = (content: string, usage = { prompt_tokens: 20, completion_tokens: 5, total_tokens: 25 }) => ({
   id: 'chatcmpl-1',
