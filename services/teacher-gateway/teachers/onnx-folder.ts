@@ -10,8 +10,8 @@ import { ModelRefused } from './model-thread.ts';
 const MODEL_FILES = ['onnx/model.onnx', 'model.onnx'];
 /** 64 bits tell models apart and stay readable in a report. */
 const VERSION_DIGITS = 16;
-/** Longer texts are cut: memory and time grow with the square of the length, and few classifiers have read longer ones. */
-const MAX_TOKENS = 512;
+/** Longer texts are cut, whatever the model could read: its memory may grow with the square of the length. */
+const MAX_TOKENS = 8_192;
 /** Families whose positions count from the padding id on, so that the table of positions is that much longer than a text. */
 const POSITIONS_AFTER_PADDING = new Set(['roberta', 'xlm-roberta', 'camembert', 'mpnet']);
 

@@ -6,7 +6,7 @@ const CHARACTERS_PER_TOKEN = 64;
 
 export interface Tokens {
   readonly ids: readonly number[];
-  /** Which text of a pair each token belongs to. */
+  /** Which text of a pair each token belongs to; 0 where it is not said. */
   readonly types: readonly number[];
 }
 
@@ -26,7 +26,8 @@ export const openTextEncoder = async ({
   const encode = (text: string, hypothesis?: string): Tokens => {
     const shown = text.slice(0, maxTokens * CHARACTERS_PER_TOKEN);
     const pair = hypothesis === undefined ? {} : { text_pair: hypothesis };
-    const { ids, token_type_ids: types } = tokenizer.encode(shown, { ...pair, return_token_type_ids: true });
+    // A tokenizer that puts nothing around a text says nothing of types either, whatever the library declares.
+    const { ids, token_type_ids: types = [] } = tokenizer.encode(shown, { ...pair, return_token_type_ids: true });
     const over = ids.length - maxTokens;
     if (over <= 0) return { ids, types };
     const own = tokenizer.encode(shown, { add_special_tokens: false }).ids;

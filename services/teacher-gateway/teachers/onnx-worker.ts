@@ -6,8 +6,9 @@ import { readClassifier } from './onnx-folder.ts';
 import { type ModelTask, readingOf } from './onnx-reading.ts';
 import { openTextEncoder, type TextEncoder, type Tokens } from './onnx-tokens.ts';
 
-/** Texts that are run together; beyond it a core gains nothing more, and a padded batch of long texts takes memory. */
+/** Texts that are run together at most, and their tokens with the padding: beyond it a core gains nothing more, and memory grows. */
 const MAX_ROWS = 16;
+const MAX_RUN_TOKENS = 8_192;
 /** Replicas share a machine; two gateways use two cores better than one model on two. */
 const THREADS = 1;
 
@@ -53,6 +54,17 @@ const openModel = async (model: Uint8Array, { padId }: TextEncoder, classes: num
   return { run, release: () => session.release() };
 };
 
+/** The rows from `start` on that are run together. */
+const next = (rows: readonly Tokens[], start: number): readonly Tokens[] => {
+  let longest = rows[start]!.ids.length;
+  let end = start + 1;
+  for (; end < Math.min(rows.length, start + MAX_ROWS); end += 1) {
+    longest = Math.max(longest, rows[end]!.ids.length);
+    if (longest * (end + 1 - start) > MAX_RUN_TOKENS) break;
+  }
+  return rows.slice(start, end);
+};
+
 interface Asked {
   readonly id: number;
   readonly text: string;
@@ -70,8 +82,7 @@ const open = async (task: ModelTask) => {
     const rows = texts.map((text) => reading.hypotheses.map((hypothesis) => encoder.encode(text, hypothesis)));
     const flat = rows.flat();
     const logits: (readonly number[])[] = [];
-    for (let start = 0; start < flat.length; start += MAX_ROWS)
-      logits.push(...(await run(flat.slice(start, start + MAX_ROWS))));
+    while (logits.length < flat.length) logits.push(...(await run(next(flat, logits.length))));
     return rows.map((own, index) => ({
       probabilities: reading.probabilities(logits.slice(index * own.length, (index + 1) * own.length)),
       tokens: own.reduce((sum, { ids }) => sum + ids.length, 0),

@@ -1,5 +1,9 @@
-import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { openBundle, StudentModel } from '@understudy/student';
+import { openArchive } from '@understudy/student/archive';
+import { LABELS as STUDENT_LABELS, smallStudent } from '@understudy/student/testing';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createOnnxTeacher } from './onnx.ts';
 import { readClassifier } from './onnx-folder.ts';
@@ -28,7 +32,7 @@ afterAll(async () => {
   await inference[Symbol.asyncDispose]();
 });
 
-const open = (labels: string[], more: object = {}, { folder } = classifier) =>
+const open = (labels: string[], more: object = {}, { folder }: { folder: string } = classifier) =>
   createOnnxTeacher(taskOf(labels), { kind: 'onnx', model: 'tiny', folder, labels: {}, ...limits, ...more });
 
 describe('a classifier', () => {
@@ -78,6 +82,31 @@ describe('a classifier', () => {
       ).toBeCloseTo(1, 5);
     }
   });
+});
+
+test('a student of this platform is a teacher as it is, and gives the same probabilities', async () => {
+  const { archive } = await smallStudent();
+  const folder = await mkdtemp(join(tmpdir(), 'understudy-student-'));
+  for (const [name, bytes] of await openArchive(archive)) {
+    await mkdir(dirname(join(folder, name)), { recursive: true });
+    await writeFile(join(folder, name), bytes);
+  }
+  const student = await StudentModel.load(await openBundle(archive), { threads: 1 });
+  try {
+    await using teacher = await open([...STUDENT_LABELS], {}, { folder });
+    for (const text of ['my INVOICE is wrong', 'Where is my delivery?', 'Grüße 😀', '', 'parcel '.repeat(1_000)]) {
+      const [prediction] = await student.predict([text]);
+      const { soft, content } = await teacher.answer({ text }, never);
+      const weights = Array.from(prediction!.logits.topic!, Math.exp);
+      const sum = weights.reduce((a, b) => a + b);
+      const expected = weights.map((weight) => weight / sum);
+      expect(soft!.about, text.slice(0, 30)).toEqual(expected.map((each) => expect.closeTo(each, 4)));
+      expect(JSON.parse(content).about).toBe(STUDENT_LABELS[expected.indexOf(Math.max(...expected))]);
+    }
+  } finally {
+    await student.release();
+    await rm(folder, { recursive: true });
+  }
 });
 
 describe('a model for inference', () => {
