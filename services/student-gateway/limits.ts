@@ -10,7 +10,9 @@ export const maxHeaderBytes = 16 * 1024;
 export const headersTimeoutMs = 5_000;
 /** The same for the whole request: a megabyte in half a minute is a slow mobile line. */
 export const requestTimeoutMs = 30_000;
-/** How often the two above are looked at. */
+/** The same where requests pass through, among them files and recordings. */
+export const uploadTimeoutMs = 600_000;
+/** How often the ones above are looked at. */
 export const connectionCheckMs = 1_000;
 /** Longer than the idle timeout of the usual load balancers (60 s), so that they close first and no request races it. */
 export const keepAliveTimeoutMs = 65_000;

@@ -65,7 +65,7 @@ const create = async (context: OfflineContext<Config>): Promise<OfflineParts> =>
   const isReady = () => caughtUp;
   const baseUrl = settings.UPSTREAM_BASE_URL;
   const upstream = baseUrl === undefined ? undefined : new Upstream({ baseUrl, metrics, log });
-  const recorder = recorderOf(settings, traffic, log);
+  const recorder = recorderOf(settings, traffic, metrics, log);
   const http = new HttpServer({ answering, serving, keys, upstream, recorder, metrics, log, isReady });
   let stopWatching = async () => {};
   let stopTelling = () => {};
@@ -101,13 +101,19 @@ const create = async (context: OfflineContext<Config>): Promise<OfflineParts> =>
       await threads.close();
       teacher.close();
       upstream?.close();
+      await recorder?.stop();
       await traffic.stop();
     },
   };
 };
 
 /** @throws StartupError where the settings contradict each other */
-const recorderOf = (settings: Config, traffic: TrafficRecorder, log: Logger): CallRecorder | undefined => {
+const recorderOf = (
+  settings: Config,
+  traffic: TrafficRecorder,
+  metrics: Metrics,
+  log: Logger,
+): CallRecorder | undefined => {
   if (settings.RECORD_CALLS === '0') return undefined;
   const { UPSTREAM_BASE_URL: upstream, PRICES_FILE: file } = settings;
   if (upstream === undefined) {
@@ -115,7 +121,8 @@ const recorderOf = (settings: Config, traffic: TrafficRecorder, log: Logger): Ca
       'RECORD_CALLS is 1, but no call passes through: set UPSTREAM_BASE_URL, or RECORD_CALLS to 0',
     );
   }
-  return new CallRecorder({ traffic, prices: file === undefined ? Prices.none() : Prices.read(file), upstream, log });
+  const prices = file === undefined ? Prices.none() : Prices.read(file);
+  return new CallRecorder({ traffic, prices, upstream, metrics, log });
 };
 
 /** Answers clients: the student when sure, the teacher when not. Starts, and serves what it served last, without the bus. */

@@ -11,6 +11,7 @@ import {
   maxConnections,
   maxHeaderBytes,
   requestTimeoutMs,
+  uploadTimeoutMs,
 } from '../limits.ts';
 import type { HttpContext } from './context.ts';
 import { openAiError, sendError } from './respond.ts';
@@ -35,7 +36,7 @@ export class HttpServer {
       {
         maxHeaderSize: maxHeaderBytes,
         headersTimeout: headersTimeoutMs,
-        requestTimeout: requestTimeoutMs,
+        requestTimeout: context.upstream ? uploadTimeoutMs : requestTimeoutMs,
         connectionsCheckingInterval: connectionCheckMs,
         keepAliveTimeout: keepAliveTimeoutMs,
       },
@@ -114,7 +115,7 @@ const unreadable: Record<string, [string, string]> = {
   HPE_HEADER_OVERFLOW: ['431 Request Header Fields Too Large', `expected headers of at most ${maxHeaderBytes} bytes`],
   ERR_HTTP_REQUEST_TIMEOUT: [
     '408 Request Timeout',
-    `expected headers within ${headersTimeoutMs} ms and the whole request within ${requestTimeoutMs} ms`,
+    `expected headers within ${headersTimeoutMs} ms, and the whole request without a long pause`,
   ],
 };
 

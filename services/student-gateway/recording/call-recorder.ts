@@ -13,6 +13,7 @@ import {
   maxRecordedTextBytes,
   workloadRepeatMs,
 } from '../limits.ts';
+import type { Metrics } from '../metrics.ts';
 import type { Tap } from '../proxy/upstream.ts';
 import type { TrafficRecorder } from '../traffic/recorder.ts';
 import type { Price, Prices } from './prices.ts';
@@ -23,6 +24,7 @@ export interface CallRecorderOptions {
   prices: Prices;
   /** Base URL of who answers. */
   upstream: string;
+  metrics: Metrics;
   log: Logger;
 }
 
@@ -57,13 +59,18 @@ export class CallRecorder {
   readonly #told = new Map<string, number>();
   /** Of exchanges under way and not yet read. */
   #bytes = 0;
+  readonly #reading = new Set<Promise<void>>();
 
   constructor(options: CallRecorderOptions) {
     this.#options = options;
   }
 
-  /** Follows one exchange whose request has this body. */
-  follow(chunks: readonly Buffer[]): Tap {
+  /** Follows one exchange whose request has this body; undefined where too much is held already. */
+  follow(chunks: readonly Buffer[]): Tap | undefined {
+    if (this.#bytes > maxBytesBeingRecorded) {
+      this.#options.metrics.trafficDropped.inc();
+      return undefined;
+    }
     const body = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks);
     const exchange: Exchange = {
       ...{ body, status: 0, complete: false, encoding: undefined, isStream: false, reply: [] },
@@ -93,17 +100,23 @@ export class CallRecorder {
         exchange.complete = complete && replyBytes !== Number.POSITIVE_INFINITY;
         if (!complete) exchange.status = 0;
         exchange.endedMs = performance.now();
-        setImmediate(() => {
-          void this.#record(exchange).finally(() => {
-            this.#bytes -= held;
-          });
+        const reading = this.#record(exchange).finally(() => {
+          this.#bytes -= held;
+          this.#reading.delete(reading);
         });
+        this.#reading.add(reading);
       },
     };
   }
 
+  /** Resolves when all that has passed is in the hands of the traffic recorder. */
+  async stop(): Promise<void> {
+    await Promise.all(this.#reading);
+  }
+
   async #record(exchange: Exchange): Promise<void> {
     const { traffic, log } = this.#options;
+    await afterReplies(); // the client's last bytes leave first
     try {
       const call = readCall(parsed(exchange.body));
       if (!call) return;
@@ -159,6 +172,8 @@ export class CallRecorder {
     return { system: clean(system), schemaJson: clean(schemaJson) };
   }
 }
+
+const afterReplies = () => new Promise<void>((resolve) => setImmediate(resolve));
 
 /** Names of models are short; what is not one is cut. */
 const maxNameCharacters = 200;
