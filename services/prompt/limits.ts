@@ -74,7 +74,10 @@ export const POOL_PER_CALL = 4;
 export const MAX_POOL_PROMPTS = 1_000_000;
 /** Inputs looked at for each prompt of a chosen batch; 50 µs to 5 ms each, as the student goes. */
 export const CHOICE_POOL_PER_PROMPT = 10;
-/** Of a chosen batch: these alone may judge, so the test set grows with every batch although the student chooses. */
-export const RANDOM_SHARE = 0.2;
+/**
+ * Of a chosen batch: inputs for dev and test. A random batch of three times the size would give as many, so the test set keeps
+ * growing at a third of the price.
+ */
+export const JUDGING_SHARE = 0.1;
 /** Texts that a student answers in one go: some ms, during which nothing else happens in this process. */
 export const PREDICTED_AT_ONCE = 128;

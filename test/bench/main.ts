@@ -1,6 +1,7 @@
 /** `npm run bench NAME`: runs one benchmark. */
 const benches: Record<string, () => Promise<{ run(): Promise<void> }>> = {
   faults: () => import('./faults.ts'),
+  active: () => import('./active.ts'),
   gate: () => import('./gate.ts'),
   goals: () => import('./goals.ts'),
   pipeline: () => import('./pipeline.ts'),
@@ -9,6 +10,7 @@ const benches: Record<string, () => Promise<{ run(): Promise<void> }>> = {
   serve: () => import('./serve.ts'),
   students: () => import('./students.ts'),
   train: () => import('./train.ts'),
+  written: () => import('./written.ts'),
 };
 
 const name = process.argv[2] ?? '';

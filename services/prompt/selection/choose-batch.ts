@@ -4,7 +4,13 @@ import { openBundle, StudentModel } from '@understudy/student';
 import type { CompiledTask } from '@understudy/task';
 import { splitOf } from '@understudy/task/grouping/split';
 import type { StepContext } from '../context.ts';
-import { CHOICE_POOL_PER_PROMPT, MAX_POOL_PROMPTS, POOL_PER_CALL, PREDICTED_AT_ONCE, RANDOM_SHARE } from '../limits.ts';
+import {
+  CHOICE_POOL_PER_PROMPT,
+  JUDGING_SHARE,
+  MAX_POOL_PROMPTS,
+  POOL_PER_CALL,
+  PREDICTED_AT_ONCE,
+} from '../limits.ts';
 import type { Batch, Run, RunTerms } from '../run.ts';
 import type { SampledPrompt } from '../sample.ts';
 import { promptsOf, readSample } from '../sample-store.ts';
@@ -18,12 +24,12 @@ export function poolSize({ budgetCalls, active }: RunTerms): number {
 }
 
 /**
- * The prompts of a further batch. A share of them are the next ones of the random sample: they alone may become dev and test
- * pairs, so those stay a random sample. The rest are chosen from what would train anyway, whatever the student thinks of the
- * others: no test input is asked because of what the student answers to it.
+ * The prompts of a further batch. A share of them are the next of the random sample that fall into dev or test, so those grow and
+ * stay a random sample; the rest are chosen among what can only train. So no test input is asked, or left out, because of what a
+ * student answers to it.
  */
 export async function chooseBatch(
-  context: Pick<StepContext, 'blobs' | 'telemetry'>,
+  context: Pick<StepContext, 'blobs'>,
   compiled: CompiledTask,
   run: Run,
   batch: Batch,
@@ -38,19 +44,21 @@ export async function chooseBatch(
     if (!asked.has(prompt.promptId)) left.push(prompt);
     if (left.length === CHOICE_POOL_PER_PROMPT * size) break;
   }
-  const random = left.slice(0, Math.ceil(RANDOM_SHARE * size));
-  const wanted = size - random.length;
   const { name, splits } = compiled.task;
-  const pool = left.slice(random.length).filter(({ promptId }) => splitOf(name, promptId, splits) === Split.TRAIN);
+  const trains = ({ promptId, trainsOnly }: SampledPrompt) =>
+    trainsOnly === true || splitOf(name, promptId, splits) === Split.TRAIN;
+  const judges = left.filter((prompt) => !trains(prompt)).slice(0, Math.ceil(JUDGING_SHARE * size));
+  const pool = left.filter(trains);
   const texts = pool.map(({ inputJson }) => textOf(compiled, inputJson));
   const doubts = await doubtsOf(blobs, run, texts, signal);
   const candidates = texts.map((text, index) => ({ text, doubt: doubts[index] as number }));
-  const answered = [...asked.values(), ...random.map(({ inputJson }) => textOf(compiled, inputJson))];
-  const chosen = pickBatch(candidates, answered, wanted).map((index) => pool[index] as SampledPrompt);
+  const chosen = pickBatch(candidates, asked.values(), size - judges.length).map(
+    (index) => pool[index] as SampledPrompt,
+  );
   // The pool may run out before the sample does.
-  const taken = new Set([...random, ...chosen].map(({ promptId }) => promptId));
-  const filling = left.filter(({ promptId }) => !taken.has(promptId)).slice(0, wanted - chosen.length);
-  return [...random, ...chosen.map((prompt) => ({ ...prompt, trainsOnly: true })), ...filling];
+  const taken = new Set([...judges, ...chosen].map(({ promptId }) => promptId));
+  const filling = left.filter(({ promptId }) => !taken.has(promptId)).slice(0, size - taken.size);
+  return [...judges, ...chosen.map((prompt) => ({ ...prompt, trainsOnly: true })), ...filling];
 }
 
 /** Texts of the batches before by prompt id. */
@@ -81,7 +89,8 @@ async function doubtsOf(blobs: BlobStore, run: Run, texts: readonly string[], si
     const doubts: number[] = [];
     for (let from = 0; from < texts.length; from += PREDICTED_AT_ONCE) {
       signal.throwIfAborted();
-      const predictions = await model.predict(texts.slice(from, from + PREDICTED_AT_ONCE));
+      const some = texts.slice(from, from + PREDICTED_AT_ONCE);
+      const predictions = await model.predict(some);
       doubts.push(...predictions.map(({ logits }) => doubtOf(logits)));
       // The process has heartbeats and requests to answer meanwhile.
       await new Promise(setImmediate);

@@ -30,7 +30,7 @@ export function writingWords(
       ...shownExamples(compiled, answer, random).map(({ input }) => line(input)),
       ...kept(earlier, random),
       '',
-      `Write ${inputs} new inputs, as different from each other and from those above as real ones are, as JSON: {"inputs":[${line(compiled.task.examples[0]?.input ?? {})}, …]}`,
+      `Request ${call + 1}: write ${inputs} new inputs, as different from each other and from those above as real ones are, as JSON: {"inputs":[${line(compiled.task.examples[0]?.input ?? {})}, …]}`,
       `The right answer to each of them should be ${answer}.`,
       ...Object.entries(source.attributes).map(
         ([name, values]) => `${name}: ${values[Math.floor(random() * values.length)]}`,

@@ -1,5 +1,5 @@
 import type { AddressRules } from '@understudy/service/outbound';
-import { type CompiledTask, plainSchema, type Teacher as TeacherSettings } from '@understudy/task';
+import { type CompiledTask, plainSchema, type Task, type Teacher as TeacherSettings } from '@understudy/task';
 import { createAnthropicTeacher } from './anthropic.ts';
 import { createNatsTeacher, type TeacherBus } from './nats.ts';
 import { createOnnxTeacher } from './onnx.ts';
@@ -29,25 +29,33 @@ export interface WritingRequest {
   readonly inputs: number;
 }
 
-/**
- * The connector to have a task's teacher write inputs: the same model, other words. It is warm, because a model that
- * always takes its likeliest word writes the same inputs again. @throws TeacherError when it cannot be made
- */
+/** The connector to have a task's teacher write inputs. @throws TeacherError when it cannot be made */
 export const openWriter = (
   compiled: CompiledTask,
-  { instructions, inputs }: WritingRequest,
+  request: WritingRequest,
   surroundings: TeacherSurroundings,
 ): Promise<Teacher> => {
-  const { task } = compiled;
-  const fixed: TeacherTask = {
+  const { told, settings } = writerOf(compiled.task, request);
+  return connectorOf(told, settings, surroundings);
+};
+
+/**
+ * What a teacher that writes is told, and its settings: the same model, other words. It is warm, because a model that always
+ * takes its likeliest word writes the same inputs again.
+ */
+export const writerOf = <T extends TeacherSettings>(
+  task: Task & { teacher: T },
+  { instructions, inputs }: WritingRequest,
+): { told: TeacherTask; settings: T } => {
+  const told: TeacherTask = {
     name: `${task.name}-inputs`,
     instructions,
-    schema: writtenSchema(task.input.fields, inputs),
+    schema: writtenSchema(task.input.fields),
     heads: [],
     single: undefined,
     examples: [],
   };
-  return connectorOf(fixed, warm(task.teacher, inputs), surroundings);
+  return { told, settings: warm(task.teacher, inputs) };
 };
 
 /** Hot enough that answers differ; sampling at 1 is what models are trained for. */
@@ -55,7 +63,7 @@ const WRITING_TEMPERATURE = 1;
 /** An input of a narrow task is a sentence to a paragraph; an answer that is cut off gives what is whole in it. */
 const TOKENS_PER_INPUT = 200;
 
-const warm = (teacher: TeacherSettings, inputs: number): TeacherSettings =>
+const warm = <T extends TeacherSettings>(teacher: T, inputs: number): T =>
   'maxOutputTokens' in teacher
     ? {
         ...teacher,
@@ -64,13 +72,12 @@ const warm = (teacher: TeacherSettings, inputs: number): TeacherSettings =>
       }
     : teacher;
 
-const writtenSchema = (fields: readonly string[], inputs: number): Record<string, unknown> => ({
+/** Without bounds of the list: not every server's strict mode takes them. */
+const writtenSchema = (fields: readonly string[]): Record<string, unknown> => ({
   type: 'object',
   properties: {
     inputs: {
       type: 'array',
-      minItems: 1,
-      maxItems: inputs,
       items: {
         type: 'object',
         properties: Object.fromEntries(fields.map((field) => [field, { type: 'string' }])),
