@@ -12,7 +12,14 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { doubtOf } from '@understudy/prompt/selection/doubt';
 import { pickBatch } from '@understudy/prompt/selection/pick';
-import { type Example, openBundle, type Prediction, StudentModel, type StudentTraining } from '@understudy/student';
+import {
+  type Example,
+  labelHead,
+  openBundle,
+  type Prediction,
+  StudentModel,
+  type StudentTraining,
+} from '@understudy/student';
 import { argmax } from '@understudy/student/examples';
 import { exportAt } from '@understudy/student/export-student';
 import { seededOrder } from '@understudy/student/random';
@@ -56,17 +63,16 @@ interface Data {
 function trainingOf({ labels }: Data, rows: readonly Row[], seed: number): StudentTraining {
   const examples: Example[] = rows.map(({ text, category }) => ({
     text,
-    target: labels.map((label) => (label === category ? 1 : 0)),
+    target: [{ value: { kind: 'choice', index: labels.indexOf(category) } }],
     weight: 1,
   }));
   return {
     candidate: { family: 'bag', hyperparameters: {} },
-    labels,
+    heads: [labelHead(FIELD, labels)],
     train: examples,
     dev: examples.filter((_, index) => index % DEV_EVERY === 0),
     seed,
     threads: availableParallelism(),
-    field: FIELD,
     lineage: {
       task: { name: 'bench', digest: '0'.repeat(64) },
       snapshotDigest: '0'.repeat(64),
@@ -92,7 +98,7 @@ async function predictions(
 }
 
 function agreement({ labels, test }: Data, predicted: readonly Prediction[]): number {
-  const agreeing = test.filter((row, index) => labels[argmax(predicted[index]?.[FIELD] ?? [])] === row.category);
+  const agreeing = test.filter((row, index) => labels[argmax(predicted[index]?.logits[FIELD] ?? [])] === row.category);
   return agreeing.length / test.length;
 }
 
@@ -101,18 +107,16 @@ interface Point {
   readonly agreement: number;
 }
 
+const rowsAt = ({ pool }: Data, indices: readonly number[]): Row[] => indices.map((index) => pool[index] as Row);
+const textsOf = (rows: readonly Row[]): string[] => rows.map(({ text }) => text);
+
 async function randomPoint(data: Data, order: readonly number[], calls: number, seed: number): Promise<Point> {
-  const rows = order.slice(0, calls).map((index) => data.pool[index] as Row);
-  const predicted = await predictions(
-    data,
-    rows,
-    seed,
-    data.test.map(({ text }) => text),
-  );
+  const rows = rowsAt(data, order.slice(0, calls));
+  const predicted = await predictions(data, rows, seed, textsOf(data.test));
   return { calls: rows.length, agreement: agreement(data, predicted) };
 }
 
-/** Rounds of asking, until one agrees as often as the goal, or all are done. */
+/** Rounds of asking, until a student agrees as often as the goal, or all are done. */
 async function activePoints(
   data: Data,
   order: readonly number[],
@@ -121,44 +125,35 @@ async function activePoints(
   goal: number,
 ): Promise<Point[]> {
   const points: Point[] = [];
-  let asked: number[] = [];
-  for (const part of ROUNDS) {
-    const wanted = Math.round(part * calls);
-    const left = order.filter((index) => !asked.includes(index));
-    if (asked.length === 0) asked = left.slice(0, wanted);
-    else asked = [...asked, ...(await chosen(data, asked, left, wanted - asked.length, seed))];
-    points.push(await randomPoint(data, asked, asked.length, seed));
-    process.stderr.write(
-      `seed ${seed}: ${points.at(-1)?.calls} chosen calls, ${points.at(-1)?.agreement.toFixed(4)}\n`,
-    );
-    if ((points.at(-1) as Point).agreement >= goal) break;
+  const sizes = ROUNDS.map((part) => Math.round(part * calls));
+  let asked = order.slice(0, sizes[0]);
+  for (const next of [...sizes.slice(1), asked.length]) {
+    const known = new Set(asked);
+    const left = order.filter((index) => !known.has(index));
+    const texts = [...textsOf(data.test), ...textsOf(rowsAt(data, left))];
+    const predicted = await predictions(data, rowsAt(data, asked), seed, texts);
+    const point = { calls: asked.length, agreement: agreement(data, predicted.slice(0, data.test.length)) };
+    process.stderr.write(`seed ${seed}: ${point.calls} chosen calls, ${point.agreement.toFixed(4)}\n`);
+    points.push(point);
+    if (point.agreement >= goal || next <= asked.length) break;
+    asked = [...asked, ...chosen(data, asked, left, predicted.slice(data.test.length), next - asked.length)];
   }
   return points;
 }
 
-async function chosen(
+function chosen(
   data: Data,
   asked: readonly number[],
   left: readonly number[],
+  predicted: readonly Prediction[],
   count: number,
-  seed: number,
-): Promise<number[]> {
-  const [rows, texts] = [asked, left].map((indices) => indices.map((index) => data.pool[index] as Row)) as [
-    Row[],
-    Row[],
-  ];
-  const predicted = await predictions(
-    data,
-    rows,
-    seed,
-    texts.map(({ text }) => text),
-  );
-  const candidates = texts.map(({ text }, index) => ({ text, doubt: doubtOf(predicted[index] as Prediction) }));
-  return pickBatch(
-    candidates,
-    rows.map(({ text }) => text),
-    count,
-  ).map((index) => left[index] as number);
+): number[] {
+  const heads = [labelHead(FIELD, data.labels)];
+  const candidates = rowsAt(data, left).map(({ text }, index) => ({
+    text,
+    doubt: doubtOf(predicted[index] as Prediction, heads, text),
+  }));
+  return pickBatch(candidates, textsOf(rowsAt(data, asked)), count).map((index) => left[index] as number);
 }
 
 /** Calls at which the line between rounds meets the goal; the last round's where none does. */

@@ -1,7 +1,7 @@
 /** `npm run bench NAME`: runs one benchmark. */
 const benches: Record<string, () => Promise<{ run(): Promise<void> }>> = {
-  faults: () => import('./faults.ts'),
   active: () => import('./active.ts'),
+  faults: () => import('./faults.ts'),
   gate: () => import('./gate.ts'),
   goals: () => import('./goals.ts'),
   pipeline: () => import('./pipeline.ts'),

@@ -1,6 +1,6 @@
 import { Split } from '@understudy/contract';
 import type { BlobStore } from '@understudy/service/blobs/blob-store';
-import { openBundle, StudentModel } from '@understudy/student';
+import { headsOf, openBundle, StudentModel } from '@understudy/student';
 import type { CompiledTask } from '@understudy/task';
 import { splitOf } from '@understudy/task/grouping/split';
 import type { StepContext } from '../context.ts';
@@ -85,13 +85,14 @@ async function doubtsOf(blobs: BlobStore, run: Run, texts: readonly string[], si
   // Nothing was trained: all texts are alike, and only novelty tells them apart.
   if (!digest) return texts.map(() => 1);
   const model = await StudentModel.load(await openBundle(await blobs.get('students', digest), digest), { threads: 1 });
+  const heads = headsOf(model.description);
   try {
     const doubts: number[] = [];
     for (let from = 0; from < texts.length; from += PREDICTED_AT_ONCE) {
       signal.throwIfAborted();
       const some = texts.slice(from, from + PREDICTED_AT_ONCE);
       const predictions = await model.predict(some);
-      doubts.push(...predictions.map(({ logits }) => doubtOf(logits)));
+      doubts.push(...predictions.map((prediction, index) => doubtOf(prediction, heads, some[index] as string)));
       // The process has heartbeats and requests to answer meanwhile.
       await new Promise(setImmediate);
     }

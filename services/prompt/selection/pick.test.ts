@@ -1,3 +1,5 @@
+import type { Prediction } from '@understudy/student';
+import type { Head } from '@understudy/task/output/head';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { doubtOf } from './doubt.ts';
@@ -40,10 +42,14 @@ test('it is as greedy as trying every candidate each time', () => {
   );
 });
 
-test('doubt is the smallest margin of any field', () => {
-  const sure = Float32Array.of(9, 0, 0);
-  const unsure = Float32Array.of(1, 1, 0);
-  expect(doubtOf({ label: sure })).toBeLessThan(0.001);
-  expect(doubtOf({ label: unsure })).toBeCloseTo(1, 5);
-  expect(doubtOf({ label: sure, other: unsure })).toBeCloseTo(1, 5);
+test('doubt is small only where all heads are sure', () => {
+  const choice = (name: string): Head => ({ kind: 'choice', name, values: ['"a"', '"b"', '"c"'] });
+  const tags: Head = { kind: 'tags', name: 'tags', labels: ['x', 'y'], minItems: 0, maxItems: 2 };
+  const [sure, unsure] = [Float32Array.of(12, 0, 0), Float32Array.of(1, 1, 0)];
+  const doubt = (heads: Head[], logits: Prediction['logits']) => doubtOf({ logits }, heads, 'some text');
+  expect(doubt([choice('label')], { label: sure })).toBeLessThan(0.001);
+  expect(doubt([choice('label')], { label: unsure })).toBeCloseTo(1, 5);
+  expect(doubt([choice('label'), choice('other')], { label: sure, other: unsure })).toBeCloseTo(1, 5);
+  expect(doubt([choice('label'), tags], { label: sure, tags: Float32Array.of(9, -9) })).toBeLessThan(0.01);
+  expect(doubt([choice('label'), tags], { label: sure, tags: Float32Array.of(0, -9) })).toBeCloseTo(0.5, 2);
 });
