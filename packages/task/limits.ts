@@ -20,3 +20,7 @@ export const MAX_HEADS = 100;
 export const MAX_SCHEMA_DEPTH = 16;
 /** Fewer examples say too little about what belongs to a task: with 30, one in fifty inputs that belong is left out. */
 export const MIN_RELEVANCE_EXAMPLES = 20;
+/** Ten for each head that is allowed: constants, lists and references have subschemas of their own. */
+export const MAX_SUBSCHEMAS = 1_000;
+/** More than anybody corrects before trying again. */
+export const MAX_SCHEMA_FAULTS = 50;

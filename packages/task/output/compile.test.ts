@@ -216,3 +216,15 @@ describe('a schema is refused, with its place and a way out:', () => {
     expect(places).toEqual(['properties.a', 'properties.c.properties.d']);
   });
 });
+
+test('a schema whose references double with every level is refused at once', () => {
+  const level = (next: number) => ({ ...object({ a: { $ref: `#/$defs/l${next}` }, b: { $ref: `#/$defs/l${next}` } }) });
+  const $defs: Record<string, unknown> = Object.fromEntries(
+    Array.from({ length: 15 }, (_, i) => [`l${i}`, level(i + 1)]),
+  );
+  for (const leaf of [{ const: 1 }, label, { type: 'string' }, 'none']) {
+    const result = compileSchema({ ...level(0), $defs: { ...$defs, l15: leaf } });
+    expect(result.ok ? 0 : result.faults.length).toBeLessThanOrEqual(51);
+    expect(result.ok).toBe(false);
+  }
+});

@@ -63,7 +63,7 @@ const ROOT: Place = { name: '', required: true, nullable: false, absentAround: f
 export function compileSchema(
   schema: unknown,
 ): { ok: true; compiled: CompiledSchema } | { ok: false; faults: SchemaFault[] } {
-  const scope: Scope = { root: isObject(schema) ? schema : {}, faults: [], heads: [], copied: [] };
+  const scope: Scope = { root: isObject(schema) ? schema : {}, faults: [], visited: 0, heads: [], copied: [] };
   const view = viewOf(scope, schema, [], []);
   if (view && (view.type !== 'object' || view.nullable)) {
     fault(scope, ['type'], `expected "object": an answer is one JSON object, got ${shown(view.schema.type)}`);

@@ -1,6 +1,6 @@
 /** Reading of JSON Schema as written: references resolved, null taken out, everything else as it stands. */
 import type { Json } from '../canonical.ts';
-import { MAX_SCHEMA_DEPTH } from '../limits.ts';
+import { MAX_SCHEMA_DEPTH, MAX_SCHEMA_FAULTS, MAX_SUBSCHEMAS } from '../limits.ts';
 
 export type JsonObject = Readonly<Record<string, Json>>;
 
@@ -13,6 +13,8 @@ export interface SchemaFault {
 export interface SchemaReader {
   readonly root: JsonObject;
   readonly faults: SchemaFault[];
+  /** Subschemas read so far; definitions count each time they are referred to, which can double with every level. */
+  visited: number;
 }
 
 /** A subschema with its references followed. */
@@ -54,6 +56,11 @@ export function viewOf(
   path: readonly PropertyKey[],
   refs: readonly string[],
 ): View | undefined {
+  reader.visited += 1;
+  if (reader.visited === MAX_SUBSCHEMAS + 1) {
+    fault(reader, path, `expected at most ${MAX_SUBSCHEMAS} fields, references followed, got more; flatten it`);
+  }
+  if (reader.visited > MAX_SUBSCHEMAS || reader.faults.length >= MAX_SCHEMA_FAULTS) return undefined;
   if (!isObject(given)) return fault(reader, path, `expected a JSON Schema, got ${shown(given)}`);
   if (path.length > MAX_SCHEMA_DEPTH * 2 || refs.length > MAX_SCHEMA_DEPTH) {
     return fault(reader, path, `expected at most ${MAX_SCHEMA_DEPTH} levels of objects; flatten it`);
