@@ -53,7 +53,7 @@ const rowOf = ({ workload, verdict }: Judged): string[] => [
 const wordsOf = ({ workload, verdict }: Judged): string[] => [
   `${workload.workloadId.slice(0, shownDigits)}  ${oneLine(workload.system ?? 'prompt unknown')}`,
   `  ${verdict.distillable ? 'a student could answer it' : 'no student can answer it as it is'}`,
-  ...verdict.reasons.map((reason) => `  - ${oneLine(reason)}`),
+  ...verdict.reasons.map((reason) => `  - ${reason}`),
 ];
 
 const jsonOf = ({ workload, verdict }: Judged): object => ({
