@@ -1,9 +1,11 @@
+import { join } from 'node:path';
 import { DeclineReason, Purpose } from '@understudy/contract';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { softFromSamples } from './teachers/soft-labels.ts';
 import { Stage, texts } from './testing.ts';
 
 const teacher = { kind: 'nats', model: 'dice', subject: 'models.dice', samples: 4, maxRetries: 2 };
+const pricing = { inputUsdPerMillionTokens: 1, outputUsdPerMillionTokens: 4 };
 const error = { error: { status: 503, message: 'not now' } };
 const say = (team: string) => ({ content: JSON.stringify({ team }), model: 'dice-1' });
 
@@ -68,6 +70,31 @@ test('where the budget ends between samples, those that were paid count', async 
     const sum = soft[0]?.probabilities.reduce((a, b) => a + b) ?? 1;
     expect(sum).toBeCloseTo(1, 6);
   }
+});
+
+test('what one gateway recorded another replays, samples as well, without a teacher and without cost', async () => {
+  await stage.stopGateways();
+  const folder = join(stage.path, 'recorded');
+  await stage.gateway({ TEACHER_RECORD_TO: folder });
+  const task = await stage.apply({ name: 'recorded', teacher: { ...teacher, pricing } });
+  const [text] = texts(1, 'recorded') as [string];
+  scripts.set(text, ['access', 'billing', 'access', 'access'].map(say));
+  await stage.submit(task, 'run-record', [text]);
+  await stage.outcomes('run-record', 1);
+  await stage.stopGateways();
+
+  // Another name, so that the pair store knows no answer yet.
+  const again = await stage.apply({ name: 'replayed', teacher: { ...teacher, pricing } });
+  await stage.gateway({ TEACHER_REPLAY_FROM: folder });
+  asked = [];
+  await stage.submit(again, 'run-replay', [text, 'never recorded']);
+  await stage.outcomes('run-replay', 2);
+  const [first] = stage.answeredIn('run-record');
+  const [second] = stage.answeredIn('run-replay');
+  expect(second!.pair).toMatchObject({ answerJson: '{"team":"access"}', soft: first!.pair!.soft });
+  expect([first!, second!].map(({ pair }) => pair!.usage!.spentMicroUsd > 0n)).toEqual([true, false]);
+  expect(stage.declinedIn('run-replay')).toMatchObject([{ detail: expect.stringContaining('TEACHER_RECORD_TO') }]);
+  expect(asked).toEqual([]);
 });
 
 test('samples of several fields are counted by what each decides', () => {
