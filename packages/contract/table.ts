@@ -252,6 +252,12 @@ export const buckets = {
   reports: { owner: 'evaluator', readers: [], history: 1, maxBytes: 64 * mebibyte, ttlMs: 0 },
   evidence: { owner: 'deployer', readers: [], history: 1, maxBytes: 64 * mebibyte, ttlMs: 0 },
   decisions: { owner: 'deployer', readers: [], history: 1, maxBytes: 256 * mebibyte, ttlMs: 0 },
-  deployments: { owner: 'deployer', readers: ['student-gateway'], history: 16, maxBytes: 64 * mebibyte, ttlMs: 0 },
+  deployments: {
+    owner: 'deployer',
+    readers: ['student-gateway', 'evaluator'],
+    history: 16,
+    maxBytes: 64 * mebibyte,
+    ttlMs: 0,
+  },
 } as const satisfies Record<string, BucketSpec>;
 export type BucketName = keyof typeof buckets;

@@ -281,6 +281,8 @@ export const TaskSchema = strict({
     confidence: z.number().min(0.5).max(0.9999).default(0.95),
     /** No class and no length of text may agree less. Ten points below `agreement` where absent. */
     floor: fraction.optional(),
+    /** How much less a new student may agree than the one in service, where that one answers: proven, or it is not replaced. For two that differ on 3% of the pairs, half a point takes 4,000 test pairs for an even chance. */
+    nonInferiorityMargin: fraction.default(0.005),
     /** A keystroke's worth; students of this platform take well under it on one core. */
     latencyMs: z.number().positive().default(20),
     /** What a browser or a phone downloads without being asked twice. */

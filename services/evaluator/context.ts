@@ -1,3 +1,4 @@
+import type { KV } from '@nats-io/kv';
 import type { PairStoreService } from '@understudy/contract/pair-store';
 import type { ServiceContext } from '@understudy/service/lifecycle';
 import type { RpcClient } from '@understudy/service/rpc/client';
@@ -10,6 +11,8 @@ import type { ReportIndex } from './report-index.ts';
 /** What the parts of this service work with. */
 export interface EvaluatorContext extends ServiceContext<Config> {
   pairStore: RpcClient<typeof PairStoreService>;
+  /** The deployer's; read only. */
+  deployments: KV;
   looks: Looks;
   reports: ReportIndex;
   cancelled: CancelledRuns;

@@ -11,15 +11,17 @@ import { levelOfLook } from '@understudy/student/statistics/level';
 import { type Ranking, rankByConfidence } from '@understudy/student/statistics/ranking';
 import { chooseThreshold } from '@understudy/student/statistics/threshold';
 import type { CompiledTask } from '@understudy/task';
-import { answersOf, predictionsOf } from './answers.ts';
+import { type Answer, answersOf, predictionsOf } from './answers.ts';
 import { floorsGate, measureFloors } from './floors.ts';
 import { gatesOf, hopelessVerdict, verdictOf } from './gate.ts';
+import type { Incumbent } from './incumbent.ts';
 import { isHopelessOnDev, learningCurveOf, verdictWithoutLook } from './learning-curve.ts';
 import { TIMED_REQUESTS } from './limits.ts';
 import type { Looks } from './looks.ts';
 import { measureCosts, measureTest } from './measure.ts';
+import { compare, incumbentGate } from './non-inferiority.ts';
 import type { JudgedPair } from './pairs.ts';
-import type { DevReport, LearningCurveReport, Report } from './report.ts';
+import type { DevReport, IncumbentReport, LearningCurveReport, Report } from './report.ts';
 import type { Turn } from './turn.ts';
 
 export interface Judged {
@@ -30,6 +32,8 @@ export interface Judged {
   test: readonly JudgedPair[];
   /** What the student learnt from: read once, where it comes to choosing a policy. */
   trainTexts: AsyncIterable<string>;
+  /** The student in service, where there is another one. */
+  incumbent: Incumbent | undefined;
   looks: Looks;
   blobs: BlobStore;
 }
@@ -74,7 +78,7 @@ export async function evaluate(judged: Judged): Promise<Report> {
   };
 }
 
-type Findings = Pick<Report, 'policy' | 'dev' | 'test' | 'floors' | 'costs' | 'gates' | 'verdict'>;
+type Findings = Pick<Report, 'policy' | 'dev' | 'test' | 'floors' | 'incumbent' | 'costs' | 'gates' | 'verdict'>;
 
 function hopeless({ turn, task, dev, test }: Judged, level: number): Findings | undefined {
   const verdict = hopelessVerdict({
@@ -89,7 +93,7 @@ function hopeless({ turn, task, dev, test }: Judged, level: number): Findings | 
   return verdict && { ...NOTHING, verdict };
 }
 
-const NOTHING = { policy: null, dev: null, test: null, floors: null, costs: null, gates: [] };
+const NOTHING = { policy: null, dev: null, test: null, floors: null, incumbent: null, costs: null, gates: [] };
 
 /** A look that dev says would fail is not taken, where the curve can tell what would help. */
 async function judge(judged: Judged, level: number, curve: LearningCurveReport | null): Promise<Findings> {
@@ -137,7 +141,12 @@ async function look(judged: Known, learningCurve: LearningCurveReport | null): P
     })),
     goal,
   );
-  const gates = [...gatesOf(measured, costs, turn.student.sizeBytes, goal), floorsGate(floors)];
+  const incumbent = judged.incumbent ? await compareWith(judged.incumbent, judged, answers, level) : null;
+  const gates = [
+    ...gatesOf(measured, costs, turn.student.sizeBytes, goal),
+    floorsGate(floors),
+    ...(incumbent ? [incumbentGate(incumbent, goal.nonInferiorityMargin)] : []),
+  ];
   const further = () =>
     furtherPairs({
       dev: ranking,
@@ -156,14 +165,25 @@ async function look(judged: Known, learningCurve: LearningCurveReport | null): P
     dev,
     test: measured,
     floors,
+    incumbent,
     costs,
     gates,
-    verdict: verdictOf(gates, { test: measured, floors, learningCurve }, further),
+    verdict: verdictOf(gates, { goal, test: measured, floors, incumbent, learningCurve }, further),
   };
 }
 
 const temperaturesOf = ({ heads }: Policy) =>
   Object.fromEntries(heads.map(({ name, temperature }) => [name, temperature]));
+
+async function compareWith(
+  { digest, policy, student }: Incumbent,
+  { test, task }: Known,
+  answers: readonly Answer[],
+  level: number,
+): Promise<IncumbentReport> {
+  const given = answersOf(test, await predictionsOf(student, test), policy, task.output);
+  return compare(answers, { digest, answers: given }, level);
+}
 
 /** Temperatures, then threshold; all from dev alone. A text unlike train is never covered, so it ranks last. */
 async function choose({ turn, task, student, dev, test, outOfDistribution }: Known, level: number): Promise<Choice> {

@@ -5,6 +5,7 @@ import { ASSUMPTIONS, MAX_GROWTH } from '@understudy/student/statistics/estimate
 import { MIN_DEV_PAIRS } from '@understudy/student/statistics/threshold';
 import { floorsFault } from './floors.ts';
 import { helpOf } from './learning-curve.ts';
+import { incumbentFault } from './non-inferiority.ts';
 import type { CostsReport, FloorsReport, GateReport, Report, TestReport, VerdictReport } from './report.ts';
 
 type Goal = Report['goal'];
@@ -14,7 +15,7 @@ export function gatesOf(
   test: Pick<TestReport, 'selectiveAgreement' | 'coverage'>,
   costs: CostsReport,
   sizeBytes: number,
-  goal: Goal,
+  goal: Pick<Goal, 'agreement' | 'coverage' | 'latencyMs' | 'sizeBytes'>,
 ): GateReport[] {
   const { selectiveAgreement, coverage } = test;
   const median = costs.student.medianLatencyMs;
@@ -38,12 +39,16 @@ export function gatesOf(
   ];
 }
 
+/** What a look has found. */
+export type Found = Pick<Report, 'goal' | 'learningCurve' | 'incumbent'> & { test: TestReport; floors: FloorsReport };
+
 /** Passed where every gate is. What more pairs would do is told by the curve, where there is one; `further` estimates it otherwise, undefined where none would. */
 export function verdictOf(
   gates: readonly GateReport[],
-  { test, floors, learningCurve }: Pick<Report, 'learningCurve'> & { test: TestReport; floors: FloorsReport },
+  findings: Found,
   further: () => number | undefined,
 ): VerdictReport {
+  const { test, learningCurve } = findings;
   const failed = gates.filter((gate) => !gate.passed);
   if (failed.length === 0) {
     const [agreement, coverage] = [test.selectiveAgreement, test.coverage];
@@ -52,7 +57,7 @@ export function verdictOf(
       `(measured ${percent(agreement.value)}) on at least ${percent(coverage.lowerBound)} of requests`;
     return { passed: true, reason, morePairs: 0 };
   }
-  const faults = failed.map((gate) => fault(gate, test, floors)).join('; ');
+  const faults = failed.map((gate) => fault(gate, findings)).join('; ');
   if (failed.some(({ name }) => name === 'latencyMs' || name === 'sizeBytes')) {
     return { passed: false, reason: `${faults}; more pairs do not change that`, morePairs: 0 };
   }
@@ -116,7 +121,7 @@ function leastTrials(goal: number, level: number): number {
   return trials;
 }
 
-function fault(gate: GateReport, test: TestReport, floors: FloorsReport): string {
+function fault(gate: GateReport, { test, floors, incumbent, goal }: Found): string {
   const { selectiveAgreement, coverage, look, level } = test;
   const at = `at level ${percent(level)} (look ${look})`;
   switch (gate.name) {
@@ -130,6 +135,8 @@ function fault(gate: GateReport, test: TestReport, floors: FloorsReport): string
       return `too slow: a single request takes ${gate.measured?.toFixed(2)} ms (median), goal ${gate.goal} ms`;
     case 'floors':
       return floorsFault(floors);
+    case 'incumbent':
+      return incumbentFault(incumbent!, goal.nonInferiorityMargin);
     case 'sizeBytes':
       return `too large: ${gate.measured} bytes, goal ${gate.goal} bytes`;
   }

@@ -5,7 +5,7 @@ import { EvaluatorService } from '@understudy/contract/evaluator';
 import type { SplitPair } from '@understudy/contract/pair-store';
 import { type RunningService, startService } from '@understudy/service/lifecycle';
 import { createClient, type RpcClient } from '@understudy/service/rpc/client';
-import { parsePolicy } from '@understudy/student';
+import { parsePolicy, policyJson } from '@understudy/student';
 import { levelOfLook } from '@understudy/student/statistics/level';
 import { MIN_DEV_PAIRS } from '@understudy/student/statistics/threshold';
 import { type CompiledTask, sha256Hex } from '@understudy/task';
@@ -207,6 +207,33 @@ describe('a student that cannot pass', () => {
     expect(report.dev!.pairs).toBe(200);
   });
 
+  test('against a student in service that is as good: too few pairs prove nothing', async () => {
+    const goal = { agreement: 0.9, coverage: 0.7, latencyMs: 500 };
+    const task = await keepTask(bench.blobs, { name: 'served', goal });
+    const event = await bench.event(task, 'run-1', bench.pairs, smallTraining(bench.pairs, 3));
+    const { student, snapshot } = await bench.event(task, 'run-0');
+    const policy = {
+      version: 2 as const,
+      studentDigest: student.digest,
+      heads: [{ name: 'label', temperature: 1 }],
+      threshold: 0,
+    };
+    const policyDigest = await bench.blobs.put('policies', new TextEncoder().encode(policyJson(policy)));
+    const deployments = await bench.server.bus.bucket('deployments');
+    const deployment = { task: 'served', studentDigest: student.digest, policyDigest, generation: '1' };
+    await deployments.put('served', JSON.stringify(deployment));
+    await bench.publish({ ...event, snapshot });
+    const [verdict] = await bench.verdicts(task, 1);
+    expect(verdict).toMatchObject({ type: 'failed', runId: 'run-1' });
+    expect((verdict as EvalFailed).reason).toMatch(
+      /not proven to be no worse than the student in service: of the 400 test pairs/,
+    );
+    const { reports } = await client.listReports({ task: 'served' });
+    const report = ReportSchema.parse(JSON.parse(reports[0]!.reportJson));
+    expect(report.incumbent).toMatchObject({ digest: student.digest, pairs: 400 });
+    expect(report.gates.filter(({ passed }) => !passed).map(({ name }) => name)).toEqual(['incumbent']);
+  });
+
   test('fails for its size and its latency, whatever it agrees on', async () => {
     const small = await keepTask(bench.blobs, {
       name: 'tiny',
@@ -311,4 +338,19 @@ describe('an event that cannot be right', () => {
     }
     expect(await bench.looksOf(task)).toBe(0);
   });
+});
+
+test('nothing is promoted over a student in service that cannot be read', async () => {
+  const task = await keepTask(bench.blobs, { name: 'lost' });
+  const lost = 'b'.repeat(64);
+  const deployment = { task: 'lost', studentDigest: lost, policyDigest: lost, generation: '1' };
+  await (await bench.server.bus.bucket('deployments')).put('lost', JSON.stringify(deployment));
+  await bench.publish(await bench.event(task, 'run-lost'));
+  await bench.idle('evaluator-students');
+  const letter = (await bench.server.deadLetters(1)).at(-1)!;
+  expect(letter).toMatchObject({
+    runId: 'run-lost',
+    reason: expect.stringContaining(`students/${lost} cannot be used`),
+  });
+  expect(await bench.looksOf(task)).toBe(0);
 });

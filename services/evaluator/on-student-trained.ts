@@ -3,6 +3,7 @@ import type { Event } from '@understudy/service/bus/settle';
 import { type Span, traceparentOf } from '@understudy/service/telemetry';
 import type { EvaluatorContext } from './context.ts';
 import { evaluate } from './evaluate.ts';
+import { type Incumbent, loadIncumbent } from './incumbent.ts';
 import { readPairs } from './pairs.ts';
 import { type Report, summaryOf } from './report.ts';
 import type { KeptReport } from './report-index.ts';
@@ -35,8 +36,10 @@ async function judge(
   const { blobs, looks, pairStore, reports, cancelled, journal } = context;
   const task = await loadTask(blobs, turn);
   const student = await loadStudent(blobs, turn, task);
+  let incumbent: Incumbent | undefined;
   let report: Report;
   try {
+    incumbent = await loadIncumbent(context, turn, task);
     const asked = { pairStore, task, turn, traceparent: traceparentOf(span), signal };
     const dev = await readPairs({ ...asked, split: Split.DEV });
     const test = await readPairs({ ...asked, split: Split.TEST });
@@ -45,9 +48,10 @@ async function judge(
       return undefined;
     }
     const train = trainTexts({ ...asked, snapshotDigest: turn.snapshot.digest });
-    report = await evaluate({ turn, task, student, dev, test, trainTexts: train, looks, blobs });
+    report = await evaluate({ turn, task, student, dev, test, trainTexts: train, incumbent, looks, blobs });
   } finally {
     await student.release();
+    await incumbent?.student.release();
   }
   const kept = await reports.keep(turn, report);
   journal.judged(turn, kept);

@@ -137,6 +137,18 @@ const LearningCurve = z.strictObject({
   usdPerPair: usd,
 });
 
+/** Against the student in service, on the test pairs that it answers: see \`non-inferiority.ts\`. */
+const Incumbent = z.strictObject({
+  digest,
+  pairs: count,
+  /** Pairs on which only one of the two gives what the teacher would. */
+  onlyNew: count,
+  onlyIncumbent: count,
+  difference: z.number().min(-1).max(1).nullable(),
+  /** Tango's score bound at the look's level. */
+  lowerBound: z.number().min(-1).max(1),
+});
+
 const Costs = z.strictObject({
   teacher: z.strictObject({ medianLatencyMs: milliseconds, p99LatencyMs: milliseconds, usdPerThousand: usd }),
   student: z.strictObject({ medianLatencyMs: milliseconds, p99LatencyMs: milliseconds, timedRequests: count }),
@@ -145,7 +157,7 @@ const Costs = z.strictObject({
 });
 
 const Gate = z.strictObject({
-  name: z.enum(['agreement', 'coverage', 'latencyMs', 'sizeBytes', 'floors']),
+  name: z.enum(['agreement', 'coverage', 'latencyMs', 'sizeBytes', 'floors', 'incumbent']),
   measured: z.number().nullable(),
   /** What is held against the goal, where it is not the measure itself. */
   bound: z.number().optional(),
@@ -202,6 +214,7 @@ export const ReportSchema = z.strictObject({
     coverage: share,
     confidence: share,
     floor: share.optional(),
+    nonInferiorityMargin: share.default(0.005),
     latencyMs: milliseconds,
     sizeBytes: count,
   }),
@@ -222,6 +235,8 @@ export const ReportSchema = z.strictObject({
   test: Test.nullable(),
   /** Null where test was not looked at. */
   floors: Floors.nullable().default(null),
+  /** Null where no other student serves, or test was not looked at. */
+  incumbent: Incumbent.nullable().default(null),
   /** Null where dev says that the student is good enough. */
   learningCurve: LearningCurve.nullable().default(null),
   costs: Costs.nullable(),
@@ -235,6 +250,7 @@ export const ReportSchema = z.strictObject({
 
 export type Report = z.infer<typeof ReportSchema>;
 export type DevReport = z.infer<typeof Dev>;
+export type IncumbentReport = z.infer<typeof Incumbent>;
 export type LearningCurveReport = z.infer<typeof LearningCurve>;
 export type FloorsReport = z.infer<typeof Floors>;
 export type TestReport = z.infer<typeof Test>;

@@ -40,6 +40,7 @@ export async function contextOf(base: ServiceContext<Config>): Promise<Evaluator
   return {
     ...base,
     pairStore: createClient(PairStoreService, { address: base.config.PAIR_STORE_ADDRESS, token: base.rpcToken }),
+    deployments: await base.bus.bucket('deployments'),
     looks: new Looks(await base.bus.bucket('looks'), base.blobs),
     reports: new ReportIndex(await base.bus.bucket('reports'), base.blobs),
     cancelled: new CancelledRuns(),

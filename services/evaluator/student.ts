@@ -70,7 +70,8 @@ function checkLineage({ description }: Bundle, turn: Turn, task: CompiledTask): 
   }
 }
 
-async function blobOf(blobs: BlobStore, kind: string, digest: string): Promise<Uint8Array> {
+/** @throws TerminalError when it is not stored or damaged */
+export async function blobOf(blobs: BlobStore, kind: string, digest: string): Promise<Uint8Array> {
   try {
     return await blobs.get(kind, digest);
   } catch (error) {
