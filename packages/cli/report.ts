@@ -8,6 +8,7 @@ import { type Evaluation, parseEvaluation } from './evaluation.ts';
 import { between, bytes, count, dollars, milliseconds, percent, percentAtLeast } from './format.ts';
 import { type Output, table } from './output.ts';
 import { stages } from './run-progress.ts';
+import { sourceRows } from './source-report.ts';
 import { teacherSizeBytes } from './teacher-size.ts';
 
 /** Prints the verdict with all that led to it, and what to do next. */
@@ -41,6 +42,7 @@ export const reportRows = (run: RunState, task: Task, evaluation: Evaluation | u
   ['verdict', `${Verdict[run.verdict].toLowerCase()}${run.reason === '' ? '' : `: ${run.reason}`}`],
   ...(evaluation ? [...agreementRows(evaluation, task), ...costRows(evaluation, run, task)] : []),
   ['prompts', promptsText(run)],
+  ...sourceRows(run),
   ['spent', `${dollars(run.spentMicroUsd)} for ${count(run.teacherCalls)} calls to the teacher`],
   ['time', timeText(run)],
   ...run.badRecordDetails.map((detail, index) => [index === 0 ? 'bad records' : '', detail]),

@@ -8,6 +8,8 @@ const GRAMS = [3, 4, 5];
 const EXAMPLES_BELOW = 0.01;
 /** How far below those the bar lies, as a part of their distance from the median: examples are few, inputs many. */
 const SLACK = 0.25;
+/** The bar's largest part of the median: examples that are variants of each other say nothing about how far inputs may differ. */
+const MAX_BAR_SHARE = 0.6;
 
 /**
  * Tells what does not belong to a task: a text of whose letter sequences fewer occur in the task's examples than of almost any
@@ -36,7 +38,7 @@ function barOf(shares: readonly number[]): number {
   const sorted = shares.toSorted((a, b) => a - b);
   const low = sorted[Math.floor(EXAMPLES_BELOW * sorted.length)] ?? 0;
   const median = sorted[sorted.length >> 1] ?? 0;
-  return low - SLACK * (median - low);
+  return Math.min(low - SLACK * (median - low), MAX_BAR_SHARE * median);
 }
 
 function gramsOf(text: string): Set<string> {

@@ -147,3 +147,79 @@ describe('bad records', () => {
 function hashOf(text: string, seed: number): number {
   return [...text].reduce((sum, character) => Math.imul(sum ^ (character.codePointAt(0) ?? 0), 0x9e3779b1) | 0, seed);
 }
+
+describe('sources that are no sample of the population', () => {
+  const pairOf = (text: string, answerJson = '{"label":"ham"}') => {
+    const { promptId, inputJson, text: rendered } = compiled.renderPrompt({ text });
+    const answered = { answeredAtMs: 1, inputTokens: 1, outputTokens: 1, model: 'm', fingerprint: 'f'.repeat(64) };
+    return {
+      position: `log:${text}`,
+      input: { text },
+      pair: { promptId, inputJson, text: rendered, answerJson, ...answered },
+    };
+  };
+
+  test('are taken beside it: an input that comes in both is a sample, one whose answer is known is not asked', async () => {
+    const sources = [
+      sourceOf(texts(['a', 'b', 'c', 'a'])),
+      sourceOf(texts(['b', 'd', 'e']), { name: 'grammar', trainsOnly: true, possible: 9n }),
+      sourceOf(
+        [
+          pairOf('c'),
+          pairOf('f'),
+          pairOf('f', '{"label":"spam"}'),
+          { position: 'log:9', fault: 'x', reason: 'other-prompt' },
+        ],
+        {
+          name: 'log /b',
+          trainsOnly: true,
+          tolerant: true,
+        },
+      ),
+    ];
+    const { prompts, pairs, ...figures } = await drawSample(compiled, stream(sources), 10);
+    const shown = prompts.map(({ inputJson, trainsOnly, pair }) => [
+      JSON.parse(inputJson).text,
+      trainsOnly ?? false,
+      pair?.answerJson,
+    ]);
+    expect(pairs).toBe(2);
+    expect(shown.slice(0, 2).sort()).toEqual([
+      ['c', true, '{"label":"ham"}'],
+      ['f', true, '{"label":"ham"}'],
+    ]);
+    expect(shown.slice(2).sort()).toEqual([
+      ['a', false, undefined],
+      ['b', false, undefined],
+      ['d', true, undefined],
+      ['e', true, undefined],
+    ]);
+    expect(figures.sources).toMatchObject([
+      { source: 'jsonl in', records: 4, trainsOnly: false },
+      { source: 'grammar', records: 3, trainsOnly: true, possible: 9n },
+      { source: 'log /b', records: 4, badRecords: 1, pairs: 3, faults: { 'other-prompt': 1 } },
+    ]);
+  });
+
+  test('leave any part of what is asked a random sample: both kinds are mixed by rank', async () => {
+    const population = texts(Array.from({ length: 2_000 }, (_, i) => `p${i}`));
+    const others = sourceOf(texts(Array.from({ length: 1_000 }, (_, i) => `o${i}`)), { trainsOnly: true });
+    const { prompts } = await drawSample(compiled, stream([sourceOf(population), others]), 900);
+    expect(prompts).toHaveLength(900);
+    const share = prompts.filter(({ trainsOnly }) => trainsOnly).length / 900;
+    expect(share).toBeGreaterThan(0.27);
+    expect(share).toBeLessThan(0.4);
+  });
+
+  test('a log may hold any number of calls that are not the task’s, a file may not', async () => {
+    const foreign = Array.from({ length: MAX_BAD_RECORDS + 50 }, (_, i) => ({
+      position: `log:${i}`,
+      fault: 'x',
+      reason: 'other-prompt',
+    }));
+    const log = (tolerant: boolean) =>
+      drawSample(compiled, stream([sourceOf([...foreign, ...texts(['a'])], { tolerant })]), 10);
+    expect(await log(true)).toMatchObject({ badRecords: MAX_BAD_RECORDS + 50, population: 1 });
+    await expect(log(false)).rejects.toThrow(/expected at most 1000 bad records/);
+  });
+});
