@@ -18,7 +18,7 @@ const MAX_ROWS = 2 ** 16;
 const BATCH_TEXTS = 64;
 /** A student of few examples needs more passes: fewer steps than this leave the table where it began. */
 const MIN_STEPS = 100;
-const [MIN_EPOCHS, MAX_EPOCHS] = [8, 40];
+const [MIN_EPOCHS, MAX_EPOCHS] = [12, 40];
 
 /**
  * Settings for a number of labels and examples, chosen on e-mail triage (2 labels) and Banking77 (77 labels); DESIGN.md has the
@@ -35,7 +35,7 @@ export function bagDefaults(labels: number, trainExamples: number): BagHyperpara
     patienceEpochs: Math.ceil(epochs / 2),
     learningRate: 4e-3,
     warmupShare: 0,
-    dropout: 0.5,
+    dropout: 0.6,
     labelSmoothing: 0.05,
     weightDecay: 0.01,
     clipNorm: 0,
