@@ -31,6 +31,11 @@ export const openTextEncoder = async ({
     const over = ids.length - maxTokens;
     if (over <= 0) return { ids, types };
     const own = tokenizer.encode(shown, { add_special_tokens: false }).ids;
+    if (over > own.length) {
+      throw new RangeError(
+        `the model reads ${maxTokens} tokens, and ${ids.length - own.length} are the hypothesis; shorten it`,
+      );
+    }
     const until = startOf(own, ids) + own.length;
     const keep = (_: number, index: number) => index < until - over || index >= until;
     return { ids: ids.filter(keep), types: types.filter(keep) };

@@ -159,6 +159,11 @@ describe('what cannot be used is told before anything is asked:', () => {
     await expect(readClassifier(broken.folder)).rejects.toThrow(message);
   });
 
+  test('a hypothesis that leaves no room for a text', async () => {
+    const hypothesis = `It is ${'a '.repeat(30)}{label}`;
+    await expect(open(own, { hypothesis }, inference)).rejects.toThrow('reads 24 tokens, and 36 are the hypothesis');
+  });
+
   test.each([
     ['no folder', own, { folder: '/no/such/folder' }, undefined, 'it has no config.json'],
     [
