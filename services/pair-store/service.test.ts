@@ -301,6 +301,49 @@ describe.each(
     expect(new Set(kept.map(({ split }) => split))).toEqual(new Set([Split.TRAIN]));
   });
 
+  it('keeps imported pairs once, as outcomes of their run, and every later snapshot has them beside its own', async () => {
+    const fingerprint = sha256Hex('a model in a log');
+    const imported = (from: number, to: number, source = Source.SELECTED) =>
+      Array.from({ length: to - from }, (_, n) => testPair(task, testText(from + n), { fingerprint, source }));
+    const [training, judging] = [imported(7_000, 7_030), imported(7_030, 7_130, Source.RANDOM)];
+    const pairs = [...training, ...judging];
+    const request = { task: task.name, taskDigest, runId: 'imported', pairs };
+    expect(await world.client.importPairs(request)).toMatchObject({ kept: 130 });
+    expect(await world.client.importPairs(request)).toMatchObject({ kept: 0 });
+    const stats = await world.client.stats({ runId: 'imported' });
+    expect(stats).toMatchObject({ answered: 130, cached: 130, teacherCalls: 0, spentMicroUsd: 0n });
+    await close(world, 'imported', pairs);
+    const own = await streamed(world, (await sealing(world, 'imported')).snapshot!.digest);
+    const trainIds = new Set(training.map(({ promptId }) => promptId));
+    const splitsOf = (all: typeof own, of: (id: string) => boolean) =>
+      new Set(all.filter(({ pair }) => of(pair!.promptId)).map(({ split }) => split));
+    expect(own.filter(({ pair }) => pair!.fingerprint === fingerprint)).toHaveLength(130);
+    expect(splitsOf(own, (id) => trainIds.has(id))).toEqual(new Set([Split.TRAIN]));
+    expect(splitsOf(own, (id) => judging.some(({ promptId }) => promptId === id)).size).toBe(3);
+
+    // The teacher answers one of them itself: its own answer goes first.
+    const asked = [testPair(task, testText(7_000)), ...pairsFrom(7_200, 7_210)];
+    await answer(world, 'after-import', asked);
+    await close(world, 'after-import', asked);
+    const later = await streamed(world, (await sealing(world, 'after-import')).snapshot!.digest);
+    expect(later.filter(({ pair }) => pair!.promptId === asked[0]!.promptId)).toHaveLength(1);
+    expect(later.filter(({ pair }) => pair!.fingerprint === fingerprint)).toHaveLength(129);
+  });
+
+  it('imports nothing that the task would not make of it', async () => {
+    const [pair] = pairsFrom(7_300, 7_301);
+    const refused = (change: object) =>
+      world.client.importPairs({ task: task.name, taskDigest, pairs: [{ ...pair!, ...change }] });
+    await expect(refused({ answerJson: '{"label":"eggs"}' })).rejects.toThrow(/answer_json/);
+    await expect(refused({ text: 'another text' })).rejects.toThrow(/expected what the task makes of them/);
+    await expect(refused({ fingerprint: sha256Hex('forged') })).rejects.toThrow(/pair_id: expected/);
+    await expect(refused({ inputJson: '{' })).rejects.toThrow(/JSON/);
+    await expect(
+      world.client.importPairs({ task: task.name, taskDigest, pairs: new Array(501).fill(pair) }),
+    ).rejects.toThrow(/at most 500, came 501/);
+    expect((await world.client.findPairs({ task: task.name, pairIds: [pair!.pairId] })).pairs).toEqual([]);
+  });
+
   it('answers who asks for what is not there, or wrongly', async () => {
     const digest = await world.blobs.put('snapshots', new TextEncoder().encode('not a manifest'));
     await expect(world.client.getSnapshot({ snapshotDigest: digest })).rejects.toThrow(/is no manifest of a snapshot/);

@@ -1,4 +1,6 @@
-import { Verdict } from '@understudy/contract';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Purpose, Source, Verdict } from '@understudy/contract';
 import { RunStage } from '@understudy/contract/prompt';
 import type { RunningService } from '@understudy/service/lifecycle';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -96,6 +98,62 @@ describe('a run', () => {
     await expect.poll(() => stage.facts('run.finished', run.runId)).toMatchObject([{ verdict: Verdict.PROMOTED }]);
     expect(await stage.facts('run.cancelled', run.runId)).toEqual([]);
     expect((await client.listRuns({ task: 'promote' })).runs.map(({ runId }) => runId)).toEqual([run.runId]);
+  });
+
+  test('takes finished pairs from a log without asking, inputs of a grammar to train on, and says what came of each', async () => {
+    const logged = (text: string, label: string) => ({
+      request: {
+        model: 'big',
+        messages: [
+          { role: 'system', content: 'Sort.' },
+          { role: 'user', content: text },
+        ],
+      },
+      response: { model: 'big', choices: [{ message: { content: JSON.stringify({ label }) } }] },
+    });
+    const lines = [
+      ...Array.from({ length: 30 }, (_, i) => logged(`logged ${i}`, 'ham')),
+      logged('logged 3', 'spam'),
+      logged('odd', 'eggs'),
+    ];
+    const path = join(stage.folder, 'calls.jsonl');
+    await writeFile(path, lines.map((line) => JSON.stringify(line)).join('\n'));
+    const grammar = {
+      kind: 'grammar',
+      limit: 4,
+      templates: [{ fields: { text: 'made {{n}}' } }],
+      lexicons: { n: ['1', '2', '3', '4', '5'] },
+    };
+    const sources = [
+      { kind: 'jsonl', path: await stage.source('asked.jsonl', 40) },
+      { kind: 'log', path, population: true },
+      grammar,
+    ];
+    const run = await started('several', 1, { sources, budget: { calls: 50, usd: 0 } });
+    const state = await runWhen(client, run.runId, ({ answered }) => answered === 74);
+    expect(state).toMatchObject({ submitted: 74, cached: 30, population: 74, badRecords: 1, duplicates: 1 });
+    expect(state.sources).toMatchObject([
+      { source: expect.stringMatching(/^jsonl .*asked.jsonl$/), records: 40, trainsOnly: false },
+      {
+        source: expect.stringMatching(/^log /),
+        records: 32,
+        pairs: 31,
+        badRecords: 1,
+        faults: { 'invalid-answer': 1 },
+      },
+      { source: 'grammar', records: 4, possible: 5n, trainsOnly: true },
+    ]);
+    const asked = [...stage.answerer.prompts.values()].filter(({ runId }) => runId === run.runId);
+    const textsFrom = (source: Source) =>
+      asked.filter((prompt) => prompt.source === source).map(({ inputJson }) => inputJson.replace(/\d+.*/, ''));
+    expect(new Set(textsFrom(Source.RANDOM))).toEqual(new Set(['{"text":"asked.jsonl ']));
+    expect(textsFrom(Source.SELECTED)).toEqual(new Array(4).fill('{"text":"made '));
+    const imported = [...stage.answerer.imported].filter(([key]) => key.startsWith(run.runId)).map(([, pair]) => pair);
+    expect(imported).toHaveLength(30);
+    for (const { purpose, source, answerJson } of imported) {
+      expect([purpose, source, answerJson]).toEqual([Purpose.IMPORTED, Source.RANDOM, '{"label":"ham"}']);
+    }
+    await expect.poll(() => stage.facts('batch.closed', run.runId)).toMatchObject([{ count: 74 }]);
   });
 
   test('asks further prompts after eval.failed, none of them again, until the population is spent', async () => {

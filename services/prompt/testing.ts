@@ -7,6 +7,7 @@ import { create } from '@bufbuild/protobuf';
 import {
   type EventType,
   events,
+  type Pair,
   type PayloadInit,
   type PayloadOf,
   type PromptSubmitted,
@@ -30,6 +31,8 @@ import { definition } from './service.ts';
  */
 export class Answerer {
   readonly prompts = new Map<string, PromptSubmitted>();
+  /** Pairs that came finished. */
+  readonly imported = new Map<string, Pair>();
   /** Messages taken, repetitions included. */
   deliveries = 0;
   /** Times that somebody asked for counts. */
@@ -58,7 +61,10 @@ export class Answerer {
         },
         getSnapshot: unused,
         findPairs: unused,
-        importPairs: unused,
+        importPairs: async ({ runId, pairs }) => {
+          for (const pair of pairs) this.#imported(runId, pair);
+          return { kept: pairs.length };
+        },
         // biome-ignore lint/correctness/useYield: it only refuses
         streamPairs: async function* () {
           await unused();
@@ -100,6 +106,15 @@ export class Answerer {
     this.resume();
     await this.#consumption.stop(1_000);
     await this.#server.stop(1_000);
+  }
+
+  #imported(runId: string, pair: Pair): void {
+    const key = `${runId}:${pair.promptId}`;
+    if (this.imported.has(key)) return;
+    this.imported.set(key, pair);
+    const stats = this.statsOf(runId);
+    stats.answered += 1;
+    stats.cached += 1;
   }
 
   #take(prompt: PromptSubmitted): void {
