@@ -8,6 +8,7 @@ const benches: Record<string, () => Promise<{ run(): Promise<void> }>> = {
   proxy: () => import('./proxy.ts'),
   replicas: () => import('./replicas.ts'),
   serve: () => import('./serve.ts'),
+  structured: () => import('./structured.ts'),
   students: () => import('./students.ts'),
   train: () => import('./train.ts'),
   written: () => import('./written.ts'),
