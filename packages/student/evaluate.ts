@@ -12,8 +12,8 @@ function forwardModel({ parameters, logits }: Learner, bucket: number): Uint8Arr
     parameters.map(({ name, dims }) => [name, graph.input(name, 'float32', dims)] as const),
   );
   const { texts, tokens } = logits(graph, values, bucket);
-  if (texts) graph.output('texts', texts);
-  if (tokens) graph.output('tokens', tokens);
+  if (texts) graph.output('text_logits', texts);
+  if (tokens) graph.output('token_logits', tokens);
   return serialize(graph);
 }
 
@@ -82,7 +82,7 @@ export async function openDevEvaluator(
         const features = Object.entries(learner.dev.features(batch, bucket));
         const inputs = features.map(([name, value]) => [name, toRuntime(value)] as const);
         const outputs = await session.run({ ...feeds, ...Object.fromEntries(inputs) });
-        const [texts, tokens] = [outputs.texts?.data, outputs.tokens?.data] as (Float32Array | undefined)[];
+        const [texts, tokens] = [outputs.text_logits?.data, outputs.token_logits?.data] as (Float32Array | undefined)[];
         const length = learner.dev.tokens?.lengths[bucket] ?? 0;
         for (const [slot, i] of batch.entries()) {
           const offsets = learner.dev.tokens?.offsets(i);

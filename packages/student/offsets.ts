@@ -1,6 +1,6 @@
 /**
- * Where tokens lie in their text, as UTF-16 offsets, `end` exclusive; a character that several tokens share belongs to
- * each of them. Start and end are equal for a token that stands for none of the text.
+ * Where tokens lie in their text, as UTF-16 offsets, `end` exclusive, without white space around them (bytes keep
+ * it); a character that several tokens share belongs to each of them. Start and end are equal for a token that stands for none of the text.
  */
 export type TokenOffsets = { readonly starts: Int32Array; readonly ends: Int32Array };
 
@@ -67,12 +67,12 @@ export function alignedOffsets(
   let at = 0;
   let unknown: number | undefined;
   const put = (token: number, from: number, to: number): void => {
-    let [first, last] = [from, to - 1];
-    while (first < last && SPACE.test(units[first] as string)) first += 1;
-    while (last > first && SPACE.test(units[last] as string)) last -= 1;
-    if (last < first) return;
-    result.starts[token] = starts[first] as number;
-    result.ends[token] = ends[last] as number;
+    if (from >= to) return;
+    let [start, end] = [starts[from] as number, ends[to - 1] as number];
+    while (start < end && SPACE.test(text[start] as string)) start += 1;
+    while (end > start && SPACE.test(text[end - 1] as string)) end -= 1;
+    result.starts[token] = start;
+    result.ends[token] = end;
   };
   for (const [token, surface] of tokens.entries()) {
     if (surface === undefined) continue;

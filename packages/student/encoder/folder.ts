@@ -23,6 +23,8 @@ export type EncoderFolder = {
   readonly config: Readonly<Record<string, unknown>>;
   readonly tokenizerFiles: TokenizerFiles;
   readonly tokenizer: TextTokenizer;
+  /** Of a text: the tokenizer cuts what is beyond, and the encoder has no positions for padding beyond. */
+  readonly maxTokens: number;
   readonly pooling: Pooling;
 };
 
@@ -82,11 +84,15 @@ function positionsOf(config: z.infer<typeof ConfigSchema>): number {
 }
 
 /** The tokenizer with a limit that fits the encoder, and without padding of its own: it is padded here. */
-function limited(json: unknown, config: unknown, maxTokens: number): TokenizerFiles {
+function limited(json: unknown, config: unknown, maxTokens: number): TokenizerFiles & { readonly limit: number } {
   const given = z.looseObject({ model_max_length: z.number().positive().optional() }).parse(config);
   const limit = Math.min(given.model_max_length ?? maxTokens, maxTokens);
   const truncation = { direction: 'Right', max_length: limit, strategy: 'LongestFirst', stride: 0 };
-  return { json: { ...(json as object), padding: null, truncation }, config: { ...given, model_max_length: limit } };
+  return {
+    json: { ...(json as object), padding: null, truncation },
+    config: { ...given, model_max_length: limit },
+    limit,
+  };
 }
 
 function openTokenizer(folder: string, files: TokenizerFiles): TextTokenizer {
@@ -136,7 +142,7 @@ export async function readEncoderFolder(folder: string): Promise<EncoderFolder> 
   const [[, config], [, tokenizer], [, tokenizerConfig], [modelName, model]] = files;
   checkModel(folder, modelName, model);
   const settings = parse(folder, 'config.json', ConfigSchema, config);
-  const tokenizerFiles = limited(
+  const { limit, ...tokenizerFiles } = limited(
     parseJson(folder, 'tokenizer.json', tokenizer),
     parseJson(folder, 'tokenizer_config.json', tokenizerConfig),
     positionsOf(settings),
@@ -147,6 +153,7 @@ export async function readEncoderFolder(folder: string): Promise<EncoderFolder> 
     model,
     config: settings,
     tokenizerFiles,
+    maxTokens: limit,
     tokenizer: openTokenizer(folder, tokenizerFiles),
     pooling: poolingOf(folder, pooling),
   };

@@ -1,7 +1,7 @@
 import { cast, Graph, openSession, type Parameters, serialize, tensor, toRuntime } from '@understudy/graph';
 import { TrainingError } from '../errors.ts';
 import type { ParameterValues } from '../learner.ts';
-import { MAX_STATE_BYTES, MAX_TOKENS } from '../limits.ts';
+import { MAX_STATE_BYTES } from '../limits.ts';
 import { padded } from '../padded.ts';
 import { FeatureCache } from './feature-cache.ts';
 import type { EncoderFolder } from './folder.ts';
@@ -46,12 +46,13 @@ export type FrozenOptions = {
 function calls(
   texts: readonly ArrayLike<number>[],
   wanted: readonly number[],
+  maxTokens: number,
 ): { length: number; indices: number[] }[] {
   const lengthOf = (index: number): number =>
     LENGTH_STEP * Math.max(1, Math.ceil((texts[index] as ArrayLike<number>).length / LENGTH_STEP));
   return [...Map.groupBy(wanted, lengthOf)].flatMap(([length, indices]) =>
     Array.from({ length: Math.ceil(indices.length / TEXTS_PER_CALL) }, (_, i) => ({
-      length: Math.min(length, MAX_TOKENS),
+      length: Math.min(length, maxTokens),
       indices: indices.slice(i * TEXTS_PER_CALL, (i + 1) * TEXTS_PER_CALL),
     })),
   );
@@ -78,7 +79,7 @@ async function ask(
 ): Promise<void> {
   const session = await openSession(featureModel(trunk, weights, folder, what), { threads });
   try {
-    for (const { length, indices } of calls(texts, wanted)) {
+    for (const { length, indices } of calls(texts, wanted, folder.maxTokens)) {
       signal?.throwIfAborted();
       const rows = Array.from({ length: TEXTS_PER_CALL }, (_, slot) => texts[indices[slot] ?? -1] ?? []);
       const { ids, mask } = padded(rows, folder.tokenizer.padId, length);

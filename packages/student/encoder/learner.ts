@@ -247,7 +247,8 @@ export async function openEncoder(options: StudentTraining & { readonly layout: 
   const isHead = source.train === 'heads';
   const tuning = settingsOf(fineTuningDefaults(train.length), isHead ? {} : candidate.hyperparameters);
   const cut = (ids: number[]): number => Math.min(ids.length, tuning.maxTokens);
-  const lengths = isHead ? [] : bucketLengths(ids.train.map(cut));
+  const rounded = isHead ? [] : bucketLengths(ids.train.map(cut));
+  const lengths = [...new Set(rounded.map((length) => Math.min(length, folder.maxTokens)))];
   const sizes = lengths.map((length) => ({ batch: tuning.batchTexts, length }));
   const { any: trunk, sized, weights } = await importing(source.folder, importTrunk(folder.model, sizes));
   const pretrained = { digest: folder.digest, train: source.train };
