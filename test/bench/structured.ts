@@ -122,8 +122,8 @@ function train(candidate: Candidate, plan: OutputPlan, texts: readonly Answered[
 /** Temperatures and threshold, both from dev alone. */
 async function policyOf(model: StudentModel, plan: OutputPlan, dev: readonly Answered[]): Promise<Policy> {
   const predictions = await model.predict(dev.map(({ text }) => text));
-  const values = dev.map(({ target }) => target.map(({ value }) => value));
-  const heads = fitTemperatures(plan.heads, predictions, values);
+  const given = dev.map(({ target }, i) => ({ prediction: predictions[i]!, values: target.map(({ value }) => value) }));
+  const heads = fitTemperatures(plan.heads, given);
   const open: Policy = { version: 2, studentDigest: model.digest, heads, threshold: 0 };
   const decisions = predictions.map((prediction, i) => decide(prediction, open, plan, (dev[i] as Answered).text));
   const ranking = rankByConfidence(
