@@ -48,8 +48,8 @@ export function readLogged(compiled: CompiledTask, record: unknown): LoggedRecor
   if (!asked.ok) return asked;
   const content = contentOf(call.response, asked.tool);
   if (!content.ok) return content;
-  const answer = compiled.parseAnswer(content.text);
-  if (!answer.ok) return refuse('invalid-answer', answer.message);
+  const answer = compiled.parseAnswer(content.text, asked.prompt.text);
+  if (!answer.ok) return refuse('invalid-answer', `${answer.reason}: ${answer.message}`);
   const { model, usage, created } = call.response as { model?: unknown; usage?: Fields; created?: unknown };
   const named = typeof model === 'string' && model !== '' ? model : asked.model;
   return {

@@ -1,5 +1,6 @@
 import { DeclineReason, Purpose } from '@understudy/contract';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import type { Failure } from '../../test/fakes/failures.ts';
 import { Stage, texts } from './testing.ts';
 
 let stage: Stage;
@@ -60,6 +61,40 @@ describe.each(['openai', 'nats'] as const)('over %s', (kind) => {
       expect(fact!.detail).not.toBe('');
     },
   );
+});
+
+const severalFields = {
+  type: 'object',
+  properties: {
+    urgent: { type: 'boolean' },
+    subject: { type: 'string', 'x-copied-from': 'text' },
+    rooms: { type: 'integer', minimum: 1, maximum: 9 },
+  },
+  required: ['urgent', 'subject'],
+  additionalProperties: false,
+};
+
+test('answers of several fields are kept whole, and those that are none are declined with what is wrong', async () => {
+  const ask = async (failure: Failure | undefined) => {
+    const runId = `fields-${failure ?? 'none'}`;
+    const task = await stage.apply({ name: runId, teacher: teachers.nats(), output: { schema: severalFields } });
+    await stage.fake.behave({ failures: failure ? { [failure]: 1 } : {} });
+    await stage.submit(task, runId, ['a room with a view']);
+    await stage.outcomes(runId, 1);
+    const [answered] = stage.answeredIn(runId);
+    return answered?.pair?.answerJson ?? stage.declinedIn(runId)[0]?.detail.split(':')[0];
+  };
+  const { subject, urgent } = JSON.parse((await ask(undefined)) as string);
+  expect([subject, typeof urgent]).toEqual(['a', 'boolean']);
+  const reasons = {
+    'not-json': 'not-json',
+    'prose-around': 'prose-around-json',
+    'two-objects': 'several-objects',
+    'outside-schema': 'outside-schema',
+    'no-such-span': 'span-not-in-text',
+    'cut-json': 'not-json',
+  } as const;
+  for (const [failure, reason] of Object.entries(reasons)) expect(await ask(failure as Failure)).toBe(reason);
 });
 
 test('a failure that passes costs attempts, not the answer', async () => {

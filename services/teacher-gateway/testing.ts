@@ -197,6 +197,7 @@ class SpanFolder {
 export interface TaskOptions {
   name: string;
   teacher: object;
+  output?: object;
   budget?: { calls: number; usd: number };
   live?: object;
   examples?: object[];
