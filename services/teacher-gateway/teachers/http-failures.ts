@@ -58,11 +58,13 @@ const refused = (
   name: string,
   bound: CostBound,
 ): TeacherError => {
+  const message = `${name} answered ${status}: ${error.message.slice(0, MAX_MESSAGE_CHARACTERS)}`;
+  if (status >= 300 && status < 400) {
+    const advice = 'redirects are not followed; set teacher.baseUrl to where it leads';
+    return new TeacherError('rejected', `${message} (${advice})`, { cause: error });
+  }
   const retryAfterMs = retryAfterOf(error.headers);
-  const text = error.message.slice(0, MAX_MESSAGE_CHARACTERS);
-  const hint =
-    status >= 300 && status < 400 ? ' (redirects are not followed; set teacher.baseUrl to where it leads)' : '';
-  return new TeacherError(failureOf(status), `${name} answered ${status}: ${text}${hint}`, {
+  return new TeacherError(failureOf(status), message, {
     cause: error,
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
     ...(mayBePaid(status) ? maybePaid(bound) : {}),
