@@ -5,6 +5,7 @@ import { checkExamples } from './examples.ts';
 import { exportStudent, type TrainedCandidate } from './export-student.ts';
 import type { ExportedStudent, StudentTraining } from './family.ts';
 import { layoutOf } from './heads/layout.ts';
+import { isPlain } from './heads/targets.ts';
 import { trainingKey } from './key.ts';
 import { type Learner, settingsOf } from './learner.ts';
 import { convArchitecture, convDefaults } from './sequence/conv.ts';
@@ -18,7 +19,7 @@ async function openLearner(training: StudentTraining): Promise<Learner> {
   const given = candidate.hyperparameters;
   switch (candidate.family) {
     case 'bag':
-      return openBag(options, settingsOf(bagDefaults(layout.textWidth, train.length), given));
+      return openBag(options, settingsOf(bagDefaults(layout.textWidth, train.length, !isPlain(layout)), given));
     case 'conv': {
       const settings = settingsOf(convDefaults(train.length), given);
       return openSequences(options, settings, convArchitecture(settings));

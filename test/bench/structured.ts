@@ -165,6 +165,8 @@ async function measure(candidate: Candidate, { plan, folds }: Data): Promise<{ l
     }
     microseconds!.push(1_000 * median(await singleLatencies(model, texts, TIMED_ANSWERS)));
     await model.release();
+    const so = `${tally.whole} of ${tally.texts} whole answers agree so far`;
+    process.stderr.write(`${family}: part ${part + 1} of ${options.parts}, ${so}\n`);
   }
   return resultOf(family, tally, {
     seconds: median(seconds!),

@@ -18,19 +18,22 @@ const MAX_ROWS = 2 ** 16;
 const BATCH_TEXTS = 64;
 /** A student of few examples needs more passes: fewer steps than this leave the table where it began. */
 const MIN_STEPS = 100;
+/** Where there are several heads, a text says more, and tagging its bytes takes longer to learn. */
+const SEVERAL = { batchTexts: 16, minSteps: 1_500 };
 const [MIN_EPOCHS, MAX_EPOCHS] = [12, 40];
 
 /**
- * Settings for a number of labels and examples, chosen on e-mail triage (2 labels) and Banking77 (77 labels); DESIGN.md has the
+ * Settings for a number of labels and examples, and for one head or several; for one, chosen on e-mail triage (2 labels) and Banking77 (77 labels); DESIGN.md has the
  * figures. A linear head of few labels has no use for wide rows, so their room goes to more rows, which collide less.
  */
-export function bagDefaults(labels: number, trainExamples: number): BagHyperparameters {
+export function bagDefaults(labels: number, trainExamples: number, several = false): BagHyperparameters {
   const width = labels <= 4 ? 16 : labels <= 16 ? 32 : 64;
-  const epochs = Math.min(MAX_EPOCHS, Math.max(MIN_EPOCHS, Math.ceil((MIN_STEPS * BATCH_TEXTS) / trainExamples)));
+  const { batchTexts, minSteps } = several ? SEVERAL : { batchTexts: BATCH_TEXTS, minSteps: MIN_STEPS };
+  const epochs = Math.min(MAX_EPOCHS, Math.max(MIN_EPOCHS, Math.ceil((minSteps * batchTexts) / trainExamples)));
   return {
     rows: Math.min(MAX_ROWS, MAX_TABLE_NUMBERS / width),
     width,
-    batchTexts: BATCH_TEXTS,
+    batchTexts,
     epochs,
     patienceEpochs: Math.ceil(epochs / 2),
     learningRate: 4e-3,

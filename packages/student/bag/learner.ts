@@ -79,8 +79,7 @@ function logitsOf(
   clock: Clock | undefined,
 ): HeadLogits {
   const { batchTexts, dropout } = settings;
-  const dropped = clock && { rate: dropout, mask: clock.mask };
-  const tokens = () => taggingFeatures(graph, parameters, [batchTexts, lengths[bucket] as number], dropped);
+  const tokens = () => taggingFeatures(graph, parameters, [batchTexts, lengths[bucket] as number], clock?.mask);
   return {
     ...(layout.textWidth > 0 && { texts: bagLogits(graph, parameters, batch, dropout, clock) }),
     ...linearHeads(graph, HEAD, { ...layout, textWidth: 0 }, { tokens }, parameters),
