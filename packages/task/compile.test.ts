@@ -29,6 +29,19 @@ const anyString = fc
     fc.constantFrom(text, `${text}\u0000`, `\ud800${text}`, ` \u0065\u0301${text}\u00a0`, `\u0301${text}`),
   );
 
+test('a tolerance and what is left to the teacher change no answer, and so no fingerprint', () => {
+  const fingerprintOf = (score: object) => {
+    const { schema } = rawTask.output;
+    const properties = { ...schema.properties, score: { type: ['number', 'null'], minimum: 0, maximum: 1, ...score } };
+    const changed = { schema: { ...schema, properties } };
+    return compileTask(taskWith({ output: changed })).fingerprint({ model: 'm' });
+  };
+  const plain = fingerprintOf({});
+  expect(fingerprintOf({ 'x-tolerance': 0.3 })).toBe(plain);
+  expect(fingerprintOf({ 'x-left-to': 'teacher' })).toBe(plain);
+  expect(fingerprintOf({ maximum: 2 })).not.toBe(plain);
+});
+
 describe('canonical input', () => {
   test('is idempotent, well-formed, normalised and trimmed', () => {
     fc.assert(

@@ -92,6 +92,21 @@ describe('loadTask', () => {
       'required: [name]',
       'output.schema.required[0]: expected one of the properties (label), got "name"',
     ],
+    [
+      /label: \{ enum: \[ham, spam\] \}/,
+      'label: { type: string }',
+      './task.yaml:9: output.schema.properties.label: free text cannot be distilled',
+    ],
+    [
+      /properties: \{/,
+      'properties: { who: { type: string, x-copied-from: body },',
+      'output.schema.properties.who.x-copied-from: expected an input field that the template shows (subject, text), got body',
+    ],
+    [
+      /properties: \{/,
+      'properties: { who: { type: [string, "null"], pattern: "(", x-left-to: teacher },',
+      'output.schema: expected a valid JSON Schema in what is left to the teacher',
+    ],
     [/, additionalProperties: false/, '', 'output.schema.additionalProperties: expected false'],
     [/type: object, /, 'type: object, oneOf: [], ', 'output.schema.oneOf: unsupported JSON Schema keyword oneOf'],
     [/name: triage/, 'name: triage\nname: again', './task.yaml:3: not valid YAML: Map keys must be unique'],

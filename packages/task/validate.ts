@@ -85,10 +85,12 @@ function unitOf(issue: z.core.$ZodRawIssue): string {
 }
 
 function crossFaults(task: Task): Fault[] {
+  const output = outputFaults(task);
   const faults = [
     ...templateFaults(task),
-    ...outputFaults(task),
-    ...exampleFaults(task),
+    ...output,
+    // Without a sound schema no example can be held against it.
+    ...(output.length === 0 ? exampleFaults(task) : []),
     ...sourceFaults(task, compileTask(task).output.single?.labels),
     ...moneyFaults(task),
     ...trainingFaults(task),
