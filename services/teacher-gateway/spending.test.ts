@@ -68,6 +68,43 @@ describe('three replicas and one budget', () => {
   });
 });
 
+describe('inputs that the teacher writes', () => {
+  const request = (task: { task: { name: string }; digest: string }, runId: string) => ({
+    ...{ task: task.task.name, taskDigest: task.digest, runId, inputs: 5 },
+    instructions: 'Write inputs.',
+    text: 'Five of them, about parcels.',
+  });
+
+  test('are paid from the budget of their run, each call, and refused when that is spent', async () => {
+    const task = await stage.apply({
+      name: 'writing',
+      teacher: { ...teacher, pricing },
+      budget: { calls: 3, usd: 10 },
+    });
+    const write = (runId: string) => clients[0]!.write(request(task, runId));
+    for (let call = 0; call < 3; call += 1) {
+      const { outcome, usage } = await write('writing');
+      expect(outcome).toMatchObject({ case: 'written', value: { content: expect.any(String) } });
+      expect(usage).toMatchObject({ calls: 1, spentMicroUsd: 30_000n });
+    }
+    const { outcome } = await clients[1]!.write(request(task, 'writing'));
+    expect(outcome).toMatchObject({ case: 'declined', value: { reason: DeclineReason.BUDGET } });
+    expect((await write('another-run')).outcome.case).toBe('written');
+    expect((await stage.fake.stats()).calls).toBe(4);
+  });
+
+  test('that fail are told with what they cost, and not asked again here', async () => {
+    await stage.fake.behave({ failures: { 'server-error': 1 } });
+    const task = await stage.apply({ name: 'writing-fails', teacher, budget: { calls: 10, usd: 0 } });
+    const { outcome, usage } = await clients[0]!.write(request(task, 'r'));
+    expect(outcome).toMatchObject({ case: 'declined', value: { reason: DeclineReason.UNAVAILABLE } });
+    expect(usage).toMatchObject({ calls: 1 });
+    await expect(clients[0]!.write({ ...request(task, 'r'), inputs: 51 })).rejects.toThrow(/inputs: expected 1 to 50/);
+    await expect(clients[0]!.write({ ...request(task, '') })).rejects.toThrow(/run_id: expected who pays/);
+    expect((await stage.fake.stats()).calls).toBe(1);
+  });
+});
+
 describe('three replicas and one rate', () => {
   test('no more calls are in flight than the rate allows, and as many', async () => {
     await stage.fake.behave({ latencyMs: 50 });

@@ -7,7 +7,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { relevanceTo } from '@understudy/prompt/relevance';
-import type { WrittenSource } from '@understudy/prompt/writing/request';
+import type { WritingWords, WrittenSource } from '@understudy/prompt/writing/request';
 import { type WritingAnswer, type WritingDesk, writeInputs } from '@understudy/prompt/writing/writing';
 import { AddressRules } from '@understudy/service/outbound';
 import { seededOrder } from '@understudy/student/random';
@@ -97,22 +97,29 @@ function openDesk({ task }: CompiledTask, durations: number[]): WritingDesk & As
     return createOpenAiTeacher(told, settings, around);
   };
   let writer: Teacher | undefined;
+  const answerTo = async ({ instructions, text }: WritingWords, inputs: number): Promise<WritingAnswer> => {
+    writer ??= open(instructions, inputs);
+    try {
+      const { content, usage } = await writer.answer({ text }, AbortSignal.timeout(TIMEOUT_MS));
+      const { inputTokens, outputTokens, spentUsd, durationMs } = usage;
+      durations.push(durationMs);
+      process.stderr.write(`call ${durations.length}: ${Math.round(durationMs)} ms, ${outputTokens} tokens\n`);
+      return { content, inputTokens, outputTokens, spentMicroUsd: Math.ceil(spentUsd * 1e6), calls: 1 };
+    } catch (error) {
+      if (!(error instanceof TeacherError)) throw error;
+      process.stderr.write(`${error.message}\n`);
+      const failure = { detail: error.message, passing: error.retryable };
+      return { failure, inputTokens: 0, outputTokens: 0, spentMicroUsd: 0, calls: 1 };
+    }
+  };
   let state: string | undefined;
+  let last: Promise<unknown> = Promise.resolve();
   return {
-    ask: async ({ instructions, text }, inputs): Promise<WritingAnswer> => {
-      writer ??= open(instructions, inputs);
-      try {
-        const { content, usage } = await writer.answer({ text }, AbortSignal.timeout(TIMEOUT_MS));
-        const { inputTokens, outputTokens, spentUsd, durationMs } = usage;
-        durations.push(durationMs);
-        process.stderr.write(`call ${durations.length}: ${Math.round(durationMs)} ms, ${outputTokens} tokens\n`);
-        return { content, inputTokens, outputTokens, spentMicroUsd: Math.ceil(spentUsd * 1e6), calls: 1 };
-      } catch (error) {
-        if (!(error instanceof TeacherError)) throw error;
-        process.stderr.write(`${error.message}\n`);
-        const failure = { detail: error.message, passing: error.retryable };
-        return { failure, inputTokens: 0, outputTokens: 0, spentMicroUsd: 0, calls: 1 };
-      }
+    // A small server answers one at a time, and no call's time shall run while it waits for others.
+    ask: (words, inputs) => {
+      const mine = last.then(() => answerTo(words, inputs));
+      last = mine.catch(() => {});
+      return mine;
     },
     load: async () => state,
     save: async (text) => {
