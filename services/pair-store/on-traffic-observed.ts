@@ -1,4 +1,4 @@
-import { Purpose, Source, type TrafficObserved } from '@understudy/contract';
+import { type AnswerAudited, Purpose, Source, type TrafficObserved } from '@understudy/contract';
 import type { Event } from '@understudy/service/bus/settle';
 import { TerminalError } from '@understudy/service/errors';
 import type { PairStoreContext } from './context.ts';
@@ -6,18 +6,19 @@ import { checkedPair } from './on-teacher-answered.ts';
 import { type Answer, record } from './store/record.ts';
 
 /**
- * Keeps what the teacher answered to clients as further training pairs, where the task records traffic. Whatever the fact
+ * Keeps what the teacher answered to clients, and to those that check a student, as further training pairs, where the task records traffic. Whatever the fact
  * calls the pair, it is live traffic: no random sample, so it never judges.
  */
 export async function onTrafficObserved(context: PairStoreContext, events: readonly Event[]): Promise<void> {
   const versions = new Map<string, { task: string; taskDigest: string; answers: Answer[] }>();
-  for (const { payload } of events) {
-    const { task, taskDigest, pair } = payload as TrafficObserved;
+  for (const { type, payload } of events) {
+    const { task, taskDigest, pair } = payload as TrafficObserved | AnswerAudited;
     if (!pair) continue;
     const key = `${task} ${taskDigest}`;
     const observed = versions.get(key) ?? { task, taskDigest, answers: [] };
     versions.set(key, observed);
-    observed.answers.push({ pair: { ...checkedPair(pair), purpose: Purpose.SERVE, source: Source.TRAFFIC } });
+    const purpose = type === 'answer.audited' ? Purpose.AUDIT : Purpose.SERVE;
+    observed.answers.push({ pair: { ...checkedPair(pair), purpose, source: Source.TRAFFIC } });
   }
   for (const { task, taskDigest, answers } of versions.values()) {
     const known = await context.tasks.get(task, taskDigest);

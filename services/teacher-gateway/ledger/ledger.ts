@@ -4,7 +4,7 @@ import { type KV, KvWatchInclude } from '@nats-io/kv';
 import { readKey } from '@understudy/service/bus/compare-and-set';
 import { messageOf } from '@understudy/service/errors';
 import type { Logger } from '@understudy/service/telemetry';
-import { sha256Hex, type Task, type Teacher } from '@understudy/task';
+import { auditPolicyOf, sha256Hex, type Task, type Teacher } from '@understudy/task';
 import { Account } from './account.ts';
 import { type Amount, type BudgetTotals, parseBudget, totalsOf } from './budget.ts';
 import { type Blockage, parseHealth } from './health.ts';
@@ -20,11 +20,12 @@ const maxAskedBudgets = 1_000;
 const rewatchMs = 1_000;
 
 /**
- * Keys of the bucket: `run.<task>.<run>`, `live.<task>.<day>`, `rate.<task>`, `teacher.<teacher>`. A run's id may be anything
+ * Keys of the bucket: `run.<task>.<run>`, `live.<task>.<day>`, `audit.<task>.<day>`, `rate.<task>`, `teacher.<teacher>`. A run's id may be anything
  * that an outside program chose, so its digest stands for it.
  */
 const runKey = (task: string, runId: string) => `run.${task}.${sha256Hex(runId).slice(0, 32)}`;
 const liveKey = (task: string, day: string) => `live.${task}.${day}`;
+const auditKey = (task: string, day: string) => `audit.${task}.${day}`;
 const rateKey = (task: string) => `rate.${task}`;
 const teacherKey = (address: object) => `teacher.${sha256Hex(JSON.stringify(address)).slice(0, 32)}`;
 
@@ -90,6 +91,12 @@ export class Ledger {
   ofLive(task: Task): Account {
     const limit = { calls: task.live.callsPerDay, microUsd: microUsdOf(task.live.usdPerDay) };
     return this.#account(liveKey(task.name, this.#day()), limit);
+  }
+
+  /** What checks of a task's answers, and of its teacher, may spend today (UTC): apart from what clients ask. */
+  ofAudits(task: Task): Account {
+    const { callsPerDay, usdPerDay } = auditPolicyOf(task);
+    return this.#account(auditKey(task.name, this.#day()), { calls: callsPerDay, microUsd: microUsdOf(usdPerDay) });
   }
 
   /** Never an earlier day than before: a clock that is set back must not open a budget that was spent. */

@@ -56,6 +56,9 @@ const traced = (
   );
 };
 
+/** Asked to look after a student or its teacher, for no client. */
+const isCheck = (purpose: Purpose): boolean => purpose === Purpose.AUDIT || purpose === Purpose.CANARY;
+
 const answer = async (
   { answers, ledger, events }: AnsweringContext,
   { purpose }: AskRequest,
@@ -74,8 +77,9 @@ const answer = async (
     key: questionKey(known, prompt, 0, cacheable ? '' : crypto.randomUUID()),
     cacheable,
     live: true,
-    payer: 'live',
-    account: ledger.ofLive(task),
+    ...(isCheck(purpose)
+      ? { payer: 'audit', account: ledger.ofAudits(task) }
+      : { payer: 'live', account: ledger.ofLive(task) }),
     waiting: signal,
     stopping: signal,
     place,
@@ -89,5 +93,5 @@ const answer = async (
   }
   events.answered(task.teacher.kind, outcome.cached);
   const told = { sampleNumber: 0, purpose, source: Source.TRAFFIC, weight: 1 };
-  return { outcome: { case: 'pair', value: pairOf(outcome.answer, prompt, told) } };
+  return { outcome: { case: 'pair', value: pairOf(outcome.answer, prompt, told) }, cached: outcome.cached };
 };
