@@ -84,7 +84,8 @@ class LiveDisplay implements RunDisplay {
       if (shown.stage < run.stage && run.stage !== RunStage.FINISHED) shown.done.resolve();
     }
     if (run.stage !== RunStage.FINISHED) return;
-    if (run.verdict === Verdict.PROMOTED) for (const { done } of this.#list) done.resolve();
+    if (run.verdict === Verdict.PROMOTED || run.verdict === Verdict.PROVEN)
+      for (const { done } of this.#list) done.resolve();
     else this.#fail(run.reason);
   }
 

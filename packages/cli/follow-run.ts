@@ -95,7 +95,7 @@ export const startOrResume = async (
 
 /** @throws ExitError when the run promoted nothing */
 export const requirePromoted = (run: RunState): void => {
-  if (run.verdict === Verdict.PROMOTED) return;
+  if (run.verdict === Verdict.PROMOTED || run.verdict === Verdict.PROVEN) return;
   throw new ExitError(exitCodes.notPromoted, `run ${run.runId} promoted no student: ${run.reason}`);
 };
 

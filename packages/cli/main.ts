@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { listDeadLetters, replayDeadLetter, showDeadLetter } from './commands/dead-letters.ts';
+import { approve, audit, reject } from './commands/deployments.ts';
 import { doctor } from './commands/doctor.ts';
 import { exampleTask, start, up } from './commands/lifecycle.ts';
 import { predict, rollback } from './commands/serving.ts';
@@ -94,6 +95,13 @@ add(program, 'adopt <workload>', 'make a task of a workload, with the pairs that
   .option('--name <name>', 'of the task; made of the workload where absent')
   .option('--out <folder>', 'where the task file and its pairs go', '.')
   .option('--api-key-env <variable>', "the teacher's key, for what is asked beside the recorded pairs");
+const decided = (usage: string, summary: string, action: Action) =>
+  add(program, usage, summary, action)
+    .requiredOption('--author <name>', 'whose decision it is; kept with it')
+    .requiredOption('--reason <text>', 'why; kept with it');
+decided('approve <task-or-student>', 'let the student on its way take its next step', approve);
+decided('reject <task-or-student>', 'send the student on its way away', reject);
+add(program, 'audit <task>', 'show all that was decided about what serves a task', audit);
 add(program, 'doctor', 'show what this machine has', doctor);
 
 const deadLetters = program.command('dead-letters').description('messages that no handler could finish');

@@ -41,8 +41,8 @@ const withStrings = (answer: string, change: (text: string) => string): string =
   JSON.stringify(JSON.parse(answer), (_key, value) => (typeof value === 'string' ? change(value) : value));
 
 /** What the model would write. */
-export const contentOf = (failure: Failure | undefined, text: string, schema: object): string => {
-  const answer = answerOf(text, schema);
+export const contentOf = (failure: Failure | undefined, text: string, schema: object, turn = 0): string => {
+  const answer = answerOf(text, schema, turn);
   return failure !== undefined && failure in contents ? contents[failure as keyof typeof contents](answer) : answer;
 };
 

@@ -15,6 +15,8 @@ export interface Behaviour {
   latencyMs?: number;
   /** Shares of the calls that fail, by kind; a call's fate depends on its text and on how often it was asked. */
   failures?: Partial<Record<Failure, number>>;
+  /** A teacher that has changed its mind: its labels are so many further than they were. */
+  turn?: number;
   /** How long a slow answer takes, and what a 429 asks for. */
   slowMs?: number;
   retryAfterMs?: number;
@@ -153,7 +155,7 @@ const chat = (body: string, response: ServerResponse): void => {
     const refusal = refusalOf(failure);
     if (refusal) return refuse(response, refusal.status, refusal.message);
     if (failure === 'reset') return void response.socket?.destroy();
-    const content = contentOf(failure, text, request.response_format?.json_schema?.schema ?? {});
+    const content = contentOf(failure, text, request.response_format?.json_schema?.schema ?? {}, behaviour.turn);
     const reply = JSON.stringify({
       id: `chatcmpl-${calls}`,
       object: 'chat.completion',
@@ -222,7 +224,7 @@ const serveNats = async (url: string, subject: string): Promise<void> => {
       void timed(failure, () => {
         if (failure === 'reset') return;
         const error = refusalOf(failure);
-        const content = contentOf(failure, request.text, request.schema);
+        const content = contentOf(failure, request.text, request.schema, behaviour.turn);
         const reply = JSON.stringify(
           error
             ? { error: { ...error, ...(failure === 'rate-limited' ? { retry_after_ms: behaviour.retryAfterMs } : {}) } }

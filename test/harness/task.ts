@@ -13,6 +13,8 @@ export interface TaskOptions {
   goal?: object;
   batches?: object;
   recordTraffic?: boolean;
+  /** Further parts of the task. */
+  parts?: object;
 }
 
 /** A task that students learn: short messages in a JSONL file, one of three labels each. */
@@ -42,6 +44,7 @@ export const routingTask = (options: TaskOptions): object => {
     goal: options.goal ?? { agreement: 0.9, coverage: 0.5, sizeBytes: 20_000_000, latencyMs: 1_000 },
     batches: options.batches ?? { first: options.prompts },
     recordTraffic: options.recordTraffic ?? true,
+    ...options.parts,
   };
 };
 

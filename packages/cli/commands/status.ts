@@ -1,13 +1,20 @@
 /** `status`: what runs, what serves, and how the last runs ended. */
 import { toJson } from '@bufbuild/protobuf';
 import { Verdict } from '@understudy/contract';
-import { type Deployment, DeploymentSchema } from '@understudy/contract/deployer';
+import {
+  type Deployment,
+  DeploymentSchema,
+  type GetWatchResponse,
+  GetWatchResponseSchema,
+  Stage,
+} from '@understudy/contract/deployer';
 import { RunStage, type RunState, RunStateSchema } from '@understudy/contract/prompt';
 import { connect } from '../connect.ts';
 import { ExitError, exitCodes } from '../errors.ts';
-import { count, moment, oneLine } from '../format.ts';
+import { count, moment, oneLine, percent } from '../format.ts';
 import { type Output, table } from '../output.ts';
 import { stageLine } from '../run-progress.ts';
+import { evidenceLine } from './deployments.ts';
 
 const probeTimeoutMs = 1_000;
 const shownRuns = 10;
@@ -24,12 +31,14 @@ export const status = async (output: Output): Promise<void> => {
   const { runs } = await connection.prompt.listRuns({});
   const { tasks } = await connection.prompt.listTasks({});
   const { deployments } = await connection.deployer.listDeployments({});
+  const watches = await Promise.all(deployments.map(({ task }) => connection.deployer.getWatch({ task })));
   const answer = {
     httpUrl: run.httpUrl,
     natsUrl: run.natsUrl,
     services,
     tasks,
     deployments: deployments.map((deployment) => toJson(DeploymentSchema, deployment)),
+    watches: watches.map((watch) => toJson(GetWatchResponseSchema, watch)),
     runs: runs.map((state) => toJson(RunStateSchema, state)),
   };
   output.answer(answer, () => [
@@ -38,6 +47,7 @@ export const status = async (output: Output): Promise<void> => {
     ...(services.length === 0 ? [] : ['', ...serviceTable(services)]),
     '',
     ...(tasks.length === 0 ? ['no task is applied yet: understudy apply FILE'] : taskTable(tasks, deployments)),
+    ...(watches.length === 0 ? [] : ['', ...watchTable(watches)]),
     ...(runs.length === 0 ? [] : ['', ...runTable(runs)]),
   ]);
 };
@@ -62,6 +72,28 @@ const taskTable = (tasks: readonly string[], deployments: readonly Deployment[])
       const student = deployment?.studentDigest ? `student ${deployment.studentDigest.slice(0, 12)}` : 'the teacher';
       return [task, student, String(deployment?.generation ?? 0n), moment(deployment?.since)];
     }),
+  ]);
+
+/** Each student that is looked after, and what its checked answers say. */
+const watchTable = (watches: readonly GetWatchResponse[]): string[] =>
+  table([
+    ['task', 'student', 'stage', 'share', 'agreement with the teacher in live traffic', 'goal'],
+    ...watches.flatMap(({ deployment, evidence }) =>
+      evidence.map((found) => {
+        const challenger = deployment?.challenger?.generation === found.generation ? deployment.challenger : undefined;
+        const stage = challenger ? Stage[challenger.stage].toLowerCase() : 'live';
+        const share = challenger?.share ?? 1 - (deployment?.challenger?.share ?? 0);
+        const audited = challenger || (deployment?.auditShare ?? 0) > 0;
+        return [
+          deployment?.task ?? '',
+          found.studentDigest.slice(0, 12),
+          stage,
+          percent(share),
+          audited ? evidenceLine(found) : 'not checked (live.audit)',
+          percent(found.goal),
+        ];
+      }),
+    ),
   ]);
 
 const runTable = (runs: readonly RunState[]): string[] =>
