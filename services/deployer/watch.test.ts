@@ -116,7 +116,7 @@ describe('confidences', () => {
   });
   test('of another population are told from them, and a window told twice counts once', () => {
     const shifted = expected.map((_, bin) => (bin < 8 ? 0.1 : 0.2 / 7));
-    const fact = { windowId: 'one', counts: counts(shifted, SHIFT_WINDOW_ANSWERS / 2), generation: 3n };
+    const fact = { windowId: 'one', counts: counts(shifted, SHIFT_WINDOW_ANSWERS * 0.6), generation: 3n };
     const half = confidencesCounted(empty, fact, expected);
     expect(half.full).toBeUndefined();
     expect(confidencesCounted(half.watch, fact, expected)).toEqual({ watch: half.watch, full: undefined });

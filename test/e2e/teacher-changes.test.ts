@@ -17,7 +17,7 @@ class Traffic {
   #stopped = false;
   readonly #url: string;
   readonly #texts: Iterator<string>;
-  readonly #asking: Promise<void[]>;
+  readonly #asking: Promise<unknown>;
 
   constructor(url: string, asked: readonly string[]) {
     this.#url = `${url}/v1/chat/completions`;

@@ -1,5 +1,6 @@
 import { create } from '@bufbuild/protobuf';
 import { DeploymentSchema } from '@understudy/contract/deployer';
+import { randomSource } from '@understudy/student/statistics/random-source';
 import { compileTask } from '@understudy/task';
 import { describe, expect, test } from 'vitest';
 import { Confidences } from '../auditing/confidences.ts';
@@ -21,13 +22,8 @@ const served = (changes: Partial<ServedTask>, auditShare = 0): ServedTask => ({
   ...changes,
 });
 const question = { inputJson: '{"text":"hello"}', text: 'hello' };
-const draws = (wanted: ServedTask, count: number, seed = 0.5) => {
-  // Golden-ratio steps fill [0, 1) evenly.
-  let lot = seed;
-  const random = () => {
-    lot = (lot + 0.618_033_988_749_895) % 1;
-    return lot;
-  };
+const draws = (wanted: ServedTask, count: number) => {
+  const random = randomSource(7);
   return Array.from({ length: count }, () => draw(wanted, question, random));
 };
 
@@ -40,16 +36,15 @@ describe('a draw', () => {
   });
   test('takes its share of answers for checks, and says with what probability', () => {
     const taken = draws(served({}, 0.1), 1_000).filter(({ audit }) => audit === 0.1);
-    expect(taken.length).toBeGreaterThan(95);
-    expect(taken.length).toBeLessThan(105);
+    // Three standard errors of 1,000 draws at a tenth are 28.
+    expect(Math.abs(taken.length - 100)).toBeLessThan(28);
     expect(draws(served({ student: undefined }, 0.1), 100).every(({ audit }) => audit === undefined)).toBe(true);
   });
   test('gives a canary its share of the requests, and checks its answers at its own rate', () => {
     const canary = served({}, 0.5);
     const drawn = draws(served({ challenger: { served: canary, share: 0.2 } }), 1_000);
     const given = drawn.filter(({ answering }) => answering === canary);
-    expect(given.length).toBeGreaterThan(190);
-    expect(given.length).toBeLessThan(210);
+    expect(Math.abs(given.length - 200)).toBeLessThan(38);
     expect(given.some(({ audit }) => audit === 0.5) && given.some(({ audit }) => audit === undefined)).toBe(true);
     expect(drawn.every(({ shadow }) => shadow === undefined)).toBe(true);
   });
@@ -57,7 +52,7 @@ describe('a draw', () => {
     const shadow = served({}, 0.3);
     const beside = draws(served({ challenger: { served: shadow, share: 0 } }), 1_000);
     expect(beside.every(({ answering }) => answering !== shadow)).toBe(true);
-    expect(Math.abs(beside.filter((one) => one.shadow).length - 300)).toBeLessThan(10);
+    expect(Math.abs(beside.filter((one) => one.shadow).length - 300)).toBeLessThan(44);
     const alone = draws(served({ student: undefined, challenger: { served: shadow, share: 0 } }), 100);
     expect(alone.every((one) => one.shadow?.propensity === 1)).toBe(true);
   });
