@@ -56,13 +56,12 @@ export function counted(before: Watch, generation: bigint, nowMs: number): { wat
 export async function askAgain(context: DeployerContext, deployment: Deployment, round: number): Promise<CanaryRound> {
   const { journal, standings, pairStore } = context;
   const proven = await standings.proven(deployment.reportDigest);
-  const canaries = await canariesOf(pairStore, proven.snapshot.digest);
   const seen = { asked: 0, otherwise: 0, fingerprint: '' };
-  const left = [...canaries];
-  const worker = async () => {
-    for (let canary = left.pop(); canary; canary = left.pop()) await askOne(context, deployment, canary, seen);
-  };
   try {
+    const left = await canariesOf(pairStore, proven.snapshot.digest);
+    const worker = async () => {
+      for (let canary = left.pop(); canary; canary = left.pop()) await askOne(context, deployment, canary, seen);
+    };
     await Promise.all(Array.from({ length: CANARY_CONCURRENCY }, worker));
   } catch (error) {
     journal.canariesFailed(deployment.task, messageOf(error));
@@ -72,7 +71,7 @@ export async function askAgain(context: DeployerContext, deployment: Deployment,
   const changed = asked >= MIN_CANARY_ANSWERS && lowerBound(otherwise, asked, level) > LEAST_UNSTEADINESS;
   const told =
     asked < MIN_CANARY_ANSWERS
-      ? `the teacher answered only ${asked} of ${canaries.length} fixed prompts, so it cannot be said whether it changed`
+      ? `the teacher answered only ${asked} of ${CANARY_PROMPTS} fixed prompts, so it cannot be said whether it changed`
       : `the teacher answers ${otherwise} of ${asked} fixed prompts otherwise than before${changed ? ': it has changed' : ''}`;
   journal.canaries(deployment.task, seen, changed);
   return {

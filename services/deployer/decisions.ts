@@ -32,7 +32,7 @@ export class Decisions {
   }
 
   async has(task: string, id: string): Promise<boolean> {
-    return (await this.#kv.get(keyOf(task, id))) !== null;
+    return (await this.#kv.get(keyOf(task, id)))?.operation === 'PUT';
   }
 
   /** All of a task's, in the order in which they were kept. */
