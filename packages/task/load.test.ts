@@ -53,7 +53,10 @@ describe('loadTask', () => {
     const task = await load(good);
     expect(task.examples.map((each) => each.output.label)).toEqual(['ham', 'spam']);
     expect(task.sources[0]).toMatchObject({ path: join(folder, 'data/mail.jsonl') });
-    expect(task.goal).toEqual({ agreement: 0.9, coverage: 0.8, confidence: 0.95, latencyMs: 20, sizeBytes: 5_000_000 });
+    expect(task.goal).toEqual({
+      ...{ agreement: 0.9, coverage: 0.8, confidence: 0.95, nonInferiorityMargin: 0.005 },
+      ...{ latencyMs: 20, sizeBytes: 5_000_000 },
+    });
     expect(parseTask(taskJson(task))).toEqual(task);
   });
 
