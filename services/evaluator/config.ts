@@ -4,5 +4,10 @@ import { z } from 'zod';
 export const config = commonConfig.extend({
   /** gRPC address of the pair store: where the pairs of a snapshot are read. */
   PAIR_STORE_ADDRESS: z.string().regex(/^.+:\d+$/, 'expected host:port'),
+  /** gRPC address of a teacher gateway: for tasks with `goal.ceilingSample`, whose teacher is asked again. */
+  TEACHER_GATEWAY_ADDRESS: z
+    .string()
+    .regex(/^.+:\d+$/, 'expected host:port')
+    .optional(),
 });
 export type Config = z.infer<typeof config>;

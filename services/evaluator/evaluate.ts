@@ -12,6 +12,7 @@ import { type Ranking, rankByConfidence } from '@understudy/student/statistics/r
 import { chooseThreshold } from '@understudy/student/statistics/threshold';
 import type { CompiledTask } from '@understudy/task';
 import { type Answer, answersOf, predictionsOf } from './answers.ts';
+import { verdictOfCeiling } from './ceiling.ts';
 import { floorsGate, measureFloors } from './floors.ts';
 import { gatesOf, hopelessVerdict, verdictOf } from './gate.ts';
 import type { Incumbent } from './incumbent.ts';
@@ -21,7 +22,7 @@ import type { Looks } from './looks.ts';
 import { measureCosts, measureTest } from './measure.ts';
 import { compare, incumbentGate } from './non-inferiority.ts';
 import type { JudgedPair } from './pairs.ts';
-import type { DevReport, IncumbentReport, LearningCurveReport, Report } from './report.ts';
+import type { CeilingReport, DevReport, IncumbentReport, LearningCurveReport, Report } from './report.ts';
 import type { Turn } from './turn.ts';
 
 export interface Judged {
@@ -32,6 +33,8 @@ export interface Judged {
   test: readonly JudgedPair[];
   /** What the student learnt from: read once, where it comes to choosing a policy. */
   trainTexts: AsyncIterable<string>;
+  /** The teacher's agreement with itself; asked only where pairs are enough to judge by. */
+  ceiling: () => Promise<CeilingReport | null>;
   /** The student in service, where there is another one. */
   incumbent: Incumbent | undefined;
   looks: Looks;
@@ -67,10 +70,14 @@ export async function evaluate(judged: Judged): Promise<Report> {
   const level = levelOfLook(1 - goal.confidence, await looks.expected(turn));
   const usdPerPair = judged.dev.reduce((sum, { teacherUsd }) => sum + teacherUsd, 0) / Math.max(1, judged.dev.length);
   const curve = learningCurveOf({ turn, goal, budget, usdPerPair, level });
-  const findings = hopeless(judged, level) ?? (await judge(judged, level, curve));
+  const early = hopeless(judged, level);
+  const ceiling = early ? null : await judged.ceiling();
+  const refused = verdictOfCeiling(ceiling, goal.agreement);
+  const findings = early ?? (refused && { ...NOTHING, verdict: refused }) ?? (await judge(judged, level, curve));
   return {
     ...facts,
     learningCurve: curve,
+    ceiling,
     ...findings,
     evaluatedAt: new Date().toISOString(),
     evaluationMs: performance.now() - started,

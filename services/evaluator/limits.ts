@@ -8,6 +8,12 @@ export const STREAM_TIMEOUT_MS = 300_000;
 export const TEXTS_PER_CALL = 64;
 /** Threads of one operator: students are small, and a latency of one thread holds on any machine. */
 export const INFERENCE_THREADS = 1;
+/** Calls to a teacher at once when it is asked again: few, since its rate belongs to runs and clients. */
+export const CEILING_CONCURRENCY = 4;
+/** One of them, retries of the gateway included. */
+export const CEILING_TIMEOUT_MS = 300_000;
+/** Until the next try where the teacher is away. */
+export const CEILING_RETRY_MS = 30_000;
 /** Single requests timed. p99 of 500 rests on five values. */
 export const TIMED_REQUESTS = 500;
 /** Newest looks and reports kept of a task; with about 500 bytes each they stay below a NATS payload of 1 MiB. */

@@ -20,6 +20,7 @@ const answersOf = (rows: Row[]): Answer[] =>
   rows.map(([label, predicted, covered, reference, weight = 1], index) => ({
     pair: {
       promptId: String(index),
+      inputJson: '{}',
       text: '',
       answer: json(label),
       label: LABELS[label],

@@ -1,6 +1,8 @@
 import { Split } from '@understudy/contract';
 import type { Event } from '@understudy/service/bus/settle';
+import { TerminalError } from '@understudy/service/errors';
 import { type Span, traceparentOf } from '@understudy/service/telemetry';
+import { measureCeiling } from './ceiling.ts';
 import type { EvaluatorContext } from './context.ts';
 import { evaluate } from './evaluate.ts';
 import { type Incumbent, loadIncumbent } from './incumbent.ts';
@@ -47,8 +49,17 @@ async function judge(
       journal.dropped(turn);
       return undefined;
     }
+    const ceiling = async () => {
+      const { teacher } = context;
+      if (teacher)
+        return await measureCeiling({ teacher, blobs, task, turn, dev, traceparent: asked.traceparent, signal });
+      if (task.task.goal.ceilingSample === 0) return null;
+      throw new TerminalError(
+        'goal.ceilingSample has the teacher asked again: set TEACHER_GATEWAY_ADDRESS of the evaluator',
+      );
+    };
     const train = trainTexts({ ...asked, snapshotDigest: turn.snapshot.digest });
-    report = await evaluate({ turn, task, student, dev, test, trainTexts: train, incumbent, looks, blobs });
+    report = await evaluate({ turn, task, student, dev, test, trainTexts: train, ceiling, incumbent, looks, blobs });
   } finally {
     await student.release();
     await incumbent?.student.release();

@@ -19,6 +19,7 @@ const HOPELESS: ReadonlySet<status> = new Set([
 /** A pair as it is judged by. Answers are canonical JSON. */
 export interface JudgedPair {
   promptId: string;
+  inputJson: string;
   text: string;
   /** The teacher's. */
   answer: string;
@@ -82,6 +83,7 @@ function judgedPair(
   const reference = pair.referenceJson === undefined ? undefined : task.parseAnswer(pair.referenceJson);
   return {
     promptId: pair.promptId,
+    inputJson: pair.inputJson,
     text: pair.text,
     answer: answer.answer,
     label: single && JSON.parse(answer.answer)[single.field],

@@ -149,6 +149,9 @@ const Incumbent = z.strictObject({
   lowerBound: z.number().min(-1).max(1),
 });
 
+/** The teacher's agreement with itself on inputs of dev that it was asked again; one-sided Clopper–Pearson bounds at the goal's confidence. */
+export const CeilingSchema = z.strictObject({ pairs: count, agreeing: count, lowerBound: share, upperBound: share });
+
 const Costs = z.strictObject({
   teacher: z.strictObject({ medianLatencyMs: milliseconds, p99LatencyMs: milliseconds, usdPerThousand: usd }),
   student: z.strictObject({ medianLatencyMs: milliseconds, p99LatencyMs: milliseconds, timedRequests: count }),
@@ -215,6 +218,7 @@ export const ReportSchema = z.strictObject({
     confidence: share,
     floor: share.optional(),
     nonInferiorityMargin: share.default(0.005),
+    ceilingSample: count.default(0),
     latencyMs: milliseconds,
     sizeBytes: count,
   }),
@@ -235,6 +239,8 @@ export const ReportSchema = z.strictObject({
   test: Test.nullable(),
   /** Null where test was not looked at. */
   floors: Floors.nullable().default(null),
+  /** Null where the task asks for no sample. */
+  ceiling: CeilingSchema.nullable().default(null),
   /** Null where no other student serves, or test was not looked at. */
   incumbent: Incumbent.nullable().default(null),
   /** Null where dev says that the student is good enough. */
@@ -250,6 +256,7 @@ export const ReportSchema = z.strictObject({
 
 export type Report = z.infer<typeof ReportSchema>;
 export type DevReport = z.infer<typeof Dev>;
+export type CeilingReport = z.infer<typeof CeilingSchema>;
 export type IncumbentReport = z.infer<typeof Incumbent>;
 export type LearningCurveReport = z.infer<typeof LearningCurve>;
 export type FloorsReport = z.infer<typeof Floors>;

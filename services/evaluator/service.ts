@@ -1,5 +1,6 @@
 import { EvaluatorService } from '@understudy/contract/evaluator';
 import { PairStoreService } from '@understudy/contract/pair-store';
+import { TeacherGatewayService } from '@understudy/contract/teacher-gateway';
 import type { ServiceContext, ServiceDefinition, ServiceParts } from '@understudy/service/lifecycle';
 import { createClient } from '@understudy/service/rpc/client';
 import { rpcService } from '@understudy/service/rpc/server';
@@ -32,6 +33,7 @@ async function create(base: ServiceContext<Config>): Promise<ServiceParts> {
     stop: async () => {
       await context.cancelled.stop();
       context.pairStore.close();
+      context.teacher?.close();
     },
   };
 }
@@ -40,6 +42,9 @@ export async function contextOf(base: ServiceContext<Config>): Promise<Evaluator
   return {
     ...base,
     pairStore: createClient(PairStoreService, { address: base.config.PAIR_STORE_ADDRESS, token: base.rpcToken }),
+    teacher: base.config.TEACHER_GATEWAY_ADDRESS
+      ? createClient(TeacherGatewayService, { address: base.config.TEACHER_GATEWAY_ADDRESS, token: base.rpcToken })
+      : undefined,
     deployments: await base.bus.bucket('deployments'),
     looks: new Looks(await base.bus.bucket('looks'), base.blobs),
     reports: new ReportIndex(await base.bus.bucket('reports'), base.blobs),

@@ -13,7 +13,7 @@ import { HeldPlace, isCacheable, pairOf, type Question, questionKey } from '../o
 
 type Answered = MessageInitShape<typeof AskResponseSchema>;
 
-/** Asks a task's teacher for a live request, out of the live budget. */
+/** Asks a task's teacher at once, out of the live budget or that of the run it is for. */
 export const ask = async (context: AnsweringContext, request: AskRequest, call: CallContext): Promise<Answered> => {
   const known = await context.tasks.get(request.task, request.taskDigest);
   const { kind } = known.compiled.task.teacher;
@@ -59,9 +59,21 @@ const traced = (
 /** Asked to look after a student or its teacher, for no client. */
 const isCheck = (purpose: Purpose): boolean => purpose === Purpose.AUDIT || purpose === Purpose.CANARY;
 
+/** Who pays: the run it is for, the task's checks, or its clients. */
+const payment = (
+  ledger: AnsweringContext['ledger'],
+  task: KnownTask['compiled']['task'],
+  purpose: Purpose,
+  runId: string,
+): Pick<Question, 'payer' | 'account'> => {
+  if (runId !== '') return { payer: runId, account: ledger.ofRun(task, runId) };
+  if (isCheck(purpose)) return { payer: 'audit', account: ledger.ofAudits(task) };
+  return { payer: 'live', account: ledger.ofLive(task) };
+};
+
 const answer = async (
-  { answers, ledger, events }: AnsweringContext,
-  { purpose }: AskRequest,
+  { answers, ledger, events, scopes }: AnsweringContext,
+  { purpose, runId }: AskRequest,
   known: KnownTask,
   prompt: RenderedPrompt,
   signal: AbortSignal,
@@ -70,6 +82,7 @@ const answer = async (
   const { task } = known.compiled;
   const cacheable = isCacheable(purpose);
   const place = new HeldPlace();
+  const ended = runId === '' ? signal : AbortSignal.any([signal, scopes.enter(runId)]);
   const question: Question = {
     known,
     prompt,
@@ -77,15 +90,16 @@ const answer = async (
     key: questionKey(known, prompt, 0, cacheable ? '' : crypto.randomUUID()),
     cacheable,
     live: true,
-    ...(isCheck(purpose)
-      ? { payer: 'audit', account: ledger.ofAudits(task) }
-      : { payer: 'live', account: ledger.ofLive(task) }),
-    waiting: signal,
-    stopping: signal,
+    ...payment(ledger, task, purpose, runId),
+    waiting: ended,
+    stopping: ended,
     place,
     traceparent,
   };
-  const outcome = await answers.get(question).finally(() => place.release());
+  const outcome = await answers.get(question).finally(() => {
+    place.release();
+    if (runId !== '') scopes.leave(runId);
+  });
   if (outcome.kind === 'declined') {
     const { reason, detail } = outcome;
     events.declined(task.teacher.kind, reason, { promptId: prompt.promptId, detail, live: true });

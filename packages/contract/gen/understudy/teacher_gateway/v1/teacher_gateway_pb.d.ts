@@ -36,6 +36,13 @@ export declare type AskRequest = Message<"understudy.teacher_gateway.v1.AskReque
    * @generated from field: understudy.event.v1.Purpose purpose = 4;
    */
   purpose: Purpose;
+
+  /**
+   * The run that pays; the live budget, or that of the purpose, where empty.
+   *
+   * @generated from field: string run_id = 5;
+   */
+  runId: string;
 };
 
 /**
@@ -357,7 +364,7 @@ export declare const TeacherStateSchema: GenMessage<TeacherState>;
  */
 export declare const TeacherGatewayService: GenService<{
   /**
-   * Asks the task's teacher now. Counts against the live budget, not the runs'; audits and canaries against their own.
+   * Asks the task's teacher now. Counts against the live budget, not the runs' unless it is for one; audits and canaries against their own.
    *
    * @generated from rpc understudy.teacher_gateway.v1.TeacherGatewayService.Ask
    */
