@@ -1,8 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
-import { type IncomingMessage, request } from 'node:http';
-import { connect } from 'node:net';
+import { createServer, type IncomingMessage, request } from 'node:http';
+import { type AddressInfo, connect } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { gzipSync } from 'node:zlib';
@@ -290,6 +290,50 @@ describe('what goes wrong', () => {
       setImmediate(() => response.destroy());
     };
     await expect(exchange(`${gateway.url}/v1/x`, 'GET', [])).rejects.toThrow();
+  });
+
+  test('an upstream that speaks no HTTP, or a status that is none, is a bad gateway and harms nobody else', async () => {
+    for (const said of [
+      'HTTP/1.1 099 Odd\r\n\r\n',
+      'HTTP/1.1 101 Switching\r\n\r\n',
+      'SSH-2.0-x\r\n',
+      'HTTP/1.1 200 OK\r\nbad header\r\n\r\n',
+    ]) {
+      upstream.script = (_request, _response, raw) => raw.socket.end(said);
+      const thrown = await openai.chat.completions.create(question).catch((reason) => reason);
+      expect(thrown, said).toMatchObject({ status: 502, code: 'upstream_unavailable' });
+    }
+    upstream.script = (_request, response) => sendCompletion(response, 'still here');
+    expect((await openai.chat.completions.create(question)).choices[0]!.message.content).toBe('still here');
+  });
+
+  test('an upstream that refuses a large body before it has all of it is heard', async () => {
+    const refusing = createServer((received, response) => {
+      received.resume();
+      response.writeHead(413).end('too much');
+    });
+    refusing.listen(0, '127.0.0.1');
+    await once(refusing, 'listening');
+    const baseUrl = `http://127.0.0.1:${(refusing.address() as AddressInfo).port}/v1`;
+    await using own = await TestGateway.start(bus.server.url, folder.path, { UPSTREAM_BASE_URL: baseUrl });
+    const length = 64 * 1024 * 1024;
+    const sent = request(`${own.url}/v1/files`, { method: 'POST', headers: { 'content-length': length } });
+    sent.on('error', () => {}); // the rest of the body is not wanted
+    sent.write(Buffer.alloc(length / 2));
+    const [reply] = (await once(sent, 'response')) as [IncomingMessage];
+    expect(reply.statusCode).toBe(413);
+    expect(await text(reply)).toBe('too much');
+    sent.destroy();
+    refusing.close();
+    refusing.closeAllConnections();
+  });
+
+  test('a reply without a body stays one', async () => {
+    upstream.script = ({ method }, response) =>
+      response.writeHead(method === 'HEAD' ? 200 : 204, method === 'HEAD' ? { 'content-length': '7' } : {}).end();
+    const head = await exchange(`${gateway.url}/v1/files/x`, 'HEAD', []);
+    expect([head.status, valuesOf(head.headers, 'content-length'), head.body.length]).toEqual([200, ['7'], 0]);
+    expect((await exchange(`${gateway.url}/v1/files/x`, 'DELETE', [])).status).toBe(204);
   });
 
   test('an upstream that gives no reply is a bad gateway', async () => {

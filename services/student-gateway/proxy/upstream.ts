@@ -126,12 +126,19 @@ export class Upstream {
         resolve();
       });
       sent.on('response', (reply) => {
+        if (reply.statusCode! < 200) return void sent.destroy(new Error(`no final reply: status ${reply.statusCode}`));
         replied = true;
         tap?.begin(reply.statusCode!, reply.headers);
-        relay(reply, response, tap).then((outcome) => {
-          this.#options.metrics.passed.inc({ outcome });
-          resolve();
-        });
+        relay(reply, response, tap).then(
+          (outcome) => {
+            this.#options.metrics.passed.inc({ outcome });
+            resolve();
+          },
+          (error) => {
+            sent.destroy();
+            reject(error);
+          },
+        );
       });
       sent.on('error', (error: NodeJS.ErrnoException) => {
         if (replied || response.destroyed) return; // seen by the reply, or the client's own doing
