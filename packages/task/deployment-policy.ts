@@ -40,8 +40,6 @@ export const DeploymentPolicySchema = strict({
       runsPerWeek: z.int().min(0).max(1_000).default(1),
       /** Between two of them: what made the last student fall may not have passed yet. */
       cooldownMinutes: z.number().min(0).max(10_080).default(60),
-      /** So many further pairs of live traffic ask for a run as well; where absent they do not. */
-      newPairs: z.int().min(1).optional(),
     })
     .prefault({}),
 });
