@@ -52,7 +52,7 @@ function fewFields(): Pick<StudentTraining, 'heads' | 'train' | 'dev'> {
 }
 
 it.each(CANDIDATES)('a $family of several fields trains on tfjs as on ort', async ({ family }) => {
-  const settings = family === 'bag' ? { rows: 1_024, width: 8 } : { vocabulary: 300, width: 8 };
+  const settings: Record<string, number> = family === 'bag' ? { rows: 1_024, width: 8 } : { vocabulary: 300, width: 8 };
   const candidate = { family, hyperparameters: { ...settings, batchTexts: 16, epochs: 2 } };
   // The loss is a sum over fields and tokens, ten times as large as that of one choice.
   await expectSameTraining({ candidate, ...fewFields() }, 10 * TOLERANCE);

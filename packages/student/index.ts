@@ -23,8 +23,8 @@ export {
   type TrainingReport,
 } from './family.ts';
 export { labelHead } from './heads/layout.ts';
-export type { Prediction, Reading } from './heads/read.ts';
-export { type HeadTarget, softTarget } from './heads/targets.ts';
+export type { Prediction } from './heads/read.ts';
+export type { HeadTarget } from './heads/targets.ts';
 export { STUDENT_VERSION } from './key.ts';
 export {
   type Decision,

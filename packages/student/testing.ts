@@ -4,7 +4,7 @@ import type { Lineage } from './description.ts';
 import type { Example } from './examples.ts';
 import type { ExportedStudent, StudentTraining } from './family.ts';
 import { labelHead } from './heads/layout.ts';
-import { softTarget } from './heads/targets.ts';
+import type { HeadTarget } from './heads/targets.ts';
 import { trainStudent } from './train-student.ts';
 
 export const LABELS = ['bill', 'parcel', 'password'] as const;
@@ -15,6 +15,11 @@ const TOPICS = [
   ['I cannot sign in', 'reset my password', 'the login code does not work', 'my account is locked'],
 ];
 const CLOSINGS = ['Thanks', 'regards, Ada', 'Cheers 😀', 'bye', 'Grüße'];
+
+/** The target of a head whose probabilities are all that is known: its likeliest value is the answer. */
+export function softTarget(probabilities: readonly number[]): HeadTarget {
+  return { value: { kind: 'choice', index: probabilities.indexOf(Math.max(...probabilities)) }, probabilities };
+}
 
 /** Every combination of opening, topic and closing, in an order that mixes the labels; one in ten has a soft target. */
 export function smallTask(): { train: Example[]; dev: Example[] } {

@@ -3,9 +3,8 @@ import type { CheckpointError } from './errors.ts';
 import { TrainingError } from './errors.ts';
 import type { Example } from './examples.ts';
 import type { Candidate, StudentTraining, TrainingReport } from './family.ts';
-import { softTarget } from './heads/targets.ts';
 import { bestOf } from './stopping.ts';
-import { SMALL, smallOptions, smallStudent, smallTask } from './testing.ts';
+import { SMALL, smallOptions, smallStudent, smallTask, softTarget } from './testing.ts';
 import { trainStudent } from './train-student.ts';
 
 /** The label that the teacher gave. */

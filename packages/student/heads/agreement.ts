@@ -60,7 +60,7 @@ function headLoss({ head }: Place, target: HeadTarget, { logits, tokens }: Predi
 }
 
 /** Whether an answer is the teacher's: in all heads, apart from what lies in objects that neither of them has. */
-export function wholeAgrees(layout: Layout, readings: readonly Reading[], { text, target }: Example): boolean {
+function wholeAgrees(layout: Layout, readings: readonly Reading[], { text, target }: Example): boolean {
   const values = target.map(({ value }) => value);
   return layout.places.every(
     (place, i) =>
@@ -70,7 +70,7 @@ export function wholeAgrees(layout: Layout, readings: readonly Reading[], { text
 }
 
 /** A prediction's likeliest values, in the order of the heads, uncalibrated. */
-export const readingsOf = ({ places }: Layout, prediction: Prediction, text: string): Reading[] =>
+const readingsOf = ({ places }: Layout, prediction: Prediction, text: string): Reading[] =>
   places.map(({ head }) => readHead(head, prediction, 1, text));
 
 /** Agreement and loss of predictions, against the teacher's answers to the same texts. */

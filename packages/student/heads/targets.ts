@@ -12,11 +12,6 @@ export type HeadTarget = {
   readonly probabilities?: readonly number[];
 };
 
-/** The target of a head whose probabilities are all that is known: its likeliest value is the answer. */
-export function softTarget(probabilities: readonly number[]): HeadTarget {
-  return { value: { kind: 'choice', index: probabilities.indexOf(Math.max(...probabilities)) }, probabilities };
-}
-
 /** Standard deviation of the distribution that stands for a number, as a share of its tolerance: 95% lie within it. */
 const DEVIATION_SHARE = 0.5;
 
