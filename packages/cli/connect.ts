@@ -7,6 +7,7 @@ import { EvaluatorService } from '@understudy/contract/evaluator';
 import { WorkloadService } from '@understudy/contract/pair-store';
 import { PromptService } from '@understudy/contract/prompt';
 import { StudentGatewayService } from '@understudy/contract/student-gateway';
+import { TeacherGatewayService } from '@understudy/contract/teacher-gateway';
 import { createClient, type RpcClient } from '@understudy/service/rpc/client';
 import { ExitError, exitCodes } from './errors.ts';
 import { type RunFile, readRunFile } from './platform.ts';
@@ -28,6 +29,7 @@ export interface Connection extends Disposable {
   deployer: RpcClient<typeof DeployerService>;
   workloads: RpcClient<typeof WorkloadService>;
   studentGateway: RpcClient<typeof StudentGatewayService>;
+  teacherGateway: RpcClient<typeof TeacherGatewayService>;
 }
 
 /**
@@ -50,6 +52,7 @@ export const connect = (): Connection => {
     deployer: client(DeployerService, 'deployer'),
     workloads: client(WorkloadService, 'pair-store'),
     studentGateway: client(StudentGatewayService, 'student-gateway'),
+    teacherGateway: client(TeacherGatewayService, 'teacher-gateway'),
     [Symbol.dispose]: () => {
       for (const { close } of opened) close();
     },

@@ -4,6 +4,7 @@ import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { listDeadLetters, replayDeadLetter, showDeadLetter } from './commands/dead-letters.ts';
 import { approve, audit, reject } from './commands/deployments.ts';
 import { doctor } from './commands/doctor.ts';
+import { estimate } from './commands/estimate.ts';
 import { exampleTask, start, up } from './commands/lifecycle.ts';
 import { predict, rollback } from './commands/serving.ts';
 import { status } from './commands/status.ts';
@@ -56,7 +57,12 @@ const add = (parent: Command, usage: string, summary: string, action: Action): C
 
 const wholeNumber = (text: string): number => {
   if (/^[1-9][0-9]*$/.test(text)) return Number(text);
-  throw new InvalidArgumentError('expected the number of a dead letter, as `dead-letters list` shows it.');
+  throw new InvalidArgumentError('expected a whole number of at least 1.');
+};
+
+const amount = (text: string): number => {
+  if (/^[0-9]+([.][0-9]+)?$/.test(text)) return Number(text);
+  throw new InvalidArgumentError('expected an amount in US dollars, like 0.05.');
 };
 
 add(program, 'up', 'start the platform and keep it serving until Ctrl-C', up);
@@ -71,6 +77,9 @@ add(program, 'run <task>', 'run a task, or a task file, to its verdict', run).op
   '--detach',
   'print the id of the run and leave',
 );
+add(program, 'estimate <task>', 'what a run of a task, or of a task file, would cost', estimate)
+  .option('--calls <number>', 'real calls that may be made for it; their answers are kept', wholeNumber)
+  .option('--usd <amount>', 'what those calls may cost at most', amount);
 add(program, 'watch <run>', 'follow a run, or the newest run of a task', watchRun);
 add(program, 'cancel <run>', 'end a run, or the newest run of a task', cancel).option('--reason <text>', 'why');
 add(program, 'status', 'show services, tasks, deployments and runs', status);

@@ -81,3 +81,6 @@ export const CHOICE_POOL_PER_PROMPT = 10;
 export const JUDGING_SHARE = 0.1;
 /** Texts that a student answers in one go: some ms, during which nothing else happens in this process. */
 export const PREDICTED_AT_ONCE = 128;
+
+/** Inputs of a sample that go to who only wants to look: enough to estimate from, and far below what one message holds. */
+export const MAX_DRAWN_INPUTS = 1_000;

@@ -15,6 +15,7 @@ import { onStudentDemoted } from './on-student-demoted.ts';
 import { onTeacherDrifted } from './on-teacher-drifted.ts';
 import { applyTask } from './routes/apply-task.ts';
 import { cancelRun } from './routes/cancel-run.ts';
+import { drawSample } from './routes/draw-sample.ts';
 import { getRun } from './routes/get-run.ts';
 import { getTask } from './routes/get-task.ts';
 import { listRuns } from './routes/list-runs.ts';
@@ -60,6 +61,7 @@ function routesOf(context: PromptContext): RpcService {
     getTask: (request) => getTask(context, request),
     listTasks: () => listTasks(context),
     startRun: (request, call) => startRun(context, request, call),
+    drawSample: (request, call) => drawSample(context, request, call),
     getRun: (request) => getRun(context, request),
     listRuns: (request) => listRuns(context, request),
     watchRun: (request, call) => watchRun(context, request, call),

@@ -198,6 +198,7 @@ export class FakeTeacher implements AsyncDisposable {
       write: async () => ({}),
       getLedger: async () => ({}),
       listTeachers: async () => ({}),
+      estimateCost: async () => ({}),
     });
     this.#server = new RpcServer({ host: '127.0.0.1', port: 0, reflection: false, telemetry }, [service]);
   }

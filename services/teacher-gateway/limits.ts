@@ -78,3 +78,6 @@ export const STORE_LAG_POLL_MS = 1_000;
 
 /** Of a decline's detail, enough for a person to act on. */
 export const MAX_DETAIL_CHARACTERS = 500;
+
+/** Inputs that a cost is estimated from: at a thousand the sample is the least of what is uncertain. */
+export const MAX_ESTIMATE_INPUTS = 1_000;

@@ -17,6 +17,7 @@ import { onPromptSubmitted } from './on-prompt-submitted.ts';
 import { PairLookup } from './pair-lookup.ts';
 import { Peers } from './peers.ts';
 import { ask } from './routes/ask.ts';
+import { estimateCost } from './routes/estimate-cost.ts';
 import { getLedger } from './routes/get-ledger.ts';
 import { listTeachers } from './routes/list-teachers.ts';
 import { write } from './routes/write.ts';
@@ -47,8 +48,9 @@ async function create(base: ServiceContext<Config>): Promise<ServiceParts> {
     scopes: new RunScopes(),
   };
   const peers = new Peers(bus);
-  const answers = new Answers(calling, new PairLookup(pairStore), peers);
-  const context: AnsweringContext = { ...calling, answers, live: { requests: 0 } };
+  const lookup = new PairLookup(pairStore);
+  const answers = new Answers(calling, lookup, peers);
+  const context: AnsweringContext = { ...calling, answers, lookup, live: { requests: 0 } };
   return {
     rpc: [routesOf(context)],
     consumers: consumersOf(context, backpressure),
@@ -80,6 +82,7 @@ const routesOf = (context: AnsweringContext): RpcService =>
     ask: (request, call) => ask(context, request, call),
     write: (request, call) => write(context, request, call),
     getLedger: (request) => getLedger(context, request),
+    estimateCost: (request, call) => estimateCost(context, request, call),
     listTeachers: () => listTeachers(context),
   });
 

@@ -9,9 +9,10 @@ import {
   Stage,
 } from '@understudy/contract/deployer';
 import { RunStage, type RunState, RunStateSchema } from '@understudy/contract/prompt';
+import { type TeacherState, TeacherStateSchema } from '@understudy/contract/teacher-gateway';
 import { connect } from '../connect.ts';
 import { ExitError, exitCodes } from '../errors.ts';
-import { count, moment, oneLine, percent } from '../format.ts';
+import { count, milliseconds, moment, oneLine, percent } from '../format.ts';
 import { type Output, table } from '../output.ts';
 import { stageLine } from '../run-progress.ts';
 import { evidenceLine } from './deployments.ts';
@@ -32,6 +33,8 @@ export const status = async (output: Output): Promise<void> => {
   const { tasks } = await connection.prompt.listTasks({});
   const { deployments } = await connection.deployer.listDeployments({});
   const watches = await Promise.all(deployments.map(({ task }) => connection.deployer.getWatch({ task })));
+  const { teachers } = await connection.teacherGateway.listTeachers({});
+  const away = teachers.filter(({ open, waitMs }) => open || waitMs > 0n);
   const answer = {
     httpUrl: run.httpUrl,
     natsUrl: run.natsUrl,
@@ -39,6 +42,7 @@ export const status = async (output: Output): Promise<void> => {
     tasks,
     deployments: deployments.map((deployment) => toJson(DeploymentSchema, deployment)),
     watches: watches.map((watch) => toJson(GetWatchResponseSchema, watch)),
+    teachersAway: away.map((one) => toJson(TeacherStateSchema, one)),
     runs: runs.map((state) => toJson(RunStateSchema, state)),
   };
   output.answer(answer, () => [
@@ -48,6 +52,7 @@ export const status = async (output: Output): Promise<void> => {
     '',
     ...(tasks.length === 0 ? ['no task is applied yet: understudy apply FILE'] : taskTable(tasks, deployments)),
     ...(watches.length === 0 ? [] : ['', ...watchTable(watches)]),
+    ...(away.length === 0 ? [] : ['', ...awayTable(away)]),
     ...(runs.length === 0 ? [] : ['', ...runTable(runs)]),
   ]);
 };
@@ -94,6 +99,17 @@ const watchTable = (watches: readonly GetWatchResponse[]): string[] =>
         ];
       }),
     ),
+  ]);
+
+const awayTable = (away: readonly TeacherState[]): string[] =>
+  table([
+    ['teacher that is not asked', 'for', 'again in', 'because'],
+    ...away.map(({ teacher, awayMs, waitMs, detail }) => [
+      teacher,
+      milliseconds(Number(awayMs)),
+      milliseconds(Number(waitMs)),
+      oneLine(detail),
+    ]),
   ]);
 
 const runTable = (runs: readonly RunState[]): string[] =>

@@ -78,6 +78,7 @@ export class Ledger {
       this.#watch('teacher.*', KvWatchInclude.LastValue, (key, text) => this.#sawTeacher(key, text)),
       this.#watch('run.*.*', KvWatchInclude.UpdatesOnly, (key, text) => this.#sawBudget(key, text)),
       this.#watch('live.*.*', KvWatchInclude.UpdatesOnly, (key, text) => this.#sawBudget(key, text)),
+      this.#watch('audit.*.*', KvWatchInclude.UpdatesOnly, (key, text) => this.#sawBudget(key, text)),
     ]);
   }
 
@@ -97,6 +98,11 @@ export class Ledger {
   ofAudits(task: Task): Account {
     const { callsPerDay, usdPerDay } = auditPolicyOf(task);
     return this.#account(auditKey(task.name, this.#day()), { calls: callsPerDay, microUsd: microUsdOf(usdPerDay) });
+  }
+
+  /** What may be spent to find out what a run would cost. */
+  ofEstimate(task: Task, estimateId: string, limit: Amount): Account {
+    return this.#account(runKey(task.name, estimateId), limit);
   }
 
   /** Never an earlier day than before: a clock that is set back must not open a budget that was spent. */

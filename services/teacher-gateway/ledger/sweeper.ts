@@ -74,7 +74,7 @@ export class Sweeper {
     await this.#bucket.put(CLOCK_KEY, '');
     const serverMs = (await this.#bucket.get(CLOCK_KEY))!.created.getTime();
     let forgotten = 0;
-    for (const pattern of ['run.*.*', 'live.*.*']) {
+    for (const pattern of ['run.*.*', 'live.*.*', 'audit.*.*']) {
       for await (const entry of await this.#bucket.history({ key: pattern })) {
         const ageMs = serverMs - entry.created.getTime();
         if (entry.operation !== 'PUT' || ageMs < this.#times.keepMs) continue;

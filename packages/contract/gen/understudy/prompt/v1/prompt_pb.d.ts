@@ -637,6 +637,86 @@ export declare type StageStart = Message<"understudy.prompt.v1.StageStart"> & {
 export declare const StageStartSchema: GenMessage<StageStart>;
 
 /**
+ * @generated from message understudy.prompt.v1.DrawSampleRequest
+ */
+export declare type DrawSampleRequest = Message<"understudy.prompt.v1.DrawSampleRequest"> & {
+  /**
+   * @generated from field: string task = 1;
+   */
+  task: string;
+
+  /**
+   * A version of the task; the newest where empty.
+   *
+   * @generated from field: string task_digest = 2;
+   */
+  taskDigest: string;
+
+  /**
+   * Inputs to return, at random; at most 1,000.
+   *
+   * @generated from field: uint32 inputs = 3;
+   */
+  inputs: number;
+};
+
+/**
+ * Describes the message understudy.prompt.v1.DrawSampleRequest.
+ * Use `create(DrawSampleRequestSchema)` to create a new message.
+ */
+export declare const DrawSampleRequestSchema: GenMessage<DrawSampleRequest>;
+
+/**
+ * @generated from message understudy.prompt.v1.DrawSampleResponse
+ */
+export declare type DrawSampleResponse = Message<"understudy.prompt.v1.DrawSampleResponse"> & {
+  /**
+   * @generated from field: string task_digest = 1;
+   */
+  taskDigest: string;
+
+  /**
+   * @generated from field: uint32 population = 2;
+   */
+  population: number;
+
+  /**
+   * @generated from field: uint32 duplicates = 3;
+   */
+  duplicates: number;
+
+  /**
+   * @generated from field: uint32 bad_records = 4;
+   */
+  badRecords: number;
+
+  /**
+   * Prompts that the budget's calls would allow to ask; those of sources whose inputs are still to be written are not among them.
+   *
+   * @generated from field: uint32 prompts = 5;
+   */
+  prompts: number;
+
+  /**
+   * Of them, in the first batch.
+   *
+   * @generated from field: uint32 first_batch = 6;
+   */
+  firstBatch: number;
+
+  /**
+   * @generated from field: repeated string input_json = 7;
+   */
+  inputJson: string[];
+};
+
+/**
+ * Describes the message understudy.prompt.v1.DrawSampleResponse.
+ * Use `create(DrawSampleResponseSchema)` to create a new message.
+ */
+export declare const DrawSampleResponseSchema: GenMessage<DrawSampleResponse>;
+
+/**
  * @generated from enum understudy.prompt.v1.RunStage
  */
 export enum RunStage {
@@ -718,6 +798,16 @@ export declare const PromptService: GenService<{
     methodKind: "unary";
     input: typeof StartRunRequestSchema;
     output: typeof StartRunResponseSchema;
+  },
+  /**
+   * The prompts that a run would ask, as far as they are there before anything is spent; nothing is started.
+   *
+   * @generated from rpc understudy.prompt.v1.PromptService.DrawSample
+   */
+  drawSample: {
+    methodKind: "unary";
+    input: typeof DrawSampleRequestSchema;
+    output: typeof DrawSampleResponseSchema;
   },
   /**
    * @generated from rpc understudy.prompt.v1.PromptService.GetRun

@@ -358,6 +358,119 @@ export declare type TeacherState = Message<"understudy.teacher_gateway.v1.Teache
 export declare const TeacherStateSchema: GenMessage<TeacherState>;
 
 /**
+ * @generated from message understudy.teacher_gateway.v1.EstimateCostRequest
+ */
+export declare type EstimateCostRequest = Message<"understudy.teacher_gateway.v1.EstimateCostRequest"> & {
+  /**
+   * @generated from field: string task = 1;
+   */
+  task: string;
+
+  /**
+   * @generated from field: string task_digest = 2;
+   */
+  taskDigest: string;
+
+  /**
+   * A random sample of the prompts; at most 1,000.
+   *
+   * @generated from field: repeated string input_json = 3;
+   */
+  inputJson: string[];
+
+  /**
+   * Prompts that the estimate is for.
+   *
+   * @generated from field: uint32 prompts = 4;
+   */
+  prompts: number;
+
+  /**
+   * So many of the sample may be asked really, for at most this much. What they answer is kept like every pair.
+   *
+   * @generated from field: uint32 max_calls = 5;
+   */
+  maxCalls: number;
+
+  /**
+   * @generated from field: uint64 max_micro_usd = 6;
+   */
+  maxMicroUsd: bigint;
+};
+
+/**
+ * Describes the message understudy.teacher_gateway.v1.EstimateCostRequest.
+ * Use `create(EstimateCostRequestSchema)` to create a new message.
+ */
+export declare const EstimateCostRequestSchema: GenMessage<EstimateCostRequest>;
+
+/**
+ * @generated from message understudy.teacher_gateway.v1.EstimateCostResponse
+ */
+export declare type EstimateCostResponse = Message<"understudy.teacher_gateway.v1.EstimateCostResponse"> & {
+  /**
+   * @generated from field: uint32 sampled = 1;
+   */
+  sampled: number;
+
+  /**
+   * Of the sample, answered already: they cost nothing.
+   *
+   * @generated from field: uint32 known = 2;
+   */
+  known: number;
+
+  /**
+   * Answers whose real cost the estimate is made from; without any it is made from the length of the prompts.
+   *
+   * @generated from field: uint32 measured = 3;
+   */
+  measured: number;
+
+  /**
+   * Cost of all prompts: the expected, and the ends of an interval of 95%, retries left out.
+   *
+   * @generated from field: uint64 micro_usd = 4;
+   */
+  microUsd: bigint;
+
+  /**
+   * @generated from field: uint64 low_micro_usd = 5;
+   */
+  lowMicroUsd: bigint;
+
+  /**
+   * @generated from field: uint64 high_micro_usd = 6;
+   */
+  highMicroUsd: bigint;
+
+  /**
+   * The most that one of the sampled prompts can cost: so much must be left of a budget for a call to be made.
+   *
+   * @generated from field: uint64 largest_call_micro_usd = 7;
+   */
+  largestCallMicroUsd: bigint;
+
+  /**
+   * Of `max_calls`, made now, and what they cost.
+   *
+   * @generated from field: uint32 calls = 8;
+   */
+  calls: number;
+
+  /**
+   * @generated from field: uint64 spent_micro_usd = 9;
+   */
+  spentMicroUsd: bigint;
+};
+
+/**
+ * Describes the message understudy.teacher_gateway.v1.EstimateCostResponse.
+ * Use `create(EstimateCostResponseSchema)` to create a new message.
+ */
+export declare const EstimateCostResponseSchema: GenMessage<EstimateCostResponse>;
+
+/**
  * A valid answer out of a teacher, within rate and budget.
  *
  * @generated from service understudy.teacher_gateway.v1.TeacherGatewayService
@@ -392,6 +505,16 @@ export declare const TeacherGatewayService: GenService<{
     methodKind: "unary";
     input: typeof GetLedgerRequestSchema;
     output: typeof GetLedgerResponseSchema;
+  },
+  /**
+   * What it will cost to ask the teacher prompts like these, and how many of them need not be asked.
+   *
+   * @generated from rpc understudy.teacher_gateway.v1.TeacherGatewayService.EstimateCost
+   */
+  estimateCost: {
+    methodKind: "unary";
+    input: typeof EstimateCostRequestSchema;
+    output: typeof EstimateCostResponseSchema;
   },
   /**
    * Teachers that failed or asked for a pause at some time, and whether they are asked now; the same from every replica.
