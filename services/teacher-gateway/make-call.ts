@@ -43,22 +43,23 @@ export const makeCall = async (
     startedMs: performance.now(),
   };
   place.keep(() => permits.release());
-  let trouble: TeacherError | undefined;
+  let telling: Promise<void> | undefined;
   try {
     const reply = await traced(context, question, call);
     await health.succeeded(probe);
     return reply;
   } catch (error) {
+    // First, so that nobody takes the place before the bad news holds.
+    telling = error instanceof TeacherError ? health.failed(troubleOf(error), probe) : undefined;
     place.release();
-    trouble = error instanceof TeacherError ? error : undefined;
     throw error;
   } finally {
     if (call.unsettled) account.leaveUnsettled(reservation);
     else account.settle(reservation, call.spent);
     permits.settle(permit, call.tokens);
     spending.microUsd += call.spent;
-    if (trouble) await health.failed(troubleOf(trouble), probe);
-    else if (probe && call.unsettled) await health.dropped();
+    if (probe && call.unsettled && !telling) await health.dropped();
+    await telling;
   }
 };
 

@@ -53,6 +53,8 @@ export interface TeacherHealthOptions {
   log: Logger;
 }
 
+type Change = (health: Health, nowMs: number) => Health | undefined;
+
 /** One replica's view of whether a teacher may be asked, and what it tells the others about it. */
 export class TeacherHealth {
   readonly #options: TeacherHealthOptions;
@@ -62,6 +64,8 @@ export class TeacherHealth {
   /** The longest that a call to it may take, over all tasks that ask it. */
   #callMs = 0;
   #failures = 0;
+  /** Bad news on its way to the others: it holds here already. */
+  #telling: { blockage: Blockage; told: Promise<unknown> } | undefined;
   #probing: Promise<boolean> | undefined;
   #changed = Promise.withResolvers<void>();
 
@@ -80,7 +84,7 @@ export class TeacherHealth {
 
   /** Why the teacher is not to be asked now, as far as this replica knows. */
   get blockage(): Blockage | undefined {
-    return this.#known && blockageOf(this.#known, this.#now(this.#known));
+    return this.#telling?.blockage ?? (this.#known && blockageOf(this.#known, this.#now(this.#known)));
   }
 
   /**
@@ -92,7 +96,8 @@ export class TeacherHealth {
     const until = performance.now() + patienceMs;
     for (;;) {
       signal.throwIfAborted();
-      const blockage = this.blockage;
+      await this.#telling?.told;
+      const { blockage } = this;
       if (!blockage) return { probe: false };
       if (blockage.waitMs <= 0) {
         if (await this.#probe()) return { probe: true };
@@ -124,7 +129,7 @@ export class TeacherHealth {
     if (probe && telling) await this.#change((health, nowMs) => probeFailed(health, nowMs, replica, trouble));
     else if (probe) await this.dropped();
     else if (failure === 'unauthorized' || this.#failures >= CONSECUTIVE_FAILURES) await this.#open(trouble);
-    else if (retryAfterMs) await this.#change((health, nowMs) => paused(health, nowMs, retryAfterMs));
+    else if (retryAfterMs) await this.#tell(trouble, (health, nowMs) => paused(health, nowMs, retryAfterMs));
   }
 
   /** The try was not made. */
@@ -142,11 +147,20 @@ export class TeacherHealth {
   }
 
   async #open(trouble: Trouble): Promise<void> {
-    if (this.#known?.breaker) return;
+    if (this.#known?.breaker || this.#telling?.blockage.open) return this.#telling?.told.then(() => {});
     const { teacher, log } = this.#options;
     const facts = { teacher, failure: trouble.failure, detail: trouble.detail, failures: this.#failures };
     log.error(facts, 'alarm: the teacher fails, it is not asked until a try succeeds');
-    await this.#change((health, nowMs) => opened(health, nowMs, trouble));
+    await this.#tell(trouble, (health, nowMs) => opened(health, nowMs, trouble), true);
+  }
+
+  /** Nobody here asks while the others are being told. */
+  async #tell(trouble: Trouble, decide: Change, open = false): Promise<void> {
+    const { failure, detail } = trouble;
+    const telling = { blockage: { open, waitMs: 1, awayMs: 0, failure, detail }, told: this.#change(decide) };
+    this.#telling = telling;
+    await telling.told;
+    if (this.#telling === telling) this.#telling = undefined;
   }
 
   /** Whether the try is ours: of those that wait here one asks for it. */
@@ -189,7 +203,7 @@ export class TeacherHealth {
   }
 
   /** Whether something was changed. Never throws: what cannot be told now is told by the next failure. */
-  async #change(decide: (health: Health, nowMs: number) => Health | undefined): Promise<boolean> {
+  async #change(decide: Change): Promise<boolean> {
     const { bucket, key, log, teacher } = this.#options;
     try {
       const { health, written } = await compareAndSet(bucket, key, (text) => {

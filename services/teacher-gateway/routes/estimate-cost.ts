@@ -34,9 +34,10 @@ export const estimateCost = async (
   const { measured, rest } = await knownOf(context, known, teacher, sampled);
   const knownCount = sampled.length - rest.length;
   const made = await makeCalls(context, known, rest.slice(0, request.maxCalls), request, call.signal);
+  const paid = made.filter(({ calls }) => calls > 0);
   const all = [
     ...measured,
-    ...made.map(({ prompt, microUsd }) => ({ bound: boundOf(teacher, prompt), spent: microUsd })),
+    ...paid.map(({ prompt, microUsd }) => ({ bound: boundOf(teacher, prompt), spent: microUsd })),
   ];
   const unasked = rest.map((prompt) => unaskedOf(known, teacher, prompt));
   const range = estimate(request.prompts, { unasked, known: knownCount }, all);
