@@ -4,6 +4,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -26,6 +27,8 @@ const warmUpSeconds = 8;
 const inputs = 5_000;
 const connections = 128;
 const pollMs = 20;
+/** Linux counts processor time in hundredths of a second. */
+const msPerTick = 10;
 /** A prompt as teams write them: some hundred words of rules. */
 const instructions = 'Decide which team handles the message below, by the rules of the support handbook. '.repeat(24);
 const schema = {
@@ -83,6 +86,14 @@ class Gateway implements AsyncDisposable {
       if (response?.ok) return;
       await new Promise((done) => setTimeout(done, pollMs));
     }
+  }
+
+  /** Processor time that it has used, in ms; undefined where the system does not tell. */
+  cpuMs(): number | undefined {
+    const path = `/proc/${this.#child.pid}/stat`;
+    if (!existsSync(path)) return undefined;
+    const fields = readFileSync(path, 'utf8').split(') ')[1]!.split(' ');
+    return (Number(fields[11]) + Number(fields[12])) * msPerTick;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -144,14 +155,18 @@ export const run = async (): Promise<void> => {
   const start = (name: string, recording: boolean) =>
     Gateway.start(nats.url, join(folder, name), teacher.baseUrl, recording);
   let results: Record<Arm, LoadResult[]>;
+  let cpuMs: Record<'proxied' | 'recorded', number | undefined>;
   {
     await using proxied = await start('proxied', false);
     await using recorded = await start('recorded', true);
+    const before = [proxied.cpuMs(), recorded.cpuMs()];
     results = await measure({
       direct: `http://127.0.0.1:${teacher.port}`,
       proxied: proxied.url,
       recorded: recorded.url,
     });
+    const used = [proxied.cpuMs(), recorded.cpuMs()].map((ms, arm) => ms !== undefined && ms - before[arm]!);
+    cpuMs = { proxied: used[0] || undefined, recorded: used[1] || undefined };
   }
   const observed = (await bus.jsm.streams.info('TRAFFIC')).state.messages;
   const { direct, proxied, recorded } = results;
@@ -159,6 +174,8 @@ export const run = async (): Promise<void> => {
     turns.flatMap((turn) => turn.failures.map((failure) => `${arm}: ${failure}`)),
   );
   const requests = rounds * secondsPerTurn * perSecond;
+  const passed = requests + warmUpSeconds * perSecond;
+  const cpuUs = (arm: 'proxied' | 'recorded') => (cpuMs[arm] === undefined ? null : (cpuMs[arm] * 1_000) / passed);
   const rows: [string, string][] = [
     [
       'load',
@@ -170,6 +187,10 @@ export const run = async (): Promise<void> => {
     ['  passed through and recorded', row(recorded)],
     ['added by passing through p50, p99', [50, 99].map((at) => ms(added(proxied, direct, at))).join(', ')],
     ['added with recording p50, p99', [50, 99].map((at) => ms(added(recorded, direct, at))).join(', ')],
+    [
+      'processor time of the gateway a call, without and with recording',
+      [cpuUs('proxied'), cpuUs('recorded')].map((us) => (us === null ? 'unknown' : `${us.toFixed(0)} µs`)).join(', '),
+    ],
     ['sent late by the generator itself p99', ms(median(direct.map(({ p99SentLateMs }) => p99SentLateMs)))],
     ['calls recorded on the bus', String(observed)],
     ['failed', String(failures.length)],
@@ -184,6 +205,8 @@ export const run = async (): Promise<void> => {
     added_p99_ms: round(added(proxied, direct, 99)),
     recorded_added_p50_ms: round(added(recorded, direct, 50)),
     recorded_added_p99_ms: round(added(recorded, direct, 99)),
+    gateway_cpu_us: cpuUs('proxied'),
+    recording_gateway_cpu_us: cpuUs('recorded'),
     failed_requests: failures.length,
   });
   if (failures.length > 0) process.exitCode = 1;
