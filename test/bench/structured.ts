@@ -165,8 +165,7 @@ async function measure(candidate: Candidate, { plan, folds }: Data): Promise<{ l
     }
     microseconds!.push(1_000 * median(await singleLatencies(model, texts, TIMED_ANSWERS)));
     await model.release();
-    const so = `${tally.whole} of ${tally.texts} whole answers agree so far`;
-    process.stderr.write(`${family}: part ${part + 1} of ${options.parts}, ${so}\n`);
+    process.stderr.write(`${family}: part ${part + 1} of ${options.parts}, so far ${summaryOf(tally)}\n`);
   }
   return resultOf(family, tally, {
     seconds: median(seconds!),
@@ -174,6 +173,10 @@ async function measure(candidate: Candidate, { plan, folds }: Data): Promise<{ l
     microseconds: median(microseconds!),
   });
 }
+
+const summaryOf = (tally: Tally): string =>
+  `F1 of intents ${percent(f1(tally.of((name) => name === INTENTS)))}, of slots ${percent(f1(tally.of((name) => name !== INTENTS)))}, ` +
+  `${tally.whole} of ${tally.texts} whole answers agree`;
 
 function resultOf(
   family: Family,
