@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { create, type MessageInitShape, toJsonString } from '@bufbuild/protobuf';
-import { DeploymentSchema } from '@understudy/contract/deployer';
+import { DeploymentSchema, type Stage } from '@understudy/contract/deployer';
 import { type AskRequest, type AskResponseSchema, TeacherGatewayService } from '@understudy/contract/teacher-gateway';
 import type { BlobStore } from '@understudy/service/blobs/blob-store';
 import { FolderBlobStore } from '@understudy/service/blobs/folder';
@@ -65,32 +65,52 @@ export interface DeploymentPlan {
   threshold?: number;
   /** In the place of the student's archive, under its own digest; the policy stays that of the student. */
   archive?: Uint8Array;
+  /** Of the student's answers. */
+  auditShare?: number;
+  /** A student on its way; its archive as above. */
+  challenger?: Beside;
+}
+
+export interface Beside {
+  seed: number;
+  stage: Stage;
+  share: number;
+  auditShare: number;
+  archive?: Uint8Array;
 }
 
 /** Puts everything that a deployment names into the blob store, and the deployment into the bucket. */
 export const deploy = async (bus: BusConnection, blobs: BlobStore, plan: DeploymentPlan): Promise<string> => {
-  const { task, generation, seed, threshold = 0 } = plan;
+  const { task, generation, seed, threshold = 0, auditShare = 0, challenger } = plan;
   await blobs.put('tasks', Buffer.from(taskJson(task)));
-  const student = seed === undefined ? undefined : await studentOf(seed);
-  const studentDigest = student ? await blobs.put('students', plan.archive ?? student.archive) : '';
-  const policy = {
-    version: 2 as const,
-    studentDigest: student?.digest ?? '',
-    heads: [{ name: 'topic', temperature: 1 }],
-    threshold,
-  };
-  const policyDigest = student ? await blobs.put('policies', Buffer.from(policyJson(policy))) : '';
+  const none = { studentDigest: '', policyDigest: '' };
+  const digests = seed === undefined ? none : await putStudent(blobs, seed, threshold, plan.archive);
   const deployment = create(DeploymentSchema, {
     task: task.name,
     taskDigest: taskDigest(task),
-    studentDigest,
-    policyDigest,
+    ...digests,
     generation: BigInt(generation),
+    servingGeneration: 1n,
+    auditShare,
+    challenger: challenger && {
+      ...challenger,
+      ...(await putStudent(blobs, challenger.seed, 0, challenger.archive)),
+      taskDigest: taskDigest(task),
+      generation: BigInt(generation),
+    },
     since: { seconds: 1_800_000_000n },
   });
   const bucket = await bus.bucket('deployments');
   await bucket.put(task.name, toJsonString(DeploymentSchema, deployment));
-  return studentDigest;
+  return digests.studentDigest;
+};
+
+const putStudent = async (blobs: BlobStore, seed: number, threshold: number, archive?: Uint8Array) => {
+  const student = await studentOf(seed);
+  const studentDigest = await blobs.put('students', archive ?? student.archive);
+  const heads = [{ name: 'topic', temperature: 1 }];
+  const policy = { version: 2 as const, studentDigest: student.digest, heads, threshold };
+  return { studentDigest, policyDigest: await blobs.put('policies', Buffer.from(policyJson(policy))) };
 };
 
 /** A folder that is gone afterwards. */
