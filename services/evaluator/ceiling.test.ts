@@ -32,6 +32,7 @@ beforeAll(async () => {
       write: absent,
       getLedger: absent,
       listTeachers: absent,
+      estimateCost: absent,
       ask: async (request) => {
         asked.push(request);
         const said = second(Number(JSON.parse(request.inputJson).text));
