@@ -3,7 +3,7 @@ import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { type Pair, PairSchema, Purpose, Source, UsageSchema } from '@understudy/contract';
 import { pairId } from '@understudy/task';
 import type { StepContext } from './context.ts';
-import { IMPORT_PAIRS } from './limits.ts';
+import { IMPORT_CHARACTERS, IMPORT_PAIRS } from './limits.ts';
 import type { Run } from './run.ts';
 import type { SampledPrompt } from './sample.ts';
 
@@ -14,9 +14,25 @@ export async function importPairs(
   prompts: readonly SampledPrompt[],
 ): Promise<void> {
   const pairs = prompts.flatMap((prompt) => pairOf(prompt) ?? []);
-  for (let from = 0; from < pairs.length; from += IMPORT_PAIRS) {
-    await pairStore.importPairs({ task, taskDigest, runId, pairs: pairs.slice(from, from + IMPORT_PAIRS) });
+  for (const some of callsOf(pairs)) await pairStore.importPairs({ task, taskDigest, runId, pairs: some });
+}
+
+/** As many pairs in one call as the pair store takes, and a message holds. */
+export function callsOf(pairs: readonly Pair[]): Pair[][] {
+  const calls: Pair[][] = [];
+  let characters = Number.POSITIVE_INFINITY;
+  for (const pair of pairs) {
+    const own = pair.inputJson.length + pair.text.length + pair.answerJson.length;
+    const last = calls.at(-1);
+    if (last === undefined || last.length === IMPORT_PAIRS || characters + own > IMPORT_CHARACTERS) {
+      calls.push([pair]);
+      characters = own;
+    } else {
+      last.push(pair);
+      characters += own;
+    }
   }
+  return calls;
 }
 
 function pairOf({ pair, trainsOnly, ...prompt }: SampledPrompt): Pair | undefined {

@@ -34,6 +34,8 @@ export const MAX_COMPILED_TASKS = 64;
 export const SUBMIT_SLICE_PROMPTS = 2_000;
 /** Pairs in one call of the pair store, which takes no more. */
 export const IMPORT_PAIRS = 500;
+/** The same in characters, of at most 3 bytes each; with one largest pair on top a message stays below gRPC's 16 MiB. */
+export const IMPORT_CHARACTERS = 4 * 1024 * 1024;
 /** Prompts on the bus ahead of the teacher's answers: two seconds of the fastest teacher measured, so that none waits for us. */
 export const MAX_PROMPTS_AHEAD = 20_000;
 /** The same in bytes, an eighth of the stream that all runs share. */
