@@ -228,6 +228,12 @@ test('while the bus is away calls wait on disk, and are published when it is bac
     return (await gateway.metric('understudy_gateway_traffic_spilled_bytes')) > 0;
   });
   await bus.server.start();
+  await eventually(() =>
+    bus.bus.nc.flush().then(
+      () => true,
+      () => false,
+    ),
+  );
   expect((await recorded(idOf(call))).length).toBeGreaterThan(0);
 });
 
