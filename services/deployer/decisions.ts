@@ -63,6 +63,8 @@ export function decisionOfMove(deployment: Deployment): Decision {
     generation,
     ...serving,
     challenger,
+    aboutStudentDigest: move?.studentDigest ?? '',
+    aboutReportDigest: move?.reportDigest ?? '',
   });
 }
 

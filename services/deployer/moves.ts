@@ -65,10 +65,15 @@ export function promotionOf(current: Deployment | undefined, candidate: Candidat
   const before = current ?? nobody(candidate);
   const at = { ...before, reportSequence: sequence };
   if (first === undefined) {
-    return moved(at, live(before, student, plan, current !== undefined), by('promoted', plan.why), now);
+    return moved(
+      at,
+      live(before, student, plan, current !== undefined),
+      { ...by('promoted', plan.why), ...about(candidate) },
+      now,
+    );
   }
   const challenger = { ...student, ...stageOf(first, plan), ahead };
-  return moved(at, { challenger }, by('staged', plan.why), now);
+  return moved(at, { challenger }, { ...by('staged', plan.why), ...about(candidate) }, now);
 }
 
 /** The challenger's next step: the stage that is ahead of it, or to live. */
@@ -78,11 +83,11 @@ export function stepOf(current: Deployment, expected: Expected, plan: Plan, who:
   const [next, ...ahead] = challenger.ahead;
   if (next !== undefined) {
     const entered = { ...withoutType(challenger), ...stageOf(next, plan), ahead };
-    return moved(current, { challenger: entered }, { action: 'stepped', ...who }, now);
+    return moved(current, { challenger: entered }, { action: 'stepped', ...who, ...about(challenger) }, now);
   }
   const { taskDigest, studentDigest, policyDigest, reportDigest, runId } = challenger;
   const student = { taskDigest, studentDigest, policyDigest, reportDigest, runId };
-  return moved(current, live(current, student, plan, true), { action: 'live', ...who }, now);
+  return moved(current, live(current, student, plan, true), { action: 'live', ...who, ...about(challenger) }, now);
 }
 
 /** Generation of what a decision is about: where something else stands by now, it is late. */
@@ -99,7 +104,7 @@ export function dropOf(
   now: Date,
 ): Moved {
   if (current.challenger?.generation !== expected.challenger) return { kind: 'late', deployment: current };
-  return moved(current, { challenger: undefined }, { action, ...who }, now);
+  return moved(current, { challenger: undefined }, { action, ...who, ...about(current.challenger) }, now);
 }
 
 /**
@@ -119,7 +124,7 @@ export function demotionOf(current: Deployment, serving: bigint, taskDigest: str
   return moved(
     current,
     { ...none, auditShare: 0, previous: undefined, ...(sameTeacher ? {} : { challenger: undefined }) },
-    { action: 'demoted', ...who },
+    { action: 'demoted', ...who, ...about(current) },
     now,
   );
 }
@@ -133,7 +138,7 @@ export function canaryAgainOf(current: Deployment, serving: bigint, plan: Plan, 
   const challenger = { ...student, ...stageOf(Stage.CANARY, plan), ahead: [] };
   const before = current.previous ? withoutType(current.previous) : noStudent(current);
   const change = { ...before, challenger, previous: undefined, auditShare: 0 };
-  return moved(current, change, { action: 'audit-spent', ...who }, now);
+  return moved(current, change, { action: 'audit-spent', ...who, ...about(current) }, now);
 }
 
 /**
@@ -160,7 +165,7 @@ export function rollbackOf(
   }
   const before = current.previous ? withoutType(current.previous) : noStudent(current);
   const change = { ...before, previous: undefined, auditShare: before.studentDigest === '' ? 0 : current.auditShare };
-  return moved(current, change, { action: 'rolled-back', ...who }, now, true);
+  return moved(current, change, { action: 'rolled-back', ...who, ...about(current) }, now, true);
 }
 
 type Change = Partial<Omit<MessageInitShape<typeof DeploymentSchema>, '$typeName'>>;
@@ -198,6 +203,11 @@ const stageOf = (stage: Stage, plan: Plan) => ({
   stage,
   share: stage === Stage.CANARY ? plan.canaryShare : 0,
   auditShare: stage === Stage.WAITING ? 0 : plan.stageAuditShare,
+});
+
+const about = ({ studentDigest, reportDigest }: Pick<Candidate, 'studentDigest' | 'reportDigest'>) => ({
+  studentDigest,
+  reportDigest,
 });
 
 const by = (action: string, reason: string) => ({ action, author: POLICY, reason });

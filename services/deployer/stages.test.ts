@@ -208,7 +208,12 @@ describe('beside a student that serves', () => {
     const after = await when('failing', ({ generation }) => generation === 3n);
     expect(after).toMatchObject({ studentDigest: first.studentDigest, servingGeneration: 1n });
     expect(after.challenger).toBeUndefined();
-    expect((await decisionsOf('failing')).at(-1)).toMatchObject({ action: 'dropped', author: 'policy' });
+    expect((await decisionsOf('failing')).at(-1)).toMatchObject({
+      action: 'dropped',
+      author: 'policy',
+      studentDigest: first.studentDigest,
+      aboutStudentDigest: expect.not.stringMatching(first.studentDigest),
+    });
   });
 });
 
@@ -225,6 +230,7 @@ test('a student that falls is demoted once, although two deployers watch; the te
   expect(decisions.map(({ action }) => action)).toEqual(['promoted', 'demoted']);
   expect(decisions[1]!.reason).toMatch(/agreement fell: .* cannot be said whether it changed/);
   expect(decisions[1]!.evidence!.disagreements).toBeGreaterThan(0);
+  expect(decisions[1]!.aboutStudentDigest).toBe(first.studentDigest);
 });
 
 test('without a budget for audits a student goes back to a canary, once', async () => {
@@ -270,6 +276,7 @@ describe('where a person must approve', () => {
     const decisions = await decisionsOf('rejected');
     expect(decisions).toHaveLength(2);
     expect(['live', 'rejected']).toContain(decisions[1]!.action);
+    expect(decisions[1]!.aboutStudentDigest).toBe(decisions[0]!.aboutStudentDigest);
   });
 });
 

@@ -257,9 +257,9 @@ function heard(run: Run, fact: BusFact, around: Surroundings): Run {
 }
 
 const stageWords: Readonly<Record<string, string>> = {
-  waiting: 'proven, and waits for approval (understudy approve)',
-  shadow: 'proven, and in shadow beside what serves',
-  canary: 'proven, and answers a share of the requests',
+  waiting: 'waits for approval (understudy approve)',
+  shadow: 'in shadow beside what serves',
+  canary: 'answers a share of the requests',
 };
 
 type SealFact = Extract<BusFact, { type: 'pairs.sealed' | 'student.trained' | 'eval.passed' | 'eval.failed' }>;

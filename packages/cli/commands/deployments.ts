@@ -74,13 +74,14 @@ export const audit = async (output: Output, task: string): Promise<void> => {
 };
 
 const linesOf = (decision: Decision): string[] => {
-  const { at, action, author, reason, generation, studentDigest, reportDigest, runId, evidence, challenger } = decision;
-  const student = challenger?.studentDigest || studentDigest;
+  const { at, action, author, reason, generation, runId, evidence, challenger } = decision;
+  const student = decision.aboutStudentDigest || decision.studentDigest;
+  const reportDigest = decision.aboutReportDigest || decision.reportDigest;
   const about = [
     generation > 0n ? `generation ${generation}` : '',
     student === '' ? '' : `student ${short(student)}`,
     reportDigest === '' ? '' : `report ${short(reportDigest)}`,
-    runId === '' ? '' : `run ${runId}`,
+    runId === '' ? '' : `run ${challenger?.runId ?? runId}`,
     evidence ? evidenceLine(evidence) : '',
   ];
   return [

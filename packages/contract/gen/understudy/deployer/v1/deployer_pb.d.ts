@@ -209,6 +209,18 @@ export declare type Move = Message<"understudy.deployer.v1.Move"> & {
    * @generated from field: understudy.deployer.v1.Evidence evidence = 4;
    */
   evidence?: Evidence | undefined;
+
+  /**
+   * The student that it is about: who came, stepped, fell or was sent away.
+   *
+   * @generated from field: string student_digest = 5;
+   */
+  studentDigest: string;
+
+  /**
+   * @generated from field: string report_digest = 6;
+   */
+  reportDigest: string;
 };
 
 /**
@@ -615,6 +627,18 @@ export declare type Decision = Message<"understudy.deployer.v1.Decision"> & {
    * @generated from field: understudy.deployer.v1.Challenger challenger = 14;
    */
   challenger?: Challenger | undefined;
+
+  /**
+   * The student that it is about; above is who serves afterwards.
+   *
+   * @generated from field: string about_student_digest = 15;
+   */
+  aboutStudentDigest: string;
+
+  /**
+   * @generated from field: string about_report_digest = 16;
+   */
+  aboutReportDigest: string;
 };
 
 /**
