@@ -207,10 +207,7 @@ function resultOf(
         `${percent(delivered)} delivered agreement, ${percent(covered / texts)} coverage, of which ${percent(coveredAgreeing / Math.max(1, covered))} agree`,
       ],
       [`${family}: one student of all fields`, `${megabytes.toFixed(1)} MB, ${fits} ${SMALL_MEGABYTES}`],
-      [
-        `${family}: an answer`,
-        `${microseconds.toFixed(0)} µs (one thread, median, tokens and reading of fields apart)`,
-      ],
+      [`${family}: an answer`, `${microseconds.toFixed(0)} µs (one thread, median; from text to logits)`],
       [`${family}: training`, `${seconds.toFixed(0)} s, median of the parts`],
     ],
     figures: {
