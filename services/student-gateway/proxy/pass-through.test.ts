@@ -1,4 +1,4 @@
-/** Longer than 400 lines: one bus, gateway and upstream for all that may pass or fail; starting them is what takes time. */
+/** This file is longer than 400 lines: one bus, gateway and upstream for all that may pass or fail; starting them is what takes time. */
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
