@@ -19,8 +19,9 @@ const BATCH_TEXTS = 64;
 /** A student of few examples needs more passes: fewer steps than this leave the table where it began. */
 const MIN_STEPS = 100;
 /** Where there are several heads, a text says more, and tagging its bytes takes longer to learn. */
-const SEVERAL = { batchTexts: 16, minSteps: 1_500 };
-const [MIN_EPOCHS, MAX_EPOCHS] = [12, 40];
+const SEVERAL = { batchTexts: 16, minSteps: 3_000, maxEpochs: 80, learningRate: 1e-2 };
+const ONE = { batchTexts: BATCH_TEXTS, minSteps: MIN_STEPS, maxEpochs: 40, learningRate: 4e-3 };
+const MIN_EPOCHS = 12;
 
 /**
  * Settings for a number of labels and examples, and for one head or several; for one, chosen on e-mail triage (2 labels) and Banking77 (77 labels); DESIGN.md has the
@@ -28,15 +29,15 @@ const [MIN_EPOCHS, MAX_EPOCHS] = [12, 40];
  */
 export function bagDefaults(labels: number, trainExamples: number, several = false): BagHyperparameters {
   const width = labels <= 4 ? 16 : labels <= 16 ? 32 : 64;
-  const { batchTexts, minSteps } = several ? SEVERAL : { batchTexts: BATCH_TEXTS, minSteps: MIN_STEPS };
-  const epochs = Math.min(MAX_EPOCHS, Math.max(MIN_EPOCHS, Math.ceil((minSteps * batchTexts) / trainExamples)));
+  const { batchTexts, minSteps, maxEpochs, learningRate } = several ? SEVERAL : ONE;
+  const epochs = Math.min(maxEpochs, Math.max(MIN_EPOCHS, Math.ceil((minSteps * batchTexts) / trainExamples)));
   return {
     rows: Math.min(MAX_ROWS, MAX_TABLE_NUMBERS / width),
     width,
     batchTexts,
     epochs,
     patienceEpochs: Math.ceil(epochs / 2),
-    learningRate: 4e-3,
+    learningRate,
     warmupShare: 0,
     dropout: 0.6,
     labelSmoothing: 0.05,

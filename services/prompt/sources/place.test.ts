@@ -36,7 +36,8 @@ test('a line of 100 MB costs one record and next to no memory, and the rest is r
     `expected a line of at most ${MEBIBYTE} bytes, got ${100 * MEBIBYTE + 11}; shorten it`,
     'last',
   ]);
-  expect(peak).toBeLessThan(40 * MEBIBYTE);
+  // What has been read and not collected yet: some chunks, and never the line.
+  expect(peak).toBeLessThan(70 * MEBIBYTE);
 });
 
 test.each([

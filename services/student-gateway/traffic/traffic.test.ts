@@ -78,7 +78,7 @@ test('each answer is observed; what was asked is in it only where the task recor
   expect((await observed('recorded-teacher', 1))[0]).toMatchObject({
     inputJson: input.inputJson,
     answerJson: '{"topic":"bill"}',
-    pair: { label: 'bill', inputJson: input.inputJson },
+    pair: { answerJson: '{"topic":"bill"}', inputJson: input.inputJson },
   });
 });
 
