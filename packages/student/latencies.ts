@@ -2,7 +2,7 @@ import { setImmediate as breathe } from 'node:timers/promises';
 import type { StudentModel } from './student-model.ts';
 
 /** Requests that only warm the student up, before those that count. */
-const WARM_UP_REQUESTS = 50;
+export const WARM_UP_REQUESTS = 50;
 /** After so many the event loop gets its turn: whoever measures also keeps messages alive. */
 const REQUESTS_PER_TURN = 64;
 

@@ -2,13 +2,13 @@ import { cpus } from 'node:os';
 import type { BlobStore } from '@understudy/service/blobs/blob-store';
 import { type Policy, policyJson, type StudentModel } from '@understudy/student';
 import { fitTemperatures, likelihoodOf } from '@understudy/student/heads/calibrate';
-import { singleLatencies } from '@understudy/student/latencies';
+import { singleLatencies, WARM_UP_REQUESTS } from '@understudy/student/latencies';
 import { learnDistribution, type OutOfDistribution } from '@understudy/student/out-of-distribution';
 import { reliability } from '@understudy/student/statistics/calibration';
 import { furtherPairs } from '@understudy/student/statistics/estimate';
 
 import { levelOfLook } from '@understudy/student/statistics/level';
-import { type Ranking, rankByConfidence } from '@understudy/student/statistics/ranking';
+import { type Ranking, riskCoverage } from '@understudy/student/statistics/ranking';
 import { chooseThreshold } from '@understudy/student/statistics/threshold';
 import type { CompiledTask } from '@understudy/task';
 import { type Answer, answersOf, predictionsOf } from './answers.ts';
@@ -19,7 +19,7 @@ import type { Incumbent } from './incumbent.ts';
 import { isHopelessOnDev, learningCurveOf, verdictWithoutLook } from './learning-curve.ts';
 import { TIMED_REQUESTS } from './limits.ts';
 import type { Looks } from './looks.ts';
-import { measureCosts, measureTest } from './measure.ts';
+import { measureCosts, measureTest, rankingOf } from './measure.ts';
 import { compare, incumbentGate } from './non-inferiority.ts';
 import type { JudgedPair } from './pairs.ts';
 import type { CeilingReport, DevReport, IncumbentReport, LearningCurveReport, Report } from './report.ts';
@@ -130,15 +130,20 @@ async function look(judged: Known, learningCurve: LearningCurveReport | null): P
   const level = levelOfLook(alpha, claimed.look);
   const { policy, dev, ranking } = await choose(judged, level);
   const policyDigest = await blobs.put('policies', new TextEncoder().encode(policyJson(policy)));
-  const answers = answersOf(test, await predictionsOf(student, test), policy, task.output);
+  const predictions = await predictionsOf(student, test);
+  const answers = answersOf(test, predictions, policy, task.output);
   const measured = measureTest(answers, {
     output: task.output,
     goalAgreement: goal.agreement,
     level,
+    ranking: rankingOf(answersOf(test, predictions, { ...policy, threshold: 0 }, task.output)),
     ...claimed,
   });
   const texts = test.map(({ text }) => text);
-  const costs = measureCosts(answers, await singleLatencies(student, texts, TIMED_REQUESTS));
+  const cpuBefore = process.cpuUsage();
+  const latencies = await singleLatencies(student, texts, TIMED_REQUESTS);
+  const { user, system } = process.cpuUsage(cpuBefore);
+  const costs = measureCosts(answers, latencies, (user + system) / 1_000 / (TIMED_REQUESTS + WARM_UP_REQUESTS));
   const floors = measureFloors(
     answers.map(({ pair, covered, agrees }) => ({
       covered,
@@ -192,7 +197,7 @@ async function compareWith(
   return compare(answers, { digest, answers: given }, level);
 }
 
-/** Temperatures, then threshold; all from dev alone. A text unlike train is never covered, so it ranks last. */
+/** Temperatures, then threshold; all from dev alone. */
 async function choose({ turn, task, student, dev, test, outOfDistribution }: Known, level: number): Promise<Choice> {
   const { heads: parts, encode } = task.output;
   const predictions = await predictionsOf(student, dev);
@@ -212,10 +217,7 @@ async function choose({ turn, task, student, dev, test, outOfDistribution }: Kno
   const answers = answersOf(dev, predictions, uncovered, task.output);
   const confidences = answers.map(({ confidence }) => confidence);
   const agrees = answers.map((answer) => answer.agrees);
-  const ranking = rankByConfidence(
-    answers.map(({ covered, confidence }) => (covered ? confidence : 0)),
-    agrees,
-  );
+  const ranking = rankingOf(answers);
   const choice = chooseThreshold({ dev: ranking, goal: task.task.goal, testPairs: test.length, level });
   const report = {
     pairs: dev.length,
@@ -229,6 +231,7 @@ async function choose({ turn, task, student, dev, test, outOfDistribution }: Kno
     agreeing: choice.devAgreeing,
     agreementMargin: choice.agreementMargin,
     coverageMargin: choice.coverageMargin,
+    riskCoverage: riskCoverage(ranking),
   };
   return { policy: { ...uncovered, threshold: choice.threshold }, dev: report, ranking };
 }

@@ -2,7 +2,7 @@ import { lowerBound } from '@understudy/student/statistics/clopper-pearson';
 import { outputPlan } from '@understudy/task';
 import { describe, expect, test } from 'vitest';
 import type { Answer } from './answers.ts';
-import { measureCosts, measureTest, quantile } from './measure.ts';
+import { measureCosts, measureTest, quantile, rankingOf } from './measure.ts';
 
 /** teacher, student, covered, reference, weight */
 type Row = [number, number, boolean, number?, number?];
@@ -38,6 +38,8 @@ const answersOf = (rows: Row[]): Answer[] =>
   }));
 
 const facts = { output, goalAgreement: 0.5, look: 1, level: 0.03, pairsSeenBefore: 0 };
+const measure = (answers: readonly Answer[], plan = output) =>
+  measureTest(answers, { ...facts, output: plan, ranking: rankingOf(answers) });
 
 describe('test figures', () => {
   const answers = answersOf([
@@ -47,7 +49,7 @@ describe('test figures', () => {
     [1, 1, true, 1, 1],
     [1, 0, false, 1, 1],
   ]);
-  const measured = measureTest(answers, facts);
+  const measured = measure(answers);
 
   test('count what the student would answer itself, and the teacher for the rest', () => {
     expect(measured.selectiveAgreement).toMatchObject({ pairs: 3, successes: 2, lowerBound: lowerBound(2, 3, 0.03) });
@@ -72,7 +74,7 @@ describe('test figures', () => {
       selectiveTeacher: 2 / 3,
       delivered: 4 / 5,
     });
-    expect(measureTest(answersOf([[0, 0, true]]), facts).accuracy).toBeNull();
+    expect(measure(answersOf([[0, 0, true]])).accuracy).toBeNull();
   });
 
   test('list a label with too few pairs as undetermined, never as fine', () => {
@@ -82,7 +84,7 @@ describe('test figures', () => {
       ['c', 0, null, 'undetermined'],
     ]);
     const many: Row[] = [...new Array<Row>(200).fill([0, 0, true]), ...new Array<Row>(200).fill([1, 0, true])];
-    expect(measureTest(answersOf(many), facts).classes.map(({ standing }) => standing)).toEqual([
+    expect(measure(answersOf(many)).classes.map(({ standing }) => standing)).toEqual([
       'above',
       'below',
       'undetermined',
@@ -90,11 +92,35 @@ describe('test figures', () => {
   });
 
   test('a student that is sure of nothing agrees on nothing, and delivers the teacher', () => {
-    const { selectiveAgreement, deliveredAgreement, byRequests } = measureTest(answersOf([[0, 0, false]]), facts);
+    const { selectiveAgreement, deliveredAgreement, byRequests } = measure(answersOf([[0, 0, false]]));
     expect(selectiveAgreement).toMatchObject({ pairs: 0, value: null, lowerBound: 0, upperBound: 1 });
     expect(deliveredAgreement).toBe(1);
     expect(byRequests.selectiveAgreement).toBeNull();
   });
+});
+
+test('confusions are told by frequency, in labels, and no more than can be read', () => {
+  const few = measure(
+    answersOf([
+      [0, 1, false],
+      [2, 0, true],
+      [2, 0, false],
+      [1, 1, true],
+    ]),
+  );
+  expect(few.confusions).toEqual([
+    { teacher: 'c', student: 'a', pairs: 2, covered: 1 },
+    { teacher: 'a', student: 'b', pairs: 1, covered: 0 },
+  ]);
+});
+
+test('risk and coverage are told in few points, up to what any threshold covers', () => {
+  const answers = answersOf(Array.from({ length: 400 }, (_, i): Row => [0, i % 4 === 0 ? 1 : 0, i < 300]));
+  const { riskCoverage } = measure(answers);
+  expect(riskCoverage).toHaveLength(50);
+  expect(riskCoverage.at(-1)).toEqual({ confidence: 0.9, covered: 300, agreeing: 225 });
+  expect(riskCoverage.map(({ covered }) => covered)).toEqual(Array.from({ length: 50 }, (_, i) => 6 * (i + 1)));
+  expect(measure(answersOf([[0, 0, false]])).riskCoverage).toEqual([]);
 });
 
 test('costs are those of the teacher for all, and for what is left to it', () => {
@@ -104,9 +130,9 @@ test('costs are those of the teacher for all, and for what is left to it', () =>
     [0, 0, false],
     [0, 0, true],
   ]);
-  const costs = measureCosts(answers, [1, 2, 3, 100]);
+  const costs = measureCosts(answers, [1, 2, 3, 100], 1.5);
   expect(costs.teacher).toMatchObject({ medianLatencyMs: 20, p99LatencyMs: 40, usdPerThousand: expect.closeTo(1, 9) });
-  expect(costs.student).toEqual({ medianLatencyMs: 2, p99LatencyMs: 100, timedRequests: 4 });
+  expect(costs.student).toEqual({ medianLatencyMs: 2, p99LatencyMs: 100, timedRequests: 4, cpuMs: 1.5 });
   expect(costs.deliveredUsdPerThousand).toBeCloseTo(0.25, 9);
 });
 
@@ -132,16 +158,16 @@ describe('parts of the answer', () => {
   };
 
   test('are compared where the student has an answer, and by what both assert', () => {
-    const { heads, classes, overallAgreement } = measureTest(
+    const { heads, classes, overallAgreement, confusions } = measure(
       [
         row({ tags: ['a', 'b'], rooms: 1 }, { tags: ['b', 'a'], rooms: 1 }, true),
         row({ tags: ['a'] }, { tags: ['a', 'c'] }, true),
         row({ tags: ['b'], rooms: 2 }, { tags: [], rooms: 3 }, false),
         row({ tags: ['c'] }, undefined, false),
       ],
-      { ...facts, output: plan },
+      plan,
     );
-    expect(classes).toEqual([]);
+    expect([classes, confusions]).toEqual([[], []]);
     expect(overallAgreement).toBe(1 / 4);
     expect(heads).toEqual([
       {

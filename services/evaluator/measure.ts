@@ -2,6 +2,7 @@
 
 import { reliability } from '@understudy/student/statistics/calibration';
 import { lowerBound, upperBound } from '@understudy/student/statistics/clopper-pearson';
+import { type Ranking, rankByConfidence, riskCoverage } from '@understudy/student/statistics/ranking';
 import type { OutputPlan } from '@understudy/task';
 import type { Answer } from './answers.ts';
 import type { CostsReport, ProportionReport, TestReport } from './report.ts';
@@ -12,6 +13,20 @@ export interface TestFacts {
   look: number;
   level: number;
   pairsSeenBefore: number;
+  /** The answers by confidence, whatever the threshold: see `rankingOf`. */
+  ranking: Ranking;
+}
+
+/** More confusions than this are a table that nobody reads. */
+const MAX_CONFUSIONS = 20;
+
+/** Answers given with a threshold of 0, by confidence. A text unlike train is never covered, so it ranks last. */
+export function rankingOf(answers: readonly Answer[]): Ranking {
+  const confidences = answers.map(({ covered, confidence }) => (covered ? confidence : 0));
+  return rankByConfidence(
+    confidences,
+    answers.map(({ agrees }) => agrees),
+  );
 }
 
 /** Everything about agreement on test. At least one answer is needed. */
@@ -33,13 +48,15 @@ export function measureTest(answers: readonly Answer[], facts: TestFacts): TestR
       answers.map((answer) => answer.agrees),
     ),
     classes: classRows(answers, facts),
+    riskCoverage: riskCoverage(facts.ranking),
+    confusions: confusions(answers, facts.output),
     heads: headRows(answers, facts.output),
     accuracy: accuracy(answers),
   };
 }
 
-/** What answers take and cost. `latencies` are the student's, in ms, rising. */
-export function measureCosts(answers: readonly Answer[], latencies: readonly number[]): CostsReport {
+/** What answers take and cost. `latencies` are the student's, in ms, rising; `cpuMs` is processor time of one of them. */
+export function measureCosts(answers: readonly Answer[], latencies: readonly number[], cpuMs: number): CostsReport {
   const teacher = answers.map(({ pair }) => pair.teacherLatencyMs).filter((ms) => ms > 0);
   teacher.sort((a, b) => a - b);
   const usd = (some: readonly Answer[]) => some.reduce((sum, { pair }) => sum + pair.teacherUsd, 0);
@@ -54,6 +71,7 @@ export function measureCosts(answers: readonly Answer[], latencies: readonly num
       medianLatencyMs: quantile(latencies, 0.5),
       p99LatencyMs: quantile(latencies, 0.99),
       timedRequests: latencies.length,
+      cpuMs,
     },
     deliveredUsdPerThousand: perThousand(usd(answers.filter((answer) => !answer.covered))),
   };
@@ -119,6 +137,19 @@ function classRow(
     agreement,
     standing: above ? 'above' : below ? 'below' : 'undetermined',
   };
+}
+
+/** What the teacher says against what the student would, the most frequent first; none where the output is not one label. */
+function confusions(answers: readonly Answer[], { single }: OutputPlan): TestReport['confusions'] {
+  const found = new Map<string, TestReport['confusions'][number]>();
+  for (const { pair, answer, agrees, covered } of answers) {
+    if (!single || answer === undefined || pair.label === undefined || agrees) continue;
+    const student = String(JSON.parse(answer)[single.field]);
+    const key = JSON.stringify([pair.label, student]);
+    const row = found.get(key) ?? { teacher: pair.label, student, pairs: 0, covered: 0 };
+    found.set(key, { ...row, pairs: row.pairs + 1, covered: row.covered + (covered ? 1 : 0) });
+  }
+  return [...found.values()].sort((a, b) => b.pairs - a.pairs || b.covered - a.covered).slice(0, MAX_CONFUSIONS);
 }
 
 /** How often each part of the answer is the teacher's, and how the items that it asserts compare (micro-averaged). */

@@ -23,6 +23,9 @@ const Reliability = z.strictObject({
   bins: z.array(z.strictObject({ from: share, to: share, pairs: count, confidence: share, agreement: share })),
 });
 
+/** Pairs by falling confidence: how many agree of the most confident ones. None in reports of earlier versions. */
+const RiskCoverage = z.array(z.strictObject({ confidence: share, covered: count, agreeing: count })).default([]);
+
 /** One label of the teacher's. Agreement counts the pairs that the student answers itself. */
 const ClassRow = z.strictObject({
   label: z.string(),
@@ -68,6 +71,7 @@ const Dev = z.strictObject({
   /** Standard errors above what the test will ask for. */
   agreementMargin: z.number(),
   coverageMargin: z.number(),
+  riskCoverage: RiskCoverage,
 });
 
 const Test = z.strictObject({
@@ -93,6 +97,11 @@ const Test = z.strictObject({
   calibration: Reliability,
   /** Where the output is one label. */
   classes: z.array(ClassRow),
+  riskCoverage: RiskCoverage,
+  /** Where the output is one label: the most frequent disagreements, and how many of them the student is sure of. */
+  confusions: z
+    .array(z.strictObject({ teacher: z.string(), student: z.string(), pairs: count, covered: count }))
+    .default([]),
   /** Parts of the answer; none in reports of earlier versions. */
   heads: z.array(HeadRow).default([]),
   accuracy: Accuracy.nullable(),
@@ -135,6 +144,11 @@ const LearningCurve = z.strictObject({
   affordable: share,
   payablePairs: count,
   usdPerPair: usd,
+  /** Forecast agreement; none in reports of earlier versions. */
+  ahead: z
+    .array(z.strictObject({ trainPairs: count, value: share, low: share, high: share }))
+    .readonly()
+    .default([]),
 });
 
 /** Against the student in service, on the test pairs that it answers: see \`non-inferiority.ts\`. */
@@ -154,7 +168,13 @@ export const CeilingSchema = z.strictObject({ pairs: count, agreeing: count, low
 
 const Costs = z.strictObject({
   teacher: z.strictObject({ medianLatencyMs: milliseconds, p99LatencyMs: milliseconds, usdPerThousand: usd }),
-  student: z.strictObject({ medianLatencyMs: milliseconds, p99LatencyMs: milliseconds, timedRequests: count }),
+  student: z.strictObject({
+    medianLatencyMs: milliseconds,
+    p99LatencyMs: milliseconds,
+    timedRequests: count,
+    /** Processor time of the whole service for one of these requests: no less than the student's own. */
+    cpuMs: milliseconds.optional(),
+  }),
   /** What a thousand requests cost when the teacher answers only those that the student is not sure of. */
   deliveredUsdPerThousand: usd,
 });

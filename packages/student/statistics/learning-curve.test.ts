@@ -32,6 +32,10 @@ describe('learning curve', () => {
     expect(found.furtherPairs.value).toBeLessThan(40_000);
     expect(found.reaches).toBeGreaterThan(0.8);
     expect(found.affordable).toBeLessThanOrEqual(found.reaches);
+    const [first, last] = [found.ahead[0]!, found.ahead.at(-1)!];
+    expect([first.trainPairs, last.trainPairs]).toEqual([440, 3_500 * MAX_GROWTH]);
+    expect(last.value).toBeGreaterThan(0.95);
+    expect(found.ahead.every(({ low, value, high }) => low <= value && value <= high)).toBe(true);
   });
 
   test('labels by coin toss are never learnt', () => {

@@ -36,6 +36,8 @@ export interface Forecast {
   /** Share of the draws that reach the goal at all (within MAX_GROWTH), and with what can be paid for. */
   readonly reaches: number;
   readonly affordable: number;
+  /** Agreement by pairs learnt from, from the first point on and up to MAX_GROWTH times the last; its interval holds nine tenths of the draws. */
+  readonly ahead: readonly (Interval & { readonly trainPairs: number })[];
 }
 
 export interface Interval {
@@ -54,6 +56,8 @@ const TAIL = 0.05;
 /** Any: the same points always give the same forecast. */
 const SEED = 1;
 const GROWTH_STEP = 1.05;
+/** Where the forecast is told, evenly in the logarithm. */
+const AHEAD_POINTS = 24;
 
 /** Undefined with fewer than MIN_CURVE_POINTS points, or without test pairs. */
 export function forecast(question: CurveQuestion): Forecast | undefined {
@@ -77,10 +81,17 @@ export function forecast(question: CurveQuestion): Forecast | undefined {
     },
     reaches: within(MAX_GROWTH),
     affordable: within(Math.min(MAX_GROWTH, question.affordableGrowth)),
+    ahead: aheadOf(best, fits, points),
   };
 }
 
 const at = (rising: readonly number[], share: number): number => rising[Math.floor(share * (rising.length - 1))]!;
+
+/** Disagreement last·growth^-exponent, where the last point is growth 1. */
+interface Fit {
+  readonly exponent: number;
+  readonly last: number;
+}
 
 type Observed = CurvePoint & { readonly share: number };
 
@@ -94,7 +105,7 @@ function redraw(random: () => number, point: CurvePoint): Observed {
 }
 
 /** ln share = ln a - b·ln n, by least squares; each point weighs by the inverse of its variance in the logarithm. */
-function fitOf(points: readonly Observed[]): { exponent: number; last: number } {
+function fitOf(points: readonly Observed[]): Fit {
   const weighed = points.map(({ trainPairs, covered, share }) => ({
     x: Math.log(trainPairs),
     y: Math.log(share),
@@ -109,6 +120,19 @@ function fitOf(points: readonly Observed[]): { exponent: number; last: number } 
   return { exponent, last: Math.min(1, Math.exp(y - exponent * (weighed.at(-1)!.x - x))) };
 }
 
+function aheadOf(best: Fit, fits: readonly Fit[], points: readonly CurvePoint[]): Forecast['ahead'] {
+  const [first, last] = [points[0]!.trainPairs, points.at(-1)!.trainPairs];
+  return Array.from({ length: AHEAD_POINTS }, (_, step) => {
+    const growth = (first / last) ** (1 - step / (AHEAD_POINTS - 1)) * MAX_GROWTH ** (step / (AHEAD_POINTS - 1));
+    const drawn = fits.map((fit) => agreementAt(fit, growth)).sort((a, b) => a - b);
+    const interval = { value: agreementAt(best, growth), low: at(drawn, TAIL), high: at(drawn, 1 - TAIL) };
+    return { trainPairs: Math.round(last * growth), ...interval };
+  });
+}
+
+/** Fewer pairs than a curve begins with may give more than all of the disagreement there can be. */
+const agreementAt = ({ exponent, last }: Fit, growth: number): number => Math.max(0, 1 - last * growth ** -exponent);
+
 /** What has to be agreed at each growth for a test of that size to pass in 19 of 20 cases. */
 function barsOf({ goalAgreement, coverage, testPairs, level }: CurveQuestion): { growth: number; needed: number }[] {
   const bars: { growth: number; needed: number }[] = [];
@@ -119,10 +143,7 @@ function barsOf({ goalAgreement, coverage, testPairs, level }: CurveQuestion): {
   return bars;
 }
 
-function growthNeeded(
-  { exponent, last }: { exponent: number; last: number },
-  bars: readonly { growth: number; needed: number }[],
-): number {
+function growthNeeded({ exponent, last }: Fit, bars: readonly { growth: number; needed: number }[]): number {
   const enough = bars.find(({ growth, needed }) => 1 - last * growth ** -exponent >= needed);
   return enough?.growth ?? Number.POSITIVE_INFINITY;
 }
