@@ -6,6 +6,7 @@ import { approve, audit, reject } from './commands/deployments.ts';
 import { doctor } from './commands/doctor.ts';
 import { estimate } from './commands/estimate.ts';
 import { exampleTask, start, up } from './commands/lifecycle.ts';
+import { report } from './commands/report.ts';
 import { predict, rollback } from './commands/serving.ts';
 import { status } from './commands/status.ts';
 import { apply, cancel, run, watchRun } from './commands/tasks.ts';
@@ -81,6 +82,10 @@ add(program, 'estimate <task>', 'what a run of a task, or of a task file, would 
   .option('--calls <number>', 'real calls that may be made for it; their answers are kept', wholeNumber)
   .option('--usd <amount>', 'what those calls may cost at most', amount);
 add(program, 'watch <run>', 'follow a run, or the newest run of a task', watchRun);
+add(program, 'report <run>', 'show what a finished run, or the newest run of a task, found', report)
+  .option('--html <file>', 'write it as one page with plots, which needs nothing else')
+  .option('--requests-per-day <number>', 'what comes in a day: gives the page a date of break-even', wholeNumber)
+  .option('--watts <number>', 'of one busy core: what the energy on the page assumes', wholeNumber);
 add(program, 'cancel <run>', 'end a run, or the newest run of a task', cancel).option('--reason <text>', 'why');
 add(program, 'status', 'show services, tasks, deployments and runs', status);
 add(
