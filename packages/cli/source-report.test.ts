@@ -38,7 +38,7 @@ test('every source says what came of it; one plain source says nothing', () => {
     ['', 'grammar: 50 records, of 10¹⁵ and more that its grammar can make, for training only'],
     [
       '',
-      'written: 60 records, 12 calls for $0.03 wrote 100, 30.0% duplicates, 10.0% unusable, 60 kept in all, ended because: the budget is spent, for training only',
+      'written: 60 records, 12 calls for $0.0300 wrote 100, 30.0% duplicates, 10.0% unusable, 60 kept in all, ended because: the budget is spent, for training only',
     ],
     ['left out', '/a:7: reads unlike'],
   ]);
