@@ -11,6 +11,7 @@ export const costSection = (page: PageFacts): Html => {
   const made = facts([
     ['Teacher, to label pairs', spent],
     ['Training', trainingText(page)],
+    ['Traffic', trafficText(page)],
   ]);
   const costs = report?.costs;
   const coverage = report?.test?.coverage;
@@ -23,18 +24,23 @@ export const costSection = (page: PageFacts): Html => {
   );
 };
 
+const trafficText = ({ traffic }: PageFacts): string =>
+  traffic
+    ? `${count(Math.round(traffic.requestsPerDay))} requests a day, ${traffic.origin}`
+    : 'not known; --requests-per-day states it';
+
 const trainingText = ({ report, trainingMs }: PageFacts): string => {
   const tried = report?.candidates.flatMap(({ trained }) => (trained ? [trained.trainingMs] : [])) ?? [];
   if (trainingMs === 0) return 'the run did not come to it';
   const stage = `${milliseconds(trainingMs)} of machine time`;
   const all = tried.reduce((sum, ms) => sum + ms, 0);
-  const parts = tried.length === 0 ? '' : `, ${milliseconds(all)} of it in ${count(tried.length)} students`;
+  const parts = tried.length === 0 ? '' : `, ${milliseconds(all)} of it in the students tried`;
   return `${stage}${parts}; machines have no price here, so it is in no sum`;
 };
 
 const priceFacts = (page: PageFacts, savings: Savings | undefined): Html => {
   if (!savings) {
-    return html`<p>The price of the teacher’s answers is not known (none of the test’s had one), so there is no break-even to tell. <code>teacher.pricing</code> in the task states it.</p>`;
+    return html`<p>The price of the teacher’s answers is not known: those to the test’s pairs have none, because the task has no <code>teacher.pricing</code> or they were not asked under it. So there is no break-even to tell.</p>`;
   }
   const { teacherUsd, fallbackUsd, auditUsd, savedUsd } = savings;
   return html`${facts([
@@ -58,10 +64,9 @@ const breakEvenText = (savings: Savings, page: PageFacts): string => {
   if (investedUsd === 0) return 'at once: labelling cost nothing';
   const safe = safeBreakEven === null ? 'or never' : `or ${count(safeBreakEven)}`;
   const after = `after ${count(breakEven)} requests, ${safe} where coverage is at its lower bound`;
-  if (!traffic)
-    return `${after}; how many requests come in a day is not known (--requests-per-day states it), so there is no date`;
+  if (!traffic) return `${after}; without known traffic there is no date`;
   const day = dayAfter(page.finishedAt ?? new Date(), breakEven, traffic.requestsPerDay);
-  return `${after}; at ${count(Math.round(traffic.requestsPerDay))} a day (${traffic.origin}) ${day ? `that is ${day}` : 'that is too far away for a date'}`;
+  return `${after}; at this traffic ${day ? `that is ${day}` : 'that is too far away for a date'}`;
 };
 
 const energyFacts = (page: PageFacts, costs: ShownCosts): Html => {

@@ -32,14 +32,14 @@ const escapeHtml = (text: string): string =>
     .replaceAll(/[&<>"']/g, (character) => named[character]!)
     .replaceAll(/[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu, (character) => (/\s/.test(character) ? ' ' : '\ufffd'));
 
-/** A table with a caption; the first column names its rows, `figures` says from which column on cells are numbers. */
+/** A table with a caption; the first column names its rows, columns `figures` up to, and not with, `words` hold numbers. */
 export const table = (
   caption: string,
   titles: readonly string[],
   rows: readonly (readonly (string | Html)[])[],
-  figures = 1,
+  { figures = 1, words = titles.length } = {},
 ): Html => {
-  const kind = (column: number) => (column >= figures ? 'figure' : 'words');
+  const kind = (column: number) => (column >= figures && column < words ? 'figure' : 'words');
   return html`<div class="scroll" tabindex="0" role="region" aria-label="${caption}"><table>
 <caption>${caption}</caption>
 <thead><tr>${titles.map((title, column) => html`<th scope="col" class="${kind(column)}">${title}</th>`)}</tr></thead>

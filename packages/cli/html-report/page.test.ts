@@ -130,16 +130,16 @@ describe('cost', () => {
   test('without a price there is no break-even, and a student that saves nothing has none', () => {
     const free = { ...costs, teacher: { ...costs.teacher, usdPerThousand: 0 } };
     expect(savingsOf(free, coverage, known)).toBeUndefined();
-    expect(textOf(htmlReport(pageOf({ ...promoted, costs: free })))).toContain('so there is no break-even to tell');
+    expect(textOf(htmlReport(pageOf({ ...promoted, costs: free })))).toContain('So there is no break-even to tell');
     const useless = savingsOf({ ...costs, deliveredUsdPerThousand: 2 }, { value: 0, lowerBound: 0 }, known);
     expect(useless).toMatchObject({ breakEven: null, safeBreakEven: null });
   });
 
   test('a date is told where the traffic is known', () => {
     const without = textOf(htmlReport(pageOf(promoted)));
-    expect(without).toContain('how many requests come in a day is not known (--requests-per-day states it)');
+    expect(without).toContain('without known traffic there is no date');
     const page = htmlReport(pageOf(promoted, { traffic: { requestsPerDay: 1_000, origin: 'as stated' } }));
-    expect(textOf(page)).toContain('at 1,000 a day (as stated) that is 2026-03-10');
+    expect(textOf(page)).toContain('at this traffic that is 2026-03-10');
     expect(dayAfter(new Date(0), 1e300, 1)).toBeUndefined();
   });
 

@@ -161,7 +161,7 @@ export const paretoPlot = ({ candidates, student, goal }: Shown): Html | undefin
   const sizes = tried.map(({ sizeBytes }) => sizeBytes);
   const [low, high] = [Math.min(...sizes) / 2, Math.max(...sizes, goal.sizeBytes) * 2];
   const y = shareAxis(
-    'agreement on dev',
+    'agreement on dev, where it answers',
     tried.map(({ agreement }) => agreement),
   );
   const front = tried.filter(({ onFront }) => onFront).sort((a, b) => a.sizeBytes - b.sizeBytes);

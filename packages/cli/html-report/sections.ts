@@ -51,7 +51,7 @@ export const gatesSection = ({ gates, test, ceiling, incumbent, goal }: Shown): 
     : 'not compared: no other student was in service, or the test was not looked at';
   return section(
     'Gates',
-    html`${rows.length > 0 ? table('Every gate has to be passed', ['gate', 'passed', 'measured', 'bound', 'goal'], rows, 2) : undefined}${looked}`,
+    html`${rows.length > 0 ? table('Every gate has to be passed', ['gate', 'passed', 'measured', 'bound', 'goal'], rows, { figures: 2 }) : undefined}${looked}`,
     facts([
       ['The teacher’s agreement with itself', ceilingText],
       ['Against the student in service', incumbentText],
@@ -136,7 +136,10 @@ export const disagreementsSection = ({ test }: Shown): Html | undefined => {
     count(covered),
   ]);
   const titles = ['the teacher says', 'the student says', 'pairs', 'sure of it'];
-  return section('Confusions', table(`The ${rows.length} most frequent disagreements on test`, titles, rows, 2));
+  return section(
+    'Confusions',
+    table(`The ${rows.length} most frequent disagreements on test`, titles, rows, { figures: 2 }),
+  );
 };
 
 const standings = { below: html`<span class="no">below</span>`, above: html`<span class="yes">not below</span>`, undetermined: html`<span class="open">undetermined</span>` }; // biome-ignore format: short
@@ -157,7 +160,7 @@ export const floorsSection = ({ floors }: Shown): Html | undefined => {
   const titles = ['part', 'standing', 'agreement', 'answered', 'pairs', 'p'];
   return section(
     'Floors by class and length',
-    html`${table(`Floor: ${percent(floors.floor)}`, titles, rows, 2)}`,
+    html`${table(`Floor: ${percent(floors.floor)}`, titles, rows, { figures: 2 })}`,
     html`<p>${open === 0 ? 'Every part has pairs enough to tell.' : `${count(open)} of ${count(rows.length)} parts are undetermined: too few pairs to tell, which is no proof that they are fine.`}</p>
 <p class="soft">p is how likely so little agreement would be at the floor, Holm-adjusted over all parts; at ${percent(floors.level)} and less a part counts as below. Only pairs that the student answers itself count.</p>`,
   );
@@ -206,7 +209,11 @@ export const candidatesSection = (report: Shown): Html | undefined => {
     return [name, ...figures, milliseconds(latencyUs / 1_000), milliseconds(trainingMs), note];
   });
   const titles = ['student', 'agreement', 'coverage', 'size', 'latency', 'training', ''];
-  return section('Students tried', plot, table('On dev, cheapest first', titles, rows));
+  return section(
+    'Students tried',
+    plot,
+    table('On dev, at about the coverage that the goal asks for; cheapest first', titles, rows, { words: 6 }),
+  );
 };
 
 export const provenanceSection = (
