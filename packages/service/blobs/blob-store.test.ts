@@ -102,6 +102,17 @@ describe.each([
     expect(await store.has('snapshots', digest)).toBe(false);
   });
 
+  it('lists the blobs of a kind by how their digests begin', async () => {
+    const listed = (kind: string, prefix: string) => Array.fromAsync(store.list(kind, prefix));
+    const digests = await Promise.all(['a', 'b', 'c'].map((content) => store.put('listed', text(content))));
+    expect((await listed('listed', '')).sort()).toEqual(digests.toSorted());
+    expect(await listed('listed', digests[0]!.slice(0, 8))).toEqual([digests[0]]);
+    expect(await listed('listed', digests[1]!)).toEqual([digests[1]]);
+    expect(await listed('listed', '../')).toEqual([]);
+    expect(await listed('never-put', '')).toEqual([]);
+    await expect(listed('..', '')).rejects.toEqual(code('bad-key'));
+  });
+
   it('refuses to return damaged bytes', async () => {
     const digest = await store.put('reports', text('what was written'));
     await place.overwrite(`reports/${digest}`, text('what a broken disk made of it'));

@@ -60,6 +60,8 @@ export interface BlobStore extends AsyncDisposable {
   read(kind: string, digest: string): AsyncIterable<Uint8Array>;
   /** True when a blob is stored under this key. Does not verify it. */
   has(kind: string, digest: string): Promise<boolean>;
+  /** Digests of the blobs of a kind that begin with `prefix`, in no order; none where the kind has no blob. Does not verify them. */
+  list(kind: string, prefix: string): AsyncIterable<string>;
   /**
    * Puts `content` in the place of whatever the name held, at once: a reader sees the old or the new bytes, never a mix.
    * A name is one to eight segments of letters, digits, `.`, `_` and `-`, and no name is the folder of another.
@@ -75,6 +77,8 @@ export interface BlobStore extends AsyncDisposable {
 export function digestOf(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex');
 }
+
+export const isDigest = (text: string): boolean => DIGEST.test(text);
 
 /** `<kind>/<digest>`. Throws `bad-key` for anything that is not well formed, so that no key leaves its folder. */
 export function blobKey(kind: string, digest: string): string {

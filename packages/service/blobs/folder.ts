@@ -14,6 +14,7 @@ import {
   checkedKind,
   checkSize,
   collect,
+  isDigest,
   namedKey,
   verified,
 } from './blob-store.ts';
@@ -69,6 +70,17 @@ export class FolderBlobStore implements BlobStore {
     return store;
   }
 
+  /** A folder that is there, to be read only: nothing in it is touched. */
+  static async openToRead(root: string): Promise<FolderBlobStore> {
+    const store = new FolderBlobStore(path.resolve(root));
+    try {
+      await readdir(store.#root);
+    } catch (cause) {
+      throw folderError(cause, `read ${store.#root} as blob folder`);
+    }
+    return store;
+  }
+
   async put(kind: string, content: BlobContent): Promise<string> {
     checkedKind(kind);
     const hash = createHash('sha256');
@@ -108,6 +120,18 @@ export class FolderBlobStore implements BlobStore {
       if (error.code === 'not-found') return false;
       throw error;
     }
+  }
+
+  async *list(kind: string, prefix: string): AsyncGenerator<string> {
+    const folder = path.join(this.#root, checkedKind(kind));
+    let names: string[] = [];
+    try {
+      names = await readdir(folder);
+    } catch (cause) {
+      const error = folderError(cause, `list the blobs in ${folder}`);
+      if (error.code !== 'not-found') throw error;
+    }
+    for (const name of names) if (isDigest(name) && name.startsWith(prefix)) yield name;
   }
 
   async putNamed(name: string, content: Uint8Array): Promise<void> {

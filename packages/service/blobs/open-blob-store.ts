@@ -6,7 +6,7 @@ import { messageOf, StartupError } from '../errors.ts';
 import type { BlobStore } from './blob-store.ts';
 import { FolderBlobStore } from './folder.ts';
 import { S3BlobStore } from './s3.ts';
-import { parseS3Url, type S3Credentials } from './s3-client.ts';
+import { parseS3Url, type S3Credentials, type S3Location } from './s3-client.ts';
 
 /** The settings that decide where blobs live; `commonConfig` holds them. */
 export interface BlobConfig {
@@ -30,10 +30,33 @@ const EXAMPLE =
  *   server lets an object be created twice
  */
 export async function openBlobStore(config: BlobConfig): Promise<BlobStore> {
+  return opened(config, {
+    folder: (root) => FolderBlobStore.open(root),
+    bucket: (where, credentials) => S3BlobStore.open(where, credentials),
+  });
+}
+
+/**
+ * Opens the blob store for someone who only reads: it may be a copy on a disk that cannot be written to.
+ * @throws StartupError when the URL is malformed, credentials are missing, or there is no such folder
+ */
+export async function openBlobStoreToRead(config: BlobConfig): Promise<BlobStore> {
+  return opened(config, {
+    folder: (root) => FolderBlobStore.openToRead(root),
+    bucket: async (where, credentials) => S3BlobStore.openToRead(where, credentials),
+  });
+}
+
+interface Openers {
+  folder(root: string): Promise<BlobStore>;
+  bucket(where: S3Location, credentials: S3Credentials): Promise<BlobStore>;
+}
+
+async function opened(config: BlobConfig, openers: Openers): Promise<BlobStore> {
   const url = parseUrl(config.BLOB_URL ?? pathToFileURL(path.join(config.DATA_DIR, 'blobs')).href);
   try {
-    if (url.protocol === 'file:') return await FolderBlobStore.open(folderOf(url));
-    return await S3BlobStore.open(parseS3Url(url.href), neededCredentials(config));
+    if (url.protocol === 'file:') return await openers.folder(folderOf(url));
+    return await openers.bucket(parseS3Url(url.href), neededCredentials(config));
   } catch (cause) {
     if (cause instanceof StartupError) throw cause;
     throw new StartupError(`BLOB_URL: ${messageOf(cause)}`, { cause });

@@ -11,6 +11,7 @@ import {
   checkSize,
   collect,
   digestOf,
+  isDigest,
   namedKey,
   verified,
 } from './blob-store.ts';
@@ -47,6 +48,11 @@ export class S3BlobStore implements BlobStore {
     return store;
   }
 
+  /** A bucket to be read only: nothing in it is touched. */
+  static openToRead(where: S3Location, credentials: S3Credentials): S3BlobStore {
+    return new S3BlobStore(where, credentials);
+  }
+
   async put(kind: string, content: BlobContent): Promise<string> {
     checkedKind(kind);
     const bytes = await collect(boundedChunks(content, `a blob for ${kind}`));
@@ -78,6 +84,18 @@ export class S3BlobStore implements BlobStore {
       const error = this.#error(cause, `look for the blob ${key}`);
       if (error.code === 'not-found') return false;
       throw error;
+    }
+  }
+
+  async *list(kind: string, prefix: string): AsyncGenerator<string> {
+    const folder = `${this.#prefix}${checkedKind(kind)}/`;
+    try {
+      for await (const { name = '' } of this.#client.listObjectsV2(this.#bucket, folder + prefix, true)) {
+        const digest = name.slice(folder.length);
+        if (isDigest(digest)) yield digest;
+      }
+    } catch (cause) {
+      throw this.#error(cause, `list the blobs of ${kind}`);
     }
   }
 
