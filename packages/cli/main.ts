@@ -6,6 +6,7 @@ import { approve, audit, reject } from './commands/deployments.ts';
 import { doctor } from './commands/doctor.ts';
 import { estimate } from './commands/estimate.ts';
 import { exampleTask, start, up } from './commands/lifecycle.ts';
+import { lineage } from './commands/lineage.ts';
 import { report } from './commands/report.ts';
 import { predict, rollback } from './commands/serving.ts';
 import { status } from './commands/status.ts';
@@ -116,6 +117,12 @@ const decided = (usage: string, summary: string, action: Action) =>
 decided('approve <task-or-student>', 'let the student on its way take its next step', approve);
 decided('reject <task-or-student>', 'send the student on its way away', reject);
 add(program, 'audit <task>', 'show all that was decided about what serves a task', audit);
+add(
+  program,
+  'lineage <task-or-student>',
+  'verify by digests what a student comes from, and what was decided on it',
+  lineage,
+);
 add(program, 'doctor', 'show what this machine has', doctor);
 
 const deadLetters = program.command('dead-letters').description('messages that no handler could finish');
