@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
@@ -123,6 +123,22 @@ test('a base URL is changed, a workload shows, is adopted, and the same calls ar
   const right = answered.filter(({ content }, index) => content === answerOf(fresh[index]!, schema));
   // The goal is 0.8; of a hundred fresh calls that leaves room for chance.
   expect(right.length).toBeGreaterThanOrEqual(fresh.length * 0.7);
+
+  // Where it comes from and what was made of it fits together, and from the blobs alone as far as they go.
+  const lineage = await understudy(dataDir, 'lineage', 'routing');
+  expect(lineage).toMatchObject({ student: run.student!.digest, task: 'routing', intact: true });
+  expect(new Set(lineage.steps.map(({ state }: { state: string }) => state))).toEqual(new Set(['verified']));
+  const copy = join(folder, 'copy');
+  await cp(join(dataDir, 'blobs'), join(copy, 'blobs'), { recursive: true });
+  const offline = await understudy(copy, 'lineage', run.student!.digest.slice(0, 10));
+  expect(offline).toMatchObject({ student: run.student!.digest, intact: true });
+  const unverified = offline.steps.filter(({ state }: { state: string }) => state !== 'verified');
+  expect(unverified.map(({ step }: { step: string }) => step)).toEqual(['run', 'approval', 'deployment']);
+  await writeFile(join(copy, 'blobs', 'students', run.student!.digest), 'forged');
+  await expect(understudy(copy, 'lineage', run.student!.digest)).rejects.toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining('lineage is broken at the student: '),
+  });
 
   // The client's key went to the upstream and nowhere else.
   for (const name of await readdir(join(dataDir, 'logs'))) {
