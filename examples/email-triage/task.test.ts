@@ -3,7 +3,7 @@ import { compileTask, loadTask } from '@understudy/task';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { readSources } from '../../services/prompt/sources/read.ts';
 import { createEmbeddedTeacher } from '../../services/teacher-gateway/teachers/embedded.ts';
-import { teacherTaskOf } from '../../services/teacher-gateway/teachers/open-teacher.ts';
+import { teacherTaskOf } from '../../services/teacher-gateway/teachers/teacher-task.ts';
 
 const task = await loadTask(fileURLToPath(new URL('task.yaml', import.meta.url)));
 const compiled = compileTask(task);

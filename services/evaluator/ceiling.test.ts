@@ -33,6 +33,7 @@ beforeAll(async () => {
       getLedger: absent,
       listTeachers: absent,
       estimateCost: absent,
+      noteModel: absent,
       ask: async (request) => {
         asked.push(request);
         const said = second(Number(JSON.parse(request.inputJson).text));

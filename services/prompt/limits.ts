@@ -86,3 +86,6 @@ export const PREDICTED_AT_ONCE = 128;
 
 /** Inputs of a sample that go to who only wants to look: enough to estimate from, and far below what one message holds. */
 export const MAX_DRAWN_INPUTS = 1_000;
+/** Of one message of a sample that is streamed, in prompts and characters; with one largest prompt on top it stays below gRPC's 16 MiB. */
+export const STREAM_SAMPLE_PROMPTS = 500;
+export const STREAM_SAMPLE_CHARACTERS = 2 * 1024 * 1024;

@@ -61,6 +61,30 @@ describe('tasks', () => {
   });
 });
 
+describe('a sample without a run', () => {
+  test('is what a run asks first, whatever its size', async () => {
+    const { runId, task, taskDigest } = await started('streamed', 40, { batches: { first: 30 } });
+    const streamed = async (prompts: number) => {
+      const all = [];
+      for await (const part of client.streamSample({ task, taskDigest, prompts })) all.push(...part.prompts);
+      return all;
+    };
+    const sample = await streamed(30);
+    expect(await streamed(10)).toEqual(sample.slice(0, 10));
+    expect(sample[0]).toMatchObject({ source: Source.RANDOM, weight: 1 });
+    await runWhen(client, runId, ({ answered }) => answered === 30);
+    const asked = [...stage.answerer.prompts.values()].filter((prompt) => prompt.runId === runId);
+    expect(new Set(asked.map(({ promptId }) => promptId))).toEqual(new Set(sample.map(({ promptId }) => promptId)));
+  });
+
+  test('of no such version is not found', async () => {
+    const all = async () => {
+      for await (const _ of client.streamSample({ task: 'streamed', taskDigest: 'f'.repeat(64) })) break;
+    };
+    await expect(all()).rejects.toThrow(/no task streamed f+: apply it first/);
+  });
+});
+
 describe('a run', () => {
   test('submits a random sample, closes the batch with its manifest, and follows the facts to promotion', async () => {
     const more = '{"text":"promote.jsonl 0"}\nnot json\n{"text":"an example"}\n';

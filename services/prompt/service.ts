@@ -21,6 +21,7 @@ import { getTask } from './routes/get-task.ts';
 import { listRuns } from './routes/list-runs.ts';
 import { listTasks } from './routes/list-tasks.ts';
 import { startRun } from './routes/start-run.ts';
+import { streamSample } from './routes/stream-sample.ts';
 import { watchRun } from './routes/watch-run.ts';
 import { RunStore } from './run-store.ts';
 import { Runs } from './runs.ts';
@@ -66,6 +67,7 @@ function routesOf(context: PromptContext): RpcService {
     listRuns: (request) => listRuns(context, request),
     watchRun: (request, call) => watchRun(context, request, call),
     cancelRun: (request) => cancelRun(context, request),
+    streamSample: (request, call) => streamSample(context, request, call),
   });
 }
 

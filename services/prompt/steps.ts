@@ -116,7 +116,7 @@ async function waitForRoom(step: Step, slice: Slice): Promise<Run> {
 }
 
 /** @throws the signal's reason once it is aborted */
-async function* until(signal: AbortSignal, sources: AsyncIterable<OpenSource>): AsyncGenerator<OpenSource> {
+export async function* until(signal: AbortSignal, sources: AsyncIterable<OpenSource>): AsyncGenerator<OpenSource> {
   for await (const source of sources) yield { ...source, records: untilAborted(signal, source.records) };
 }
 

@@ -219,6 +219,7 @@ export class FakeTeacher implements AsyncDisposable {
       getLedger: async () => ({}),
       listTeachers: async () => ({}),
       estimateCost: async () => ({}),
+      noteModel: async () => ({}),
     });
     this.#server = new RpcServer({ host: '127.0.0.1', port: 0, reflection: false, telemetry }, [service]);
   }

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { create } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
-import { DeclineReason, type HeadDistribution, HeadDistributionSchema, UsageSchema } from '@understudy/contract';
+import { DeclineReason, UsageSchema } from '@understudy/contract';
 import { RetryableError } from '@understudy/service/errors';
 import { type AnswerErrorReason, pairId } from '@understudy/task';
 import type { GatewayContext } from './context.ts';
@@ -17,7 +17,7 @@ import {
   MIN_AWAY_DELAY_MS,
 } from './limits.ts';
 import { makeCall } from './make-call.ts';
-import type { Answer, Outcome, Question, Spending } from './outcome.ts';
+import { type Answer, distributionsOf, type Outcome, type Question, type Spending } from './outcome.ts';
 import { RunCancelled } from './run-scopes.ts';
 import { softFromSamples, softLabelsFault } from './teachers/soft-labels.ts';
 import { TeacherError, type TeacherFailure, type TeacherReply } from './teachers/teacher.ts';
@@ -102,11 +102,6 @@ const endedEarly = (error: unknown, { waiting, stopping }: Question): undefined 
   if (error instanceof RetryableError || waiting.aborted || stopping.aborted) return undefined;
   throw error;
 };
-
-const distributionsOf = (soft: Readonly<Record<string, readonly number[]>>): HeadDistribution[] =>
-  Object.entries(soft).map(([head, probabilities]) =>
-    create(HeadDistributionSchema, { head, probabilities: [...probabilities] }),
-  );
 
 const attemptOf = async (
   context: GatewayContext,

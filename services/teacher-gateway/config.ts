@@ -48,3 +48,7 @@ export type Config = z.infer<typeof config>;
 
 export const concurrencyOf = (config: Config, kind: TeacherKind): number =>
   config.TEACHER_CONCURRENCY ?? DEFAULT_CONCURRENCY[kind];
+
+/** A task may name any variable as the place of its teacher's key, but none of this service's own settings. */
+export const keysOf = (env: NodeJS.ProcessEnv): NodeJS.ProcessEnv =>
+  Object.fromEntries(Object.entries(env).filter(([name]) => !Object.hasOwn(config.shape, name)));

@@ -81,3 +81,5 @@ export const MAX_DETAIL_CHARACTERS = 500;
 
 /** Inputs that a cost is estimated from: at a thousand the sample is the least of what is uncertain. */
 export const MAX_ESTIMATE_INPUTS = 1_000;
+/** Of the name that a server gives its model. */
+export const MAX_MODEL_CHARACTERS = 200;

@@ -1,5 +1,12 @@
-import type { MessageInitShape } from '@bufbuild/protobuf';
-import { type DeclineReason, type Pair, type PairSchema, Purpose } from '@understudy/contract';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import {
+  type DeclineReason,
+  type HeadDistribution,
+  HeadDistributionSchema,
+  type Pair,
+  type PairSchema,
+  Purpose,
+} from '@understudy/contract';
 import type { RenderedPrompt } from '@understudy/task';
 import type { KnownTask } from './known-tasks.ts';
 import type { Account } from './ledger/account.ts';
@@ -90,3 +97,9 @@ export const pairOf = (answer: Answer, { promptId, inputJson, text }: RenderedPr
   weight: Math.max(1, told.weight),
   ...(told.referenceJson === undefined ? {} : { referenceJson: told.referenceJson }),
 });
+
+/** Soft labels by head, as they are kept. */
+export const distributionsOf = (soft: Readonly<Record<string, readonly number[]>>): HeadDistribution[] =>
+  Object.entries(soft).map(([head, probabilities]) =>
+    create(HeadDistributionSchema, { head, probabilities: [...probabilities] }),
+  );

@@ -7,7 +7,7 @@ import { createClient } from '@understudy/service/rpc/client';
 import { type RpcService, rpcService } from '@understudy/service/rpc/server';
 import { Answers } from './answers.ts';
 import { Backpressure } from './backpressure.ts';
-import { type Config, concurrencyOf, config } from './config.ts';
+import { type Config, concurrencyOf, config, keysOf } from './config.ts';
 import type { AnsweringContext, GatewayContext } from './context.ts';
 import { Events } from './events.ts';
 import { KnownTasks } from './known-tasks.ts';
@@ -20,6 +20,7 @@ import { ask } from './routes/ask.ts';
 import { estimateCost } from './routes/estimate-cost.ts';
 import { getLedger } from './routes/get-ledger.ts';
 import { listTeachers } from './routes/list-teachers.ts';
+import { noteModel } from './routes/note-model.ts';
 import { write } from './routes/write.ts';
 import { RunScopes } from './run-scopes.ts';
 import { Recordings } from './teachers/recordings.ts';
@@ -73,10 +74,6 @@ async function create(base: ServiceContext<Config>): Promise<ServiceParts> {
 
 const recordingsIn = (folder: string | undefined) => (folder === undefined ? undefined : new Recordings(folder));
 
-/** A task may name any variable as the place of its teacher's key, but none of this service's own settings. */
-const keysOf = (env: NodeJS.ProcessEnv): NodeJS.ProcessEnv =>
-  Object.fromEntries(Object.entries(env).filter(([name]) => !Object.hasOwn(config.shape, name)));
-
 const routesOf = (context: AnsweringContext): RpcService =>
   rpcService(TeacherGatewayService, {
     ask: (request, call) => ask(context, request, call),
@@ -84,6 +81,7 @@ const routesOf = (context: AnsweringContext): RpcService =>
     getLedger: (request) => getLedger(context, request),
     estimateCost: (request, call) => estimateCost(context, request, call),
     listTeachers: () => listTeachers(context),
+    noteModel: (request) => noteModel(context, request),
   });
 
 const consumersOf = (context: AnsweringContext, { gate }: Backpressure): Partial<Record<ConsumerName, EachOptions>> =>

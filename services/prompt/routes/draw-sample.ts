@@ -11,7 +11,7 @@ import { openSources, type Writing } from '../sources/read.ts';
 import { SourceError } from '../sources/source.ts';
 
 /** Inputs that a teacher would have to write cost money: they are left out. */
-const unwritten = (): Writing => ({ records: (async function* () {})(), report: () => ({}) });
+export const unwritten = (): Writing => ({ records: (async function* () {})(), report: () => ({}) });
 
 /** Draws the sample that a run would ask, and forgets it. */
 export async function drawSample(context: PromptContext, request: DrawSampleRequest, call: CallContext) {

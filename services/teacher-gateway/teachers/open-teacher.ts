@@ -1,11 +1,12 @@
 import type { AddressRules } from '@understudy/service/outbound';
-import { type CompiledTask, plainSchema, type Task, type Teacher as TeacherSettings } from '@understudy/task';
+import type { CompiledTask, Task, Teacher as TeacherSettings } from '@understudy/task';
 import { createAnthropicTeacher } from './anthropic.ts';
 import { createNatsTeacher, type TeacherBus } from './nats.ts';
 import { createOnnxTeacher } from './onnx.ts';
 import { createOpenAiTeacher } from './openai.ts';
 import type { Recordings } from './recordings.ts';
-import type { Teacher, TeacherExample, TeacherTask } from './teacher.ts';
+import type { Teacher, TeacherTask } from './teacher.ts';
+import { teacherTaskOf } from './teacher-task.ts';
 
 /** What connectors are made with. */
 export interface TeacherSurroundings {
@@ -113,27 +114,4 @@ const askingConnector = async (
   // Only who asks it loads the encoder.
   const { createEmbeddedTeacher } = await import('./embedded.ts');
   return createEmbeddedTeacher(fixed);
-};
-
-/** What a connector is told of a task. */
-export const teacherTaskOf = (compiled: CompiledTask): TeacherTask => {
-  const { task, output } = compiled;
-  return {
-    name: task.name,
-    instructions: task.prompt.instructions,
-    schema: plainSchema(task.output.schema),
-    heads: output.heads,
-    single: output.single,
-    examples: task.examples.map((example) => exampleOf(compiled, example)),
-  };
-};
-
-const exampleOf = (
-  compiled: CompiledTask,
-  { input, output }: CompiledTask['task']['examples'][number],
-): TeacherExample => {
-  const parsed = compiled.parseAnswer(JSON.stringify(output));
-  if (!parsed.ok)
-    throw new Error(`an example of task ${compiled.task.name} does not fit its schema: ${parsed.message}`);
-  return { text: compiled.renderPrompt(input).text, answer: parsed.answer };
 };

@@ -6,7 +6,7 @@ import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobu
 import type { Message } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { TrainingProgressed } from "../../event/v1/facts_pb.js";
-import type { EvalSummary, SnapshotRef, StudentRef, Verdict } from "../../event/v1/values_pb.js";
+import type { EvalSummary, SnapshotRef, Source, StudentRef, Verdict } from "../../event/v1/values_pb.js";
 
 /**
  * Describes the file understudy/prompt/v1/prompt.proto.
@@ -717,6 +717,88 @@ export declare type DrawSampleResponse = Message<"understudy.prompt.v1.DrawSampl
 export declare const DrawSampleResponseSchema: GenMessage<DrawSampleResponse>;
 
 /**
+ * @generated from message understudy.prompt.v1.StreamSampleRequest
+ */
+export declare type StreamSampleRequest = Message<"understudy.prompt.v1.StreamSampleRequest"> & {
+  /**
+   * @generated from field: string task = 1;
+   */
+  task: string;
+
+  /**
+   * A version of the task; the newest where empty.
+   *
+   * @generated from field: string task_digest = 2;
+   */
+  taskDigest: string;
+
+  /**
+   * So many at most; as many as the task's budget has calls where 0.
+   *
+   * @generated from field: uint32 prompts = 3;
+   */
+  prompts: number;
+};
+
+/**
+ * Describes the message understudy.prompt.v1.StreamSampleRequest.
+ * Use `create(StreamSampleRequestSchema)` to create a new message.
+ */
+export declare const StreamSampleRequestSchema: GenMessage<StreamSampleRequest>;
+
+/**
+ * @generated from message understudy.prompt.v1.StreamSampleResponse
+ */
+export declare type StreamSampleResponse = Message<"understudy.prompt.v1.StreamSampleResponse"> & {
+  /**
+   * @generated from field: repeated understudy.prompt.v1.SampledPrompt prompts = 1;
+   */
+  prompts: SampledPrompt[];
+};
+
+/**
+ * Describes the message understudy.prompt.v1.StreamSampleResponse.
+ * Use `create(StreamSampleResponseSchema)` to create a new message.
+ */
+export declare const StreamSampleResponseSchema: GenMessage<StreamSampleResponse>;
+
+/**
+ * @generated from message understudy.prompt.v1.SampledPrompt
+ */
+export declare type SampledPrompt = Message<"understudy.prompt.v1.SampledPrompt"> & {
+  /**
+   * @generated from field: string prompt_id = 1;
+   */
+  promptId: string;
+
+  /**
+   * @generated from field: string input_json = 2;
+   */
+  inputJson: string;
+
+  /**
+   * @generated from field: understudy.event.v1.Source source = 3;
+   */
+  source: Source;
+
+  /**
+   * @generated from field: uint32 weight = 4;
+   */
+  weight: number;
+
+  /**
+   * @generated from field: optional string reference_json = 5;
+   */
+  referenceJson?: string | undefined;
+};
+
+/**
+ * Describes the message understudy.prompt.v1.SampledPrompt.
+ * Use `create(SampledPromptSchema)` to create a new message.
+ */
+export declare const SampledPromptSchema: GenMessage<SampledPrompt>;
+
+/**
  * @generated from enum understudy.prompt.v1.RunStage
  */
 export enum RunStage {
@@ -842,6 +924,17 @@ export declare const PromptService: GenService<{
     methodKind: "unary";
     input: typeof CancelRunRequestSchema;
     output: typeof CancelRunResponseSchema;
+  },
+  /**
+   * What a run of this version of a task would ask its teacher first, drawn without a run. Neither logged pairs nor inputs
+   * that the teacher would write.
+   *
+   * @generated from rpc understudy.prompt.v1.PromptService.StreamSample
+   */
+  streamSample: {
+    methodKind: "server_streaming";
+    input: typeof StreamSampleRequestSchema;
+    output: typeof StreamSampleResponseSchema;
   },
 }>;
 

@@ -471,6 +471,52 @@ export declare type EstimateCostResponse = Message<"understudy.teacher_gateway.v
 export declare const EstimateCostResponseSchema: GenMessage<EstimateCostResponse>;
 
 /**
+ * @generated from message understudy.teacher_gateway.v1.NoteModelRequest
+ */
+export declare type NoteModelRequest = Message<"understudy.teacher_gateway.v1.NoteModelRequest"> & {
+  /**
+   * @generated from field: string task = 1;
+   */
+  task: string;
+
+  /**
+   * @generated from field: string task_digest = 2;
+   */
+  taskDigest: string;
+
+  /**
+   * As the server that answered names it. Empty: nothing is noted, and the response is about the model that answered last.
+   *
+   * @generated from field: string model = 3;
+   */
+  model: string;
+};
+
+/**
+ * Describes the message understudy.teacher_gateway.v1.NoteModelRequest.
+ * Use `create(NoteModelRequestSchema)` to create a new message.
+ */
+export declare const NoteModelRequestSchema: GenMessage<NoteModelRequest>;
+
+/**
+ * @generated from message understudy.teacher_gateway.v1.NoteModelResponse
+ */
+export declare type NoteModelResponse = Message<"understudy.teacher_gateway.v1.NoteModelResponse"> & {
+  /**
+   * Empty where nobody has answered yet.
+   *
+   * @generated from field: string fingerprint = 1;
+   */
+  fingerprint: string;
+};
+
+/**
+ * Describes the message understudy.teacher_gateway.v1.NoteModelResponse.
+ * Use `create(NoteModelResponseSchema)` to create a new message.
+ */
+export declare const NoteModelResponseSchema: GenMessage<NoteModelResponse>;
+
+/**
  * A valid answer out of a teacher, within rate and budget.
  *
  * @generated from service understudy.teacher_gateway.v1.TeacherGatewayService
@@ -525,6 +571,16 @@ export declare const TeacherGatewayService: GenService<{
     methodKind: "unary";
     input: typeof ListTeachersRequestSchema;
     output: typeof ListTeachersResponseSchema;
+  },
+  /**
+   * What answers of a task's teacher are kept under. Answers that were got elsewhere are found by it, once their model is noted.
+   *
+   * @generated from rpc understudy.teacher_gateway.v1.TeacherGatewayService.NoteModel
+   */
+  noteModel: {
+    methodKind: "unary";
+    input: typeof NoteModelRequestSchema;
+    output: typeof NoteModelResponseSchema;
   },
 }>;
 
