@@ -1,9 +1,10 @@
 /** Following a run to its end, over restarts of the service that is asked. */
+import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Verdict } from '@understudy/contract';
 import { RunStage, type RunState } from '@understudy/contract/prompt';
 import { RetryableError } from '@understudy/service/errors';
-import { type Task, taskJson } from '@understudy/task';
+import { loadTask, parseTask, type Task, taskJson } from '@understudy/task';
 import type { Connection } from './connect.ts';
 import { displayFor } from './display.ts';
 import { ExitError, exitCodes } from './errors.ts';
@@ -73,6 +74,13 @@ export const applyTask = async (
 ): Promise<{ task: Task; digest: string; changed: boolean }> => {
   const { taskDigest, changed } = await prompt.applyTask({ taskJson: taskJson(task) });
   return { task, digest: taskDigest, changed };
+};
+
+/** A task by its name, or a file of one, which is applied first. */
+export const taskFrom = async (connection: Connection, taskOrFile: string): Promise<{ task: Task; digest: string }> => {
+  if (existsSync(taskOrFile)) return applyTask(connection, await loadTask(taskOrFile));
+  const { taskJson, taskDigest } = await connection.prompt.getTask({ task: taskOrFile });
+  return { task: parseTask(taskJson), digest: taskDigest };
 };
 
 /** Starts a run of a task's version, or finds the one that is not finished yet. */

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { batch } from './commands/batch.ts';
 import { listDeadLetters, replayDeadLetter, showDeadLetter } from './commands/dead-letters.ts';
 import { approve, audit, reject } from './commands/deployments.ts';
 import { doctor } from './commands/doctor.ts';
@@ -82,6 +83,16 @@ add(program, 'run <task>', 'run a task, or a task file, to its verdict', run).op
 add(program, 'estimate <task>', 'what a run of a task, or of a task file, would cost', estimate)
   .option('--calls <number>', 'real calls that may be made for it; their answers are kept', wholeNumber)
   .option('--usd <amount>', 'what those calls may cost at most', amount);
+add(
+  program,
+  'batch <task>',
+  "ask through batch files of the teacher's provider; alone it says what that can cost",
+  batch,
+)
+  .option('--submit', 'submit them, wait, and import the answers; the same again goes on where it ended')
+  .option('--out <file>', 'write them instead')
+  .option('--prompts <number>', 'at most so many; as many as the budget has calls where absent', wholeNumber)
+  .option('--per-file <number>', 'requests in one file, for providers that take fewer than 50,000', wholeNumber);
 add(program, 'watch <run>', 'follow a run, or the newest run of a task', watchRun);
 add(program, 'report <run>', 'show what a finished run, or the newest run of a task, found', report)
   .option('--html <file>', 'write it as one page with plots, which needs nothing else')

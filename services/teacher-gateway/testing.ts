@@ -77,6 +77,15 @@ export interface FakeStats {
   charged: { seenCalls: number; unseenCalls: number; inputTokens: number; outputTokens: number };
 }
 
+/** Of `test/fakes/batches.ts`, as far as it is looked at here. */
+export interface BatchStats {
+  uploads: number;
+  batches: number;
+  held: string[];
+  repeated: Record<string, number>;
+  bodies: object[];
+}
+
 /** The fake teacher's process, over HTTP and on the bus (`models.fake`). */
 export class Fake extends Process {
   #port = 0;
@@ -99,6 +108,10 @@ export class Fake extends Process {
     await fetch(`http://127.0.0.1:${this.#port}/behave`, { method: 'POST', body: JSON.stringify(behaviour) });
   }
 
+  async batches(): Promise<BatchStats> {
+    return (await (await fetch(`http://127.0.0.1:${this.#port}/batches`)).json()) as BatchStats;
+  }
+
   async reset(): Promise<void> {
     await this.behave({});
     await fetch(`http://127.0.0.1:${this.#port}/reset`, { method: 'POST' });
@@ -113,6 +126,8 @@ export class RememberingPairStore implements AsyncDisposable {
   #consumption: Consumption | undefined;
   readonly #bus: TestBus;
   lookups = 0;
+  /** Waited for before pairs from elsewhere are kept. */
+  importing: (() => Promise<void>) | undefined;
 
   constructor(bus: TestBus, port: number) {
     this.#bus = bus;
@@ -153,7 +168,11 @@ export class RememberingPairStore implements AsyncDisposable {
       },
       getSnapshot: unasked,
       stats: unasked,
-      importPairs: unasked,
+      importPairs: async ({ pairs }) => {
+        await this.importing?.();
+        for (const pair of pairs) this.pairs.set(pair.pairId, pair);
+        return { kept: pairs.length };
+      },
       streamPairs: unasked,
     });
     const { telemetry } = this.#bus;

@@ -2,12 +2,13 @@
  * A teacher that is a real process: it speaks OpenAI's chat completions over HTTP and request/reply over NATS, answers
  * at once and always the same, fails on demand, and counts every call.
  *
- * Settings are one JSON argument (`Settings`). Managed over HTTP: `GET /stats`, `POST /behave` with a `Behaviour`,
+ * Settings are one JSON argument (`Settings`). Managed over HTTP: `GET /stats`, `GET /batches`, `POST /behave` with a `Behaviour`,
  * `POST /reset`. Prints `listening on PORT` when it is ready.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { connect, nkeyAuthenticator } from '@nats-io/transport-node';
+import { type BatchBehaviour, FakeBatches } from './batches.ts';
 import { chargeOf, contentOf, type Failure, refusalOf, tokensPerCall } from './failures.ts';
 
 export interface Behaviour {
@@ -20,6 +21,8 @@ export interface Behaviour {
   /** How long a slow answer takes, and what a 429 asks for. */
   slowMs?: number;
   retryAfterMs?: number;
+  /** How its batch files fare. */
+  batches?: BatchBehaviour;
 }
 
 export interface Settings extends Behaviour {
@@ -50,6 +53,7 @@ export interface Stats {
 
 const settings = JSON.parse(process.argv[2] ?? '{}') as Settings;
 let behaviour: Behaviour = settings;
+const batches = new FakeBatches();
 const callsByText = new Map<string, number>();
 let calls = 0;
 let failed = 0;
@@ -186,12 +190,16 @@ const serveHttp = async (): Promise<number> => {
   const server = createServer({ keepAliveTimeout: 60_000 }, async (request, response) => {
     const body = await bodyOf(request);
     if (request.url === '/v1/chat/completions') chat(body, response);
+    else if (/^\/v1\/(files|batches)\b/.test(request.url ?? '')) await batches.answer(request, body, response);
+    else if (request.url === '/batches') response.end(JSON.stringify(batches.stats()));
     else if (request.url === '/stats') response.end(JSON.stringify(stats()));
     else if (request.url === '/behave') {
       behaviour = JSON.parse(body) as Behaviour;
+      batches.behaviour = behaviour.batches ?? {};
       response.end();
     } else if (request.url === '/reset') {
       reset();
+      batches.reset();
       response.end();
     } else response.writeHead(404).end();
   });

@@ -1,11 +1,10 @@
 /** `estimate`: what a run would cost, before anything is spent. */
-import { existsSync } from 'node:fs';
 import type { DrawSampleResponse } from '@understudy/contract/prompt';
 import type { EstimateCostResponse } from '@understudy/contract/teacher-gateway';
-import { loadTask, parseTask, type Task } from '@understudy/task';
-import { type Connection, connect } from '../connect.ts';
+import type { Task } from '@understudy/task';
+import { connect } from '../connect.ts';
 import { ExitError, exitCodes } from '../errors.ts';
-import { applyTask } from '../follow-run.ts';
+import { taskFrom } from '../follow-run.ts';
 import { count, dollars } from '../format.ts';
 import { type Output, table } from '../output.ts';
 
@@ -25,9 +24,7 @@ export interface EstimateOptions {
 export const estimate = async (output: Output, taskOrFile: string, options: EstimateOptions): Promise<void> => {
   const { calls = 0, usd = 0 } = options;
   using connection = connect();
-  const { task, digest } = existsSync(taskOrFile)
-    ? await applyTask(connection, await loadTask(taskOrFile))
-    : await appliedTask(connection, taskOrFile);
+  const { task, digest } = await taskFrom(connection, taskOrFile);
   const request = { task: task.name, taskDigest: digest };
   const sample = await connection.prompt.drawSample(
     { ...request, inputs: sampledInputs },
@@ -42,11 +39,6 @@ export const estimate = async (output: Output, taskOrFile: string, options: Esti
     { timeoutMs: estimateTimeoutMs },
   );
   output.answer(figuresOf(task, sample, cost), () => linesOf(task, sample, cost));
-};
-
-const appliedTask = async ({ prompt }: Connection, name: string): Promise<{ task: Task; digest: string }> => {
-  const { taskJson, taskDigest } = await prompt.getTask({ task: name });
-  return { task: parseTask(taskJson), digest: taskDigest };
 };
 
 const figuresOf = (task: Task, sample: DrawSampleResponse, cost: EstimateCostResponse) => ({

@@ -1,10 +1,18 @@
 /** `apply`, `run`, `watch`, `cancel`: tasks and their runs. */
-import { existsSync } from 'node:fs';
 import { toJson } from '@bufbuild/protobuf';
 import { RunStage, RunStateSchema } from '@understudy/contract/prompt';
-import { loadTask, parseTask, type Task } from '@understudy/task';
-import { type Connection, connect } from '../connect.ts';
-import { applyTask, findRun, followRun, interruption, requirePromoted, startOrResume, watch } from '../follow-run.ts';
+import { loadTask, parseTask } from '@understudy/task';
+import { connect } from '../connect.ts';
+import {
+  applyTask,
+  findRun,
+  followRun,
+  interruption,
+  requirePromoted,
+  startOrResume,
+  taskFrom,
+  watch,
+} from '../follow-run.ts';
 import { moment } from '../format.ts';
 import type { Output } from '../output.ts';
 import { printReport } from '../report.ts';
@@ -25,19 +33,12 @@ export const apply = async (output: Output, file: string, options: { check?: boo
 /** Runs a task to its verdict; a file is applied first. */
 export const run = async (output: Output, taskOrFile: string, options: { detach?: boolean }): Promise<void> => {
   using connection = connect();
-  const { task, digest } = existsSync(taskOrFile)
-    ? await applyTask(connection, await loadTask(taskOrFile))
-    : await appliedTask(connection, taskOrFile);
+  const { task, digest } = await taskFrom(connection, taskOrFile);
   const runId = await startOrResume(connection, task.name, digest, output);
   if (options.detach) return output.answer({ runId }, () => [runId]);
   const finished = await followRun(connection, runId, output, interruption());
   await printReport(connection, finished, task, output);
   requirePromoted(finished);
-};
-
-const appliedTask = async ({ prompt }: Connection, name: string): Promise<{ task: Task; digest: string }> => {
-  const { taskJson, taskDigest } = await prompt.getTask({ task: name });
-  return { task: parseTask(taskJson), digest: taskDigest };
 };
 
 /** Follows a run to its end; with --json every state is a line. */

@@ -255,7 +255,7 @@ describe('with the platform', () => {
     server = new RpcServer({ host: '127.0.0.1', port: 0, reflection: false, telemetry }, [
       rpcService(PromptService, {
         ...{ applyTask: absent, getTask: absent, listTasks: absent, startRun: absent, drawSample: absent },
-        ...{ listRuns: absent, cancelRun: absent, watchRun: nothing },
+        ...{ listRuns: absent, cancelRun: absent, watchRun: nothing, streamSample: nothing },
         getRun: async ({ runId }) => {
           if (runId !== run.runId) throw notFound(`no run ${runId}`);
           return { run };
