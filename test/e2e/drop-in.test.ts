@@ -114,6 +114,12 @@ test('a base URL is changed, a workload shows, is adopted, and the same calls ar
   expect(Verdict[run.verdict], run.reason).toBe('PROMOTED');
   expect((await teacher.stats()).calls).toBe(before);
   await platform.untilServed('routing');
+  const file = join(folder, 'report.html');
+  expect(await understudy(dataDir, 'report', 'routing', '--html', file)).toEqual({ run: run.runId, file });
+  await expect(understudy(dataDir, 'report', 'routing', '--html', folder)).rejects.toThrow('cannot be written');
+  const page = await readFile(file, 'utf8');
+  for (const plot of ['risk-coverage', 'reliability', 'pareto']) expect(page).toContain(`<title id="${plot}-title">`);
+  expect(page).toContain('as recorded of its workloads');
 
   const fresh = population.slice(calls);
   const answered = await sendAll(client, fresh);

@@ -37,7 +37,9 @@ export const report = async (output: Output, taskOrRun: string, options: Options
   if (options.html === undefined) return printReport(connection, run, task, output);
   const file = resolve(options.html);
   const page = htmlReport(await pageFacts(connection, run, task, options));
-  await writeFile(file, page);
+  await writeFile(file, page).catch((cause: Error) => {
+    throw new ExitError(exitCodes.badInput, `--html ${file}: cannot be written: ${cause.message}`, { cause });
+  });
   output.answer({ run: run.runId, file }, () => [`the report of run ${run.runId} is in ${file}`]);
 };
 
