@@ -1,19 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { compileTask, pairId, parseTask, type Task, taskDigest, taskJson } from './index.ts';
+import { labelSchema } from './testing.ts';
 
 const rawTask = {
   name: 'triage',
   input: { fields: ['subject', 'text'] },
   prompt: { instructions: 'Sort mail.', template: 'S: {{subject}}\n{{ text }}', maxCharacters: 20 },
-  output: {
-    schema: {
-      type: 'object',
-      properties: { label: { enum: ['ham', 'spam'] } },
-      required: ['label'],
-      additionalProperties: false,
-    },
-  },
+  output: { schema: labelSchema(['ham', 'spam']) },
   teacher: { kind: 'openai', baseUrl: 'http://127.0.0.1:1/v1', model: 'm' },
   budget: { calls: 10, usd: 0 },
   goal: { agreement: 0.9 },

@@ -2,28 +2,15 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { compileTask } from './compile.ts';
 import { readLogged } from './log.ts';
-import { parseTask } from './validate.ts';
+import { labelSchema, testTask } from './testing.ts';
 
-const schema = {
-  type: 'object',
-  properties: { label: { enum: ['ham', 'spam'] } },
-  required: ['label'],
-  additionalProperties: false,
-};
 const taskWith = (fields: string[], template: string, examples: unknown[] = []) =>
   compileTask(
-    parseTask(
-      JSON.stringify({
-        name: 'logged',
-        input: { fields },
-        prompt: { instructions: 'Sort the mail.', template, maxCharacters: 5_000 },
-        output: { schema },
-        examples,
-        teacher: { kind: 'nats', subject: 's', model: 'm' },
-        budget: { calls: 10, usd: 0 },
-        goal: { agreement: 0.9 },
-      }),
-    ),
+    testTask({
+      input: { fields },
+      prompt: { instructions: 'Sort the mail.', template, maxCharacters: 5_000 },
+      examples,
+    }),
   );
 const mail = taskWith(['subject', 'text'], 'Subject: {{subject}}\n\n{{text}}');
 const plain = taskWith(['text'], '{{text}}');
@@ -86,7 +73,7 @@ describe('a record of a log', () => {
       'a forced tool',
       {
         request: requestOf('a', {
-          tools: [{ type: 'function', function: { name: 'sort', parameters: schema } }],
+          tools: [{ type: 'function', function: { name: 'sort', parameters: labelSchema(['ham', 'spam']) } }],
           tool_choice: 'required',
         }),
         response: responseOf(null, {

@@ -1,32 +1,12 @@
 import { describe, expect, test } from 'vitest';
-import { parseTask } from './validate.ts';
+import { testTask } from './testing.ts';
 
 const example = (i: number) => ({
   input: { text: `text number ${i}` },
   output: { label: i % 2 === 0 ? 'ham' : 'spam' },
 });
 const taskWith = (sources: unknown[], change: object = {}) =>
-  parseTask(
-    JSON.stringify({
-      name: 'sources',
-      input: { fields: ['text'] },
-      prompt: { instructions: 'x', template: '{{text}}', maxCharacters: 50 },
-      output: {
-        schema: {
-          type: 'object',
-          properties: { label: { enum: ['ham', 'spam'] } },
-          required: ['label'],
-          additionalProperties: false,
-        },
-      },
-      examples: [example(1), example(2)],
-      teacher: { kind: 'openai', baseUrl: 'http://127.0.0.1:1/v1', model: 'm' },
-      sources,
-      budget: { calls: 10, usd: 0 },
-      goal: { agreement: 0.9 },
-      ...change,
-    }),
-  );
+  testTask({ examples: [example(1), example(2)], sources, ...change });
 
 const file = { kind: 'jsonl', path: '/in.jsonl' };
 const grammar = {

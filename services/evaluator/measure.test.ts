@@ -1,5 +1,6 @@
 import { lowerBound } from '@understudy/student/statistics/clopper-pearson';
 import { outputPlan } from '@understudy/task';
+import { labelSchema } from '@understudy/task/testing';
 import { describe, expect, test } from 'vitest';
 import type { Answer } from './answers.ts';
 import { measureCosts, measureTest, quantile, rankingOf } from './measure.ts';
@@ -8,12 +9,7 @@ import { measureCosts, measureTest, quantile, rankingOf } from './measure.ts';
 type Row = [number, number, boolean, number?, number?];
 
 const LABELS = ['a', 'b', 'c'];
-const output = outputPlan({
-  type: 'object',
-  properties: { label: { enum: LABELS } },
-  required: ['label'],
-  additionalProperties: false,
-});
+const output = outputPlan(labelSchema(LABELS));
 const json = (label: number) => JSON.stringify({ label: LABELS[label] });
 
 const answersOf = (rows: Row[]): Answer[] =>

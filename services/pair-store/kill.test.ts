@@ -12,9 +12,10 @@ import { createClient } from '@understudy/service/rpc/client';
 import { testBus } from '@understudy/service/testing';
 import { taskDigest as digestOfTask, taskJson } from '@understudy/task';
 import { testText } from '@understudy/task/grouping/testing';
+import { testTask } from '@understudy/task/testing';
 import { expect, it } from 'vitest';
 import { openDatabase } from './store/open-database.ts';
-import { newDataDir, testPair, testTask } from './testing.ts';
+import { newDataDir, testPair } from './testing.ts';
 
 const PAIRS = 3_000;
 const KILLS = 3;

@@ -14,10 +14,11 @@ import { createClient, type RpcClient } from '@understudy/service/rpc/client';
 import { type TestBus, testBus } from '@understudy/service/testing';
 import { canonicalJson, taskDigest as digestOfTask, sha256Hex, taskJson } from '@understudy/task';
 import { testText } from '@understudy/task/grouping/testing';
+import { testTask } from '@understudy/task/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { definition } from './service.ts';
 import { startPostgres } from './store/postgres-server.ts';
-import { databaseKinds, newDataDir, testPair, testTask } from './testing.ts';
+import { databaseKinds, newDataDir, testPair } from './testing.ts';
 
 const task = testTask({ recordTraffic: true });
 const taskDigest = digestOfTask(task);

@@ -6,36 +6,13 @@ import path from 'node:path';
 import { create } from '@bufbuild/protobuf';
 import { TimestampSchema } from '@bufbuild/protobuf/wkt';
 import { HeadDistributionSchema, type Pair, PairSchema, Purpose, Source, UsageSchema } from '@understudy/contract';
-import { compileTask, pairId, parseTask, sha256Hex, type Task } from '@understudy/task';
+import { compileTask, pairId, sha256Hex, type Task } from '@understudy/task';
 import type { Database } from './store/database.ts';
 import { ownMigrations } from './store/migrate.ts';
 import { openDatabase } from './store/open-database.ts';
 import { startPostgres, whyNoPostgres } from './store/postgres-server.ts';
 
 export const FINGERPRINT = sha256Hex('a teacher');
-
-/** A task with one field; `change` replaces top-level keys. */
-export function testTask(change: Record<string, unknown> = {}): Task {
-  return parseTask(
-    JSON.stringify({
-      name: 'triage',
-      input: { fields: ['text'] },
-      prompt: { instructions: 'Sort mail.', template: '{{text}}', maxCharacters: 500 },
-      output: {
-        schema: {
-          type: 'object',
-          properties: { label: { enum: ['ham', 'spam'] } },
-          required: ['label'],
-          additionalProperties: false,
-        },
-      },
-      teacher: { kind: 'openai', baseUrl: 'http://127.0.0.1:1/v1', model: 'm' },
-      budget: { calls: 10, usd: 0 },
-      goal: { agreement: 0.9 },
-      ...change,
-    }),
-  );
-}
 
 type PairChange = Partial<Omit<Pair, '$typeName' | '$unknown'>>;
 

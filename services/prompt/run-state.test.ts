@@ -3,7 +3,8 @@ import { timestampMs } from '@bufbuild/protobuf/wkt';
 import { events, type PayloadInit, Verdict } from '@understudy/contract';
 import { StatsResponseSchema } from '@understudy/contract/pair-store';
 import { RunStage } from '@understudy/contract/prompt';
-import { parseTask, type Task } from '@understudy/task';
+import type { Task } from '@understudy/task';
+import { testTask } from '@understudy/task/testing';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { MAX_DECLINES_WITHOUT_ANSWER } from './limits.ts';
@@ -11,26 +12,12 @@ import type { BusFact, DeadLetterFact, MovingType, Run, RunFact } from './run.ts
 import { advance, beginRun, commandsOf, isAhead, isFinished, termsOf } from './run-state.ts';
 
 const graceMs = 60_000;
-const task = parseTask(
-  JSON.stringify({
-    name: 'states',
-    input: { fields: ['text'] },
-    prompt: { instructions: 'x', template: '{{text}}', maxCharacters: 50 },
-    output: {
-      schema: {
-        type: 'object',
-        properties: { label: { enum: ['ham', 'spam'] } },
-        required: ['label'],
-        additionalProperties: false,
-      },
-    },
-    teacher: { kind: 'nats', subject: 's', model: 'm', timeoutMs: 1_000, maxRetries: 1 },
-    budget: { calls: 10_000, usd: 5 },
-    goal: { agreement: 0.9 },
-    batches: { first: 1_000, growth: 1 },
-    training: { maxMinutes: 1 },
-  }),
-);
+const task = testTask({
+  teacher: { kind: 'nats', subject: 's', model: 'm', timeoutMs: 1_000, maxRetries: 1 },
+  budget: { calls: 10_000, usd: 5 },
+  batches: { first: 1_000, growth: 1 },
+  training: { maxMinutes: 1 },
+});
 const address = { runId: 'run-1', task: 'states', taskDigest: 'd'.repeat(64) };
 
 function bus<T extends MovingType>(type: T, payload: PayloadInit<T>): BusFact {

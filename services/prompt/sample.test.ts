@@ -1,4 +1,5 @@
-import { compileTask, parseTask } from '@understudy/task';
+import { compileTask } from '@understudy/task';
+import { testTask } from '@understudy/task/testing';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { MAX_BAD_RECORDS } from './limits.ts';
@@ -7,25 +8,10 @@ import type { OpenSource } from './sources/read.ts';
 import type { SourceRecord } from './sources/source.ts';
 
 const compiled = compileTask(
-  parseTask(
-    JSON.stringify({
-      name: 'sampling',
-      input: { fields: ['text'] },
-      prompt: { instructions: 'x', template: '{{text}}', maxCharacters: 50 },
-      output: {
-        schema: {
-          type: 'object',
-          properties: { label: { enum: ['ham', 'spam'] } },
-          required: ['label'],
-          additionalProperties: false,
-        },
-      },
-      examples: [{ input: { text: 'example' }, output: { label: 'ham' } }],
-      teacher: { kind: 'nats', subject: 's', model: 'm' },
-      budget: { calls: 10, usd: 0 },
-      goal: { agreement: 0.9 },
-    }),
-  ),
+  testTask({
+    prompt: { instructions: 'x', template: '{{text}}', maxCharacters: 50 },
+    examples: [{ input: { text: 'example' }, output: { label: 'ham' } }],
+  }),
 );
 
 async function* stream<T>(items: Iterable<T>) {

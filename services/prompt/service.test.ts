@@ -129,7 +129,7 @@ describe('a run', () => {
       request: {
         model: 'big',
         messages: [
-          { role: 'system', content: 'Sort.' },
+          { role: 'system', content: 'Sort mail.' },
           { role: 'user', content: text },
         ],
       },

@@ -23,7 +23,8 @@ import { type RunningService, startService } from '@understudy/service/lifecycle
 import { createClient, type RpcClient } from '@understudy/service/rpc/client';
 import { RpcServer, rpcService } from '@understudy/service/rpc/server';
 import { type TestBus, testBus } from '@understudy/service/testing';
-import { parseTask, taskJson } from '@understudy/task';
+import { taskJson } from '@understudy/task';
+import { testTask } from '@understudy/task/testing';
 import { definition } from './service.ts';
 
 /**
@@ -211,27 +212,7 @@ export const clientOf = ({ grpcPort }: { grpcPort: number }): PromptClient =>
 
 /** A small valid task as ApplyTask takes it. */
 export const taskOf = (name: string, change: Record<string, unknown> = {}): string =>
-  taskJson(
-    parseTask(
-      JSON.stringify({
-        name,
-        input: { fields: ['text'] },
-        prompt: { instructions: 'Sort.', template: '{{text}}', maxCharacters: 100 },
-        output: {
-          schema: {
-            type: 'object',
-            properties: { label: { enum: ['ham', 'spam'] } },
-            required: ['label'],
-            additionalProperties: false,
-          },
-        },
-        teacher: { kind: 'nats', subject: 'models.test', model: 'test' },
-        budget: { calls: 100_000, usd: 0 },
-        goal: { agreement: 0.9 },
-        ...change,
-      }),
-    ),
-  );
+  taskJson(testTask({ name, budget: { calls: 100_000, usd: 0 }, ...change }));
 
 /** The run once a condition holds, watched over RPC. */
 export async function runWhen(

@@ -13,6 +13,7 @@ import { RpcServer, rpcService } from '@understudy/service/rpc/server';
 import { notFound } from '@understudy/service/rpc/status';
 import { freePort, type TestBus, testBus } from '@understudy/service/testing';
 import { parseTask, taskJson } from '@understudy/task';
+import { labelSchema } from '@understudy/task/testing';
 import { definition } from './service.ts';
 
 export const TASK = 'desk';
@@ -25,14 +26,7 @@ export const taskOf = ({ goal = {}, training = {} }: { goal?: object; training?:
   description: 'Which desk a message belongs to.',
   input: { fields: ['text'] },
   prompt: { instructions: 'Say which desk.', template: '{{text}}', maxCharacters: 200 },
-  output: {
-    schema: {
-      type: 'object',
-      properties: { label: { enum: LABELS } },
-      required: ['label'],
-      additionalProperties: false,
-    },
-  },
+  output: { schema: labelSchema(LABELS) },
   examples: [
     { input: { text: 'my invoice' }, output: { label: 'bill' } },
     { input: { text: 'my box' }, output: { label: 'parcel' } },

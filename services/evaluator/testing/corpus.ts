@@ -12,7 +12,8 @@ import { notFound } from '@understudy/service/rpc/status';
 import type { Telemetry } from '@understudy/service/telemetry';
 import { type Example, type Lineage, labelHead, type StudentTraining, trainStudent } from '@understudy/student';
 import { randomSource } from '@understudy/student/statistics/random-source';
-import { type CompiledTask, compileTask, parseTask, sha256Hex, taskJson } from '@understudy/task';
+import { type CompiledTask, compileTask, sha256Hex, taskJson } from '@understudy/task';
+import { labelSchema, testTask } from '@understudy/task/testing';
 
 export const LABELS = ['ham', 'spam'];
 const WORDS = [
@@ -68,25 +69,13 @@ export function corpus({ seed, train, dev, test, noise = 0, onlyLabel }: CorpusO
 /** Keeps a task in the blob store, as the prompt service does. */
 export async function keepTask(blobs: BlobStore, changes: Record<string, unknown> = {}): Promise<CompiledTask> {
   const task = compileTask(
-    parseTask(
-      JSON.stringify({
-        name: 'judged',
-        input: { fields: ['text'] },
-        prompt: { instructions: 'Sort mail.', template: '{{text}}', maxCharacters: 400 },
-        output: {
-          schema: {
-            type: 'object',
-            properties: { label: { enum: LABELS } },
-            required: ['label'],
-            additionalProperties: false,
-          },
-        },
-        teacher: { kind: 'nats', subject: 'models.judged', model: 'm' },
-        budget: { calls: 1_000, usd: 0 },
-        goal: { agreement: 0.9, coverage: 0.7, latencyMs: 500 },
-        ...changes,
-      }),
-    ),
+    testTask({
+      name: 'judged',
+      output: { schema: labelSchema(LABELS) },
+      budget: { calls: 1_000, usd: 0 },
+      goal: { agreement: 0.9, coverage: 0.7, latencyMs: 500 },
+      ...changes,
+    }),
   );
   await blobs.put('tasks', new TextEncoder().encode(taskJson(task.task)));
   return task;

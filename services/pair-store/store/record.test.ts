@@ -11,10 +11,11 @@ import {
   UsageSchema,
 } from '@understudy/contract';
 import { testText } from '@understudy/task/grouping/testing';
+import { testTask } from '@understudy/task/testing';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Groups } from '../grouping/groups.ts';
 import type { KnownTask } from '../tasks.ts';
-import { databaseKinds, emptyTables, type TestDatabase, testPair, testTask } from '../testing.ts';
+import { databaseKinds, emptyTables, type TestDatabase, testPair } from '../testing.ts';
 import type { Database } from './database.ts';
 import { findPairs } from './find.ts';
 import { type Answer, type Decline, record } from './record.ts';

@@ -1,4 +1,5 @@
-import { compileTask, parseTask } from '@understudy/task';
+import { compileTask } from '@understudy/task';
+import { testTask } from '@understudy/task/testing';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { INPUTS_PER_CALL, MAX_FAILED_CALLS, MAX_FRUITLESS_ROUNDS, WRITING_CONCURRENCY } from '../limits.ts';
@@ -7,29 +8,15 @@ import type { WritingWords, WrittenSource } from './request.ts';
 import { type WritingAnswer, type WritingDesk, writeInputs } from './writing.ts';
 
 const compiled = compileTask(
-  parseTask(
-    JSON.stringify({
-      name: 'writing',
-      input: { fields: ['text'] },
-      prompt: { instructions: 'Sort the mail.', template: '{{text}}', maxCharacters: 500 },
-      output: {
-        schema: {
-          type: 'object',
-          properties: { label: { enum: ['ham', 'spam'] } },
-          required: ['label'],
-          additionalProperties: false,
-        },
-      },
-      examples: [
-        { input: { text: 'lunch on friday with the whole team?' }, output: { label: 'ham' } },
-        { input: { text: 'you have won a million, claim it today' }, output: { label: 'spam' } },
-      ],
-      teacher: { kind: 'nats', subject: 's', model: 'm' },
-      budget: { calls: 100, usd: 0 },
-      goal: { agreement: 0.9 },
-    }),
-  ),
+  testTask({
+    examples: [
+      { input: { text: 'lunch on friday with the whole team?' }, output: { label: 'ham' } },
+      { input: { text: 'you have won a million, claim it today' }, output: { label: 'spam' } },
+    ],
+    budget: { calls: 100, usd: 0 },
+  }),
 );
+
 const source = (limit: number, change = {}): WrittenSource => ({
   kind: 'written',
   limit,
@@ -88,7 +75,7 @@ describe('inputs that a teacher writes', () => {
     });
     expect(new Set(words.map(({ text }) => text)).size).toBe(words.length);
     for (const { instructions, text } of words) {
-      expect(instructions).toContain('Sort the mail.');
+      expect(instructions).toContain('Sort mail.');
       expect(text).toContain('lunch on friday');
     }
     const wanted = words.map(({ text }) => /right answer to each of them should be (\{.*\})/.exec(text)?.[1]);
