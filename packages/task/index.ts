@@ -33,6 +33,7 @@ export type { CanonicalInput } from './input.ts';
 export { MAX_INPUT_BYTES, MAX_TASK_BYTES } from './limits.ts';
 export { loadTask } from './load.ts';
 export { type LogFault, type LoggedPair, readLogged } from './log.ts';
+export { ASK_ORIGIN, originOf, TRAFFIC_ORIGIN } from './origin.ts';
 export {
   type Agreement,
   type ChoiceHead,

@@ -52,7 +52,7 @@ describe('loadTask', () => {
   test('fills defaults, takes examples in and makes paths absolute, so that the task travels as JSON', async () => {
     const task = await load(good);
     expect(task.examples.map((each) => each.output.label)).toEqual(['ham', 'spam']);
-    expect(task.sources[0]).toMatchObject({ path: join(folder, 'data/mail.jsonl') });
+    expect(task.sources[0]).toMatchObject({ name: 'data/mail.jsonl', path: join(folder, 'data/mail.jsonl') });
     expect(task.goal).toEqual({
       ...{ agreement: 0.9, coverage: 0.8, confidence: 0.95, nonInferiorityMargin: 0.005, ceilingSample: 0 },
       ...{ latencyMs: 20, sizeBytes: 5_000_000 },

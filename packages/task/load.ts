@@ -4,6 +4,7 @@ import { dirname, resolve } from 'node:path';
 import { type Document, isMap, isScalar, isSeq, LineCounter, parseDocument } from 'yaml';
 import { TaskError, type TaskIssue } from './errors.ts';
 import { MAX_EXAMPLES, MAX_TASK_BYTES } from './limits.ts';
+import { originOfPath } from './origin.ts';
 import type { Task } from './schema.ts';
 import { type KeyPath, validateTask } from './validate.ts';
 
@@ -79,12 +80,18 @@ async function inlineExamples(value: unknown, folder: string, origin: string): P
 function withAbsolutePaths(raw: Record<string, unknown>, folder: string): Record<string, unknown> {
   const resolved = { ...raw };
   const sources = raw.sources;
-  if (Array.isArray(sources)) resolved.sources = sources.map((source) => absolute(source, 'path', folder));
+  if (Array.isArray(sources)) resolved.sources = sources.map((source) => absolute(named(source), 'path', folder));
   if ('teacher' in raw) resolved.teacher = absolute(absolute(raw.teacher, 'apiKeyFile', folder), 'folder', folder);
   if (isRecord(raw.training) && 'encoder' in raw.training) {
     resolved.training = { ...raw.training, encoder: absolute(raw.training.encoder, 'folder', folder) };
   }
   return resolved;
+}
+
+/** A path that is made absolute keeps the name that it was written as: pairs are told apart by it, wherever the folder is moved. */
+function named(source: unknown): unknown {
+  if (!isRecord(source) || 'name' in source || typeof source.path !== 'string' || source.path === '') return source;
+  return { ...source, name: originOfPath(source.path) };
 }
 
 /** What the folder of a published model must hold, one of each. */

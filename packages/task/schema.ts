@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { AuditSchema, DeploymentPolicySchema } from './deployment-policy.ts';
 import { MAX_BUDGET_CALLS, MAX_EXAMPLES, MAX_RENDERED_CHARACTERS } from './limits.ts';
+import { RESERVED_ORIGINS } from './origin.ts';
 import { OutputJsonSchema } from './output/schema.ts';
 import { strict } from './strict.ts';
 
@@ -152,8 +153,15 @@ const fields = z.record(z.string(), z.string().min(1)).optional();
 /** true: only records that read like the task's examples; what is left out is counted and shown. */
 const relevantOnly = z.boolean().optional();
 
+/** What its inputs are said to come from, in pairs and reports. Its path as written where absent, else its kind; see `originOf`. */
+const name = z
+  .string()
+  .regex(/^[^\p{Cc}]{1,200}$/u, 'expected 1 to 200 characters on one line')
+  .refine((given) => !RESERVED_ORIGINS.has(given), 'expected another name: traffic and ask are those of live inputs')
+  .optional();
+
 /** A file, or `s3://bucket/key?endpoint=URL&region=NAME`. */
-const records = { path, fields, reference: Reference.optional(), relevantOnly, limit };
+const records = { name, path, fields, reference: Reference.optional(), relevantOnly, limit };
 
 const WeightedText = z.union([z.string(), strict({ text: z.string(), weight: z.number().positive().max(1e6) })]);
 const lexiconName = z
@@ -162,6 +170,7 @@ const lexiconName = z
 
 const Grammar = strict({
   kind: z.literal('grammar'),
+  name,
   /** Inputs with `{{slot}}` or `{{slot:lexicon}}` in them; what a slot is filled with may have slots too. */
   templates: z
     .array(strict({ fields: z.record(z.string(), z.string()), weight: z.number().positive().max(1e6).default(1) }))
@@ -176,6 +185,7 @@ const Grammar = strict({
 
 const Written = strict({
   kind: z.literal('written'),
+  name,
   /** Distinct inputs wanted of the teacher. */
   limit: positiveInt.max(100_000),
   /** Who writes such inputs, and what they are like. */
@@ -190,10 +200,11 @@ const Source = z.discriminatedUnion(
     strict({ kind: z.literal('jsonl'), ...records }),
     strict({ kind: z.literal('csv'), ...records }),
     strict({ kind: z.literal('parquet'), ...records }),
-    strict({ kind: z.literal('lines'), path, relevantOnly, limit }),
+    strict({ kind: z.literal('lines'), name, path, relevantOnly, limit }),
     /** Calls that were made and answered before: finished pairs. */
     strict({
       kind: z.literal('log'),
+      name,
       path,
       /** true: the log is a random sample of the task's requests, so that its pairs may judge. */
       population: z.boolean().default(false),
@@ -204,6 +215,7 @@ const Source = z.discriminatedUnion(
     Written,
     strict({
       kind: z.literal('folder'),
+      name,
       path,
       format: z.enum(['text', 'email']),
       /** Only files whose names end so, e.g. `.eml`; all where absent. */

@@ -20,7 +20,7 @@ export function checkedPair(pair: Pair | undefined): Pair {
       `pair.pair_id: expected ${expected}, the digest of its parts, came ${JSON.stringify(pair.pairId.slice(0, 100))}`,
     );
   }
-  for (const field of ['text', 'inputJson', 'answerJson', 'referenceJson'] as const) {
+  for (const field of ['text', 'inputJson', 'answerJson', 'referenceJson', 'origin'] as const) {
     if (pair[field]?.includes('\0'))
       throw new TerminalError(`pair.${field}: expected text without the character U+0000`);
   }

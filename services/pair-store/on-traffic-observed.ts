@@ -1,6 +1,7 @@
 import { type AnswerAudited, Purpose, Source, type TrafficObserved } from '@understudy/contract';
 import type { Event } from '@understudy/service/bus/settle';
 import { TerminalError } from '@understudy/service/errors';
+import { TRAFFIC_ORIGIN } from '@understudy/task';
 import type { PairStoreContext } from './context.ts';
 import { checkedPair } from './on-teacher-answered.ts';
 import { type Answer, record } from './store/record.ts';
@@ -18,7 +19,7 @@ export async function onTrafficObserved(context: PairStoreContext, events: reado
     const observed = versions.get(key) ?? { task, taskDigest, answers: [] };
     versions.set(key, observed);
     const purpose = type === 'answer.audited' ? Purpose.AUDIT : Purpose.SERVE;
-    observed.answers.push({ pair: { ...checkedPair(pair), purpose, source: Source.TRAFFIC } });
+    observed.answers.push({ pair: { ...checkedPair(pair), purpose, source: Source.TRAFFIC, origin: TRAFFIC_ORIGIN } });
   }
   for (const { task, taskDigest, answers } of versions.values()) {
     const known = await context.tasks.get(task, taskDigest);

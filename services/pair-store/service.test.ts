@@ -299,6 +299,8 @@ describe.each(
     const all = await streamed(world, (await sealing(world, 'with-traffic')).snapshot!.digest);
     const kept = all.filter(({ pair }) => pairs.some(({ pairId }) => pairId === pair!.pairId));
     expect(kept.length).toBe(30);
+    expect(new Set(kept.map(({ pair }) => pair!.origin))).toEqual(new Set(['traffic']));
+    expect(new Set(all.map(({ pair }) => pair!.origin))).toEqual(new Set(['traffic', 'mail.jsonl']));
     expect(new Set(kept.map(({ split }) => split))).toEqual(new Set([Split.TRAIN]));
   });
 

@@ -30,6 +30,7 @@ export function testPair(task: Task, text: string, change: PairChange = {}): Pai
     soft: [create(HeadDistributionSchema, { head: 'label', probabilities: [0.75, 0.25] })],
     purpose: Purpose.LABEL,
     source: Source.RANDOM,
+    origin: 'mail.jsonl',
     weight: 1,
     usage: create(UsageSchema, { inputTokens: 10n, outputTokens: 2n, spentMicroUsd: 7n, durationUs: 1500n, calls: 1 }),
     answeredAt: create(TimestampSchema, { seconds: 1_800_000_000n, nanos: 123_456_000 }),

@@ -37,7 +37,7 @@ export function callsOf(pairs: readonly Pair[]): Pair[][] {
 
 function pairOf({ pair, trainsOnly, ...prompt }: SampledPrompt): Pair | undefined {
   if (pair === undefined) return undefined;
-  const { promptId, inputJson, weight, referenceJson } = prompt;
+  const { promptId, inputJson, weight, referenceJson, origin } = prompt;
   return create(PairSchema, {
     ...{ promptId, inputJson, weight },
     pairId: pairId(promptId, pair.fingerprint, 0),
@@ -46,6 +46,7 @@ function pairOf({ pair, trainsOnly, ...prompt }: SampledPrompt): Pair | undefine
     answerJson: pair.answerJson,
     purpose: Purpose.IMPORTED,
     source: trainsOnly ? Source.SELECTED : Source.RANDOM,
+    origin: origin ?? '',
     // Whoever made the call paid for it.
     usage: create(UsageSchema, { inputTokens: BigInt(pair.inputTokens), outputTokens: BigInt(pair.outputTokens) }),
     ...(pair.answeredAtMs === undefined ? {} : { answeredAt: timestampFromMs(pair.answeredAtMs) }),

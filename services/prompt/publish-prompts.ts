@@ -64,6 +64,7 @@ export async function publishPrompts(
             weight: prompt.weight,
             referenceJson: prompt.referenceJson,
             batch: batch.number,
+            origin: prompt.origin ?? '',
           },
         }),
       ),

@@ -19,6 +19,7 @@ async function* stream<T>(items: Iterable<T>) {
 }
 const sourceOf = (records: Iterable<SourceRecord>, change: Partial<OpenSource> = {}): OpenSource => ({
   name: 'jsonl in',
+  origin: 'in.jsonl',
   ...{ trainsOnly: false, relevantOnly: false, tolerant: false, possible: 0n },
   records: stream(records),
   ...change,
@@ -148,7 +149,7 @@ describe('sources that are no sample of the population', () => {
   test('are taken beside it: an input that comes in both is a sample, one whose answer is known is not asked', async () => {
     const sources = [
       sourceOf(texts(['a', 'b', 'c', 'a'])),
-      sourceOf(texts(['b', 'd', 'e']), { name: 'grammar', trainsOnly: true, possible: 9n }),
+      sourceOf(texts(['b', 'd', 'e']), { name: 'grammar', origin: 'grammar', trainsOnly: true, possible: 9n }),
       sourceOf(
         [
           pairOf('c'),
@@ -158,27 +159,29 @@ describe('sources that are no sample of the population', () => {
         ],
         {
           name: 'log /b',
+          origin: 'b',
           trainsOnly: true,
           tolerant: true,
         },
       ),
     ];
     const { prompts, pairs, ...figures } = await drawSample(compiled, stream(sources), 10);
-    const shown = prompts.map(({ inputJson, trainsOnly, pair }) => [
+    const shown = prompts.map(({ inputJson, trainsOnly, origin, pair }) => [
       JSON.parse(inputJson).text,
       trainsOnly ?? false,
+      origin,
       pair?.answerJson,
     ]);
     expect(pairs).toBe(2);
     expect(shown.slice(0, 2).sort()).toEqual([
-      ['c', true, '{"label":"ham"}'],
-      ['f', true, '{"label":"ham"}'],
+      ['c', true, 'b', '{"label":"ham"}'],
+      ['f', true, 'b', '{"label":"ham"}'],
     ]);
     expect(shown.slice(2).sort()).toEqual([
-      ['a', false, undefined],
-      ['b', false, undefined],
-      ['d', true, undefined],
-      ['e', true, undefined],
+      ['a', false, 'in.jsonl', undefined],
+      ['b', false, 'in.jsonl', undefined],
+      ['d', true, 'grammar', undefined],
+      ['e', true, 'grammar', undefined],
     ]);
     expect(figures.sources).toMatchObject([
       { source: 'jsonl in', records: 4, trainsOnly: false },

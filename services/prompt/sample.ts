@@ -16,6 +16,8 @@ export interface SampledPrompt {
   referenceJson?: string;
   /** True for inputs that are no random sample of the population. */
   trainsOnly?: boolean;
+  /** Name of the first source that has it, as `originOf` gives it. */
+  origin?: string;
   /** Its answer, where a log has it: nobody is asked. */
   pair?: Omit<LoggedPair, 'promptId' | 'inputJson'>;
 }
@@ -117,7 +119,8 @@ async function readInto(
     } else if (!examples.has(candidate.promptId)) {
       drawn.usable += 1;
       if (candidate.pair !== undefined) counts.pairs += 1;
-      listFor(drawn, source, candidate).add(source.trainsOnly ? { ...candidate, trainsOnly: true } : candidate);
+      const { origin, trainsOnly } = source;
+      listFor(drawn, source, candidate).add({ ...candidate, origin, ...(trainsOnly ? { trainsOnly } : {}) });
     }
   }
   const { name, trainsOnly, possible } = source;

@@ -150,7 +150,7 @@ describe('a run', () => {
     };
     const sources = [
       { kind: 'jsonl', path: await stage.source('asked.jsonl', 40) },
-      { kind: 'log', path, population: true },
+      { kind: 'log', name: 'last month', path, population: true },
       grammar,
     ];
     const run = await started('several', 1, { sources, budget: { calls: 50, usd: 0 } });
@@ -172,10 +172,18 @@ describe('a run', () => {
       asked.filter((prompt) => prompt.source === source).map(({ inputJson }) => inputJson.replace(/\d+.*/, ''));
     expect(new Set(textsFrom(Source.RANDOM))).toEqual(new Set(['{"text":"asked.jsonl ']));
     expect(textsFrom(Source.SELECTED)).toEqual(new Array(4).fill('{"text":"made '));
+    const origins = (source: Source) => asked.filter((prompt) => prompt.source === source).map(({ origin }) => origin);
+    expect(new Set(origins(Source.RANDOM))).toEqual(new Set([expect.stringMatching(/asked.jsonl$/)]));
+    expect(new Set(origins(Source.SELECTED))).toEqual(new Set(['grammar']));
     const imported = [...stage.answerer.imported].filter(([key]) => key.startsWith(run.runId)).map(([, pair]) => pair);
     expect(imported).toHaveLength(30);
-    for (const { purpose, source, answerJson } of imported) {
-      expect([purpose, source, answerJson]).toEqual([Purpose.IMPORTED, Source.RANDOM, '{"label":"ham"}']);
+    for (const { purpose, source, origin, answerJson } of imported) {
+      expect([purpose, source, origin, answerJson]).toEqual([
+        Purpose.IMPORTED,
+        Source.RANDOM,
+        'last month',
+        '{"label":"ham"}',
+      ]);
     }
     await expect.poll(() => stage.facts('batch.closed', run.runId)).toMatchObject([{ count: 74 }]);
   });

@@ -79,7 +79,7 @@ export const questionKey = (known: KnownTask, prompt: RenderedPrompt, sampleNumb
   `${known.asked} ${prompt.promptId} ${sampleNumber} ${occasion}`;
 
 /** What is told of a prompt beside its text. */
-export type Told = Pick<Pair, 'sampleNumber' | 'purpose' | 'source' | 'weight' | 'referenceJson'>;
+export type Told = Pick<Pair, 'sampleNumber' | 'purpose' | 'source' | 'origin' | 'weight' | 'referenceJson'>;
 export type PairInit = MessageInitShape<typeof PairSchema> & { pairId: string };
 
 /** An answer together with what it answers. */
@@ -94,6 +94,7 @@ export const pairOf = (answer: Answer, { promptId, inputJson, text }: RenderedPr
   sampleNumber: told.sampleNumber,
   purpose: told.purpose,
   source: told.source,
+  origin: told.origin,
   weight: Math.max(1, told.weight),
   ...(told.referenceJson === undefined ? {} : { referenceJson: told.referenceJson }),
 });

@@ -61,7 +61,14 @@ const rowsOf = (compiled: CompiledTask): SnapshotRow[] =>
           input_json: inputJson,
           answer_json: pair!.answerJson,
         },
-        ...{ soft: '{}', reference_json: null, purpose: Purpose.LABEL, source: Source.RANDOM, fingerprint },
+        ...{
+          soft: '{}',
+          reference_json: null,
+          purpose: Purpose.LABEL,
+          origin: 'mail.jsonl',
+          source: Source.RANDOM,
+          fingerprint,
+        },
         ...{ sample_number: 0, input_tokens: 1n, output_tokens: 1n, spent_micro_usd: 0n, duration_us: 1n, calls: 1 },
         answered_at_us: 1_800_000_000_000_000n,
       };

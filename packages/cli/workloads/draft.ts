@@ -42,7 +42,7 @@ export const draftOf = (workload: Workload, pairs: readonly WorkloadPair[], opti
       ...(priced && { pricing: { inputUsdPerMillionTokens: inputPrice, outputUsdPerMillionTokens: outputPrice } }),
     },
     // Distinct inputs are a uniform sample, each as often as it was asked: what is recorded is the population.
-    sources: [{ kind: 'log', path: logPath, population: true }],
+    sources: [{ kind: 'log', name: 'adopted', path: logPath, population: true }],
     budget: { calls, usd: Math.ceil((calls * perCallMicroUsd) / 10_000) / 100 },
     goal: { agreement: 0.95, coverage: 0.8 },
     matchCalls: [workload.workloadId],

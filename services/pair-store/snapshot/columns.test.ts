@@ -18,6 +18,7 @@ const row = (n: number): SnapshotRow => ({
   reference_json: n % 2 === 0 ? null : '{"label":"spam"}',
   purpose: Purpose.LABEL,
   source: Source.RANDOM,
+  origin: 'mail.jsonl',
   fingerprint: 'c'.repeat(64),
   sample_number: 0,
   input_tokens: 1n,

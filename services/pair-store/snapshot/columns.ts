@@ -33,6 +33,7 @@ const COLUMNS: readonly (readonly SchemaElement[])[] = [
   [{ ...text('reference_json'), repetition_type: 'OPTIONAL' }],
   [integer('purpose')],
   [integer('source')],
+  [text('origin')],
   [text('fingerprint')],
   [integer('sample_number')],
   [long('input_tokens')],

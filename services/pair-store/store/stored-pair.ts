@@ -22,6 +22,7 @@ export interface StoredPair {
   readonly reference_json: string | null;
   readonly purpose: Purpose;
   readonly source: Source;
+  readonly origin: string;
   readonly weight: number;
   readonly input_tokens: number | bigint;
   readonly output_tokens: number | bigint;
@@ -34,7 +35,7 @@ export interface StoredPair {
 /** What a query selects for a `StoredPair`, from `pairs a join prompts p`. */
 export const STORED_PAIR = `encode(a.pair_id, 'hex') as pair_id, encode(a.prompt_id, 'hex') as prompt_id,
   encode(a.fingerprint, 'hex') as fingerprint, a.sample_number, a.text, p.input_json, a.answer_json, a.soft,
-  p.reference_json, a.purpose, a.source, p.weight, a.input_tokens, a.output_tokens,
+  p.reference_json, a.purpose, a.source, a.origin, p.weight, a.input_tokens, a.output_tokens,
   a.spent_micro_usd, a.duration_us, a.calls, a.answered_at_us`;
 
 export function pairOf(row: StoredPair): Pair {
@@ -51,6 +52,7 @@ export function pairOf(row: StoredPair): Pair {
     ...(row.reference_json === null ? {} : { referenceJson: row.reference_json }),
     purpose: row.purpose,
     source: row.source,
+    origin: row.origin,
     weight: row.weight,
     usage: {
       inputTokens: BigInt(row.input_tokens),

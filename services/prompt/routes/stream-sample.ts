@@ -24,8 +24,8 @@ export async function* streamSample(context: PromptContext, request: StreamSampl
   try {
     const { prompts, pairs } = await drawSample(compiled, sources, Math.min(request.prompts || calls, calls));
     const asked = prompts.slice(pairs).map(
-      ({ promptId, inputJson, weight, referenceJson, trainsOnly }): PromptInit => ({
-        ...{ promptId, inputJson, weight, referenceJson },
+      ({ promptId, inputJson, weight, referenceJson, trainsOnly, origin }): PromptInit => ({
+        ...{ promptId, inputJson, weight, referenceJson, origin: origin ?? '' },
         source: trainsOnly ? Source.SELECTED : Source.RANDOM,
       }),
     );

@@ -1,7 +1,7 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { WritingReportSchema } from '@understudy/contract/prompt';
 import type { S3Settings } from '@understudy/service/blobs/s3-object';
-import type { CompiledTask, Source } from '@understudy/task';
+import { type CompiledTask, originOf, type Source } from '@understudy/task';
 import { distinctInputs } from '@understudy/task/grammar';
 import { isNoSample } from '@understudy/task/source-faults';
 import { readCsv } from './csv.ts';
@@ -33,6 +33,8 @@ export interface Surroundings {
 export interface OpenSource {
   /** Kind and place, for people. */
   name: string;
+  /** What its inputs are said to come from. */
+  origin: string;
   /** Its inputs are no random sample of the population. */
   trainsOnly: boolean;
   relevantOnly: boolean;
@@ -52,6 +54,7 @@ export async function* openSources(compiled: CompiledTask, around: Surroundings)
 function openSource(compiled: CompiledTask, source: Source, around: Surroundings): OpenSource {
   const about = {
     name: sourceName(source),
+    origin: originOf(source),
     trainsOnly: isNoSample(source),
     relevantOnly: 'relevantOnly' in source && source.relevantOnly === true,
     tolerant: source.kind === 'log',

@@ -42,7 +42,7 @@ beforeAll(async () => {
           .slice(0, wanted || population.length)
           .map((one) => compiled.renderPrompt({ text: one }));
         for (const { promptId, inputJson } of sampled) {
-          yield { prompts: [{ promptId, inputJson, source: Source.RANDOM, weight: 2 }] };
+          yield { prompts: [{ promptId, inputJson, source: Source.RANDOM, origin: 'a', weight: 2 }] };
         }
       },
     }),
@@ -149,7 +149,7 @@ test('a batch in several files: a run finds its answers and asks nothing; the sa
   expect(await stage.fake.batches()).toMatchObject({ uploads: 3, batches: 3, repeated: {} });
 
   const [pair] = stage.pairStore.pairs.values();
-  expect(pair).toMatchObject({ source: Source.RANDOM, weight: 2, usage: { calls: 1, inputTokens: 20n } });
+  expect(pair).toMatchObject({ source: Source.RANDOM, origin: 'a', weight: 2, usage: { calls: 1, inputTokens: 20n } });
 
   await stage.submit(compiled, 'after-batch', population);
   await stage.outcomes('after-batch', 7);

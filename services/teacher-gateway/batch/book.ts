@@ -32,6 +32,7 @@ export interface BookPrompt {
   source: number;
   weight: number;
   referenceJson: string | null;
+  origin: string;
 }
 
 /** What became of a prompt: `answered`, or why it was not. */
@@ -53,7 +54,8 @@ const schema = `
   ) STRICT;
   CREATE TABLE IF NOT EXISTS prompts (
     promptId TEXT PRIMARY KEY, part INTEGER NOT NULL, inputJson TEXT NOT NULL, source INTEGER NOT NULL,
-    weight INTEGER NOT NULL, referenceJson TEXT, outcome TEXT
+    weight INTEGER NOT NULL, referenceJson TEXT, outcome TEXT,
+    origin TEXT NOT NULL DEFAULT ''
   ) STRICT;
   CREATE INDEX IF NOT EXISTS promptsByPart ON prompts (part);`;
 
@@ -69,7 +71,9 @@ export class Book implements Disposable {
     this.#db = new DatabaseSync(path);
     try {
       this.#db.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA synchronous = EXTRA; BEGIN EXCLUSIVE');
-      this.#db.exec(`${schema} COMMIT`);
+      this.#db.exec(schema);
+      this.#addOrigin();
+      this.#db.exec('COMMIT');
     } catch (cause) {
       this.#db.close();
       if (/locked/.test(String(cause))) {
@@ -77,6 +81,13 @@ export class Book implements Disposable {
       }
       throw cause;
     }
+  }
+
+  /** Books that were begun before prompts had an origin go on without. */
+  #addOrigin(): void {
+    const columns = this.#db.prepare("SELECT name FROM pragma_table_info('prompts')").all();
+    if (columns.some(({ name }) => name === 'origin')) return;
+    this.#db.exec("ALTER TABLE prompts ADD COLUMN origin TEXT NOT NULL DEFAULT ''");
   }
 
   /** All that `write` writes, or nothing. */
@@ -107,10 +118,10 @@ export class Book implements Disposable {
       .run(number, randomUUID(), prompts);
   }
 
-  addPrompt(part: number, { promptId, inputJson, source, weight, referenceJson }: BookPrompt): void {
+  addPrompt(part: number, { promptId, inputJson, source, weight, referenceJson, origin }: BookPrompt): void {
     this.#db
-      .prepare('INSERT INTO prompts VALUES (?, ?, ?, ?, ?, ?, NULL)')
-      .run(promptId, part, inputJson, source, weight, referenceJson);
+      .prepare('INSERT INTO prompts VALUES (?, ?, ?, ?, ?, ?, NULL, ?)')
+      .run(promptId, part, inputJson, source, weight, referenceJson, origin);
   }
 
   parts(): Part[] {

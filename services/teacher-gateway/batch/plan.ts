@@ -85,9 +85,9 @@ async function* unanswered(context: BatchContext, book: Book, wanted: number): A
       for (const pair of (await pairStore.findPairs({ task, pairIds })).pairs) answered.add(pair.promptId);
     }
     known += answered.size;
-    for (const { promptId, inputJson, source, weight, referenceJson } of prompts) {
+    for (const { promptId, inputJson, source, weight, referenceJson, origin } of prompts) {
       if (answered.has(promptId)) continue;
-      yield { promptId, inputJson, source, weight, referenceJson: referenceJson ?? null };
+      yield { promptId, inputJson, source, weight, origin, referenceJson: referenceJson ?? null };
     }
   }
   book.set('known', known);

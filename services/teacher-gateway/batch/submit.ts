@@ -134,11 +134,12 @@ const finish = async (
   const { answered, outcomes, totals } = readResults(context, rendered, files, status);
   const pairs: Pair[] = [];
   for (const one of answered) {
-    const { source, weight, referenceJson } = asked.get(one.promptId)!;
+    const { source, weight, referenceJson, origin } = asked.get(one.promptId)!;
     const told = {
       sampleNumber: 0,
       purpose: Purpose.IMPORTED,
       source,
+      origin,
       weight,
       referenceJson: referenceJson ?? undefined,
     };

@@ -5,7 +5,7 @@ import { RetryableError } from '@understudy/service/errors';
 import type { CallContext } from '@understudy/service/rpc/server';
 import { failedPrecondition, invalidArgument } from '@understudy/service/rpc/status';
 import { isSampled, traceparentOf } from '@understudy/service/telemetry';
-import { InputError, type RenderedPrompt } from '@understudy/task';
+import { ASK_ORIGIN, InputError, type RenderedPrompt } from '@understudy/task';
 import type { AnsweringContext } from '../context.ts';
 import type { KnownTask } from '../known-tasks.ts';
 import { LIVE_RETRY_AFTER_MS, MAX_LIVE_REQUESTS } from '../limits.ts';
@@ -106,6 +106,6 @@ const answer = async (
     return { outcome: { case: 'declined', value: { reason, detail } } };
   }
   events.answered(task.teacher.kind, outcome.cached);
-  const told = { sampleNumber: 0, purpose, source: Source.TRAFFIC, weight: 1 };
+  const told = { sampleNumber: 0, purpose, source: Source.TRAFFIC, origin: ASK_ORIGIN, weight: 1 };
   return { outcome: { case: 'pair', value: pairOf(outcome.answer, prompt, told) }, cached: outcome.cached };
 };

@@ -172,7 +172,7 @@ const keep = async (
   outcome: Outcome,
 ): Promise<void> => {
   if (outcome.kind === 'declined') return;
-  const told = { sampleNumber: 0, purpose: Purpose.LABEL, source: Source.RANDOM, weight: 1 };
+  const told = { sampleNumber: 0, purpose: Purpose.LABEL, source: Source.RANDOM, origin: '', weight: 1 };
   const pair = pairOf(outcome.answer, prompt, told);
   const { task, digest } = compiled;
   const payload = { runId, task: task.name, taskDigest: digest, batch: 0, cached: outcome.cached, pair };

@@ -121,6 +121,13 @@ export declare type PromptSubmitted = Message<"understudy.event.v1.PromptSubmitt
    * @generated from field: uint32 batch = 11;
    */
   batch: number;
+
+  /**
+   * Name of the source that the input came from, as in Pair.
+   *
+   * @generated from field: string origin = 12;
+   */
+  origin: string;
 };
 
 /**

@@ -136,6 +136,14 @@ export declare type Pair = Message<"understudy.event.v1.Pair"> & {
    * @generated from field: repeated understudy.event.v1.HeadDistribution soft = 16;
    */
   soft: HeadDistribution[];
+
+  /**
+   * Name of the source that the input came from: of a task's source as its file has it (its name, else its path as written,
+   * else its kind), `traffic`, `ask`; empty where whoever asked said nothing. Never a secret.
+   *
+   * @generated from field: string origin = 17;
+   */
+  origin: string;
 };
 
 /**

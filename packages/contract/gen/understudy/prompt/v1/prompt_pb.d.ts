@@ -790,6 +790,13 @@ export declare type SampledPrompt = Message<"understudy.prompt.v1.SampledPrompt"
    * @generated from field: optional string reference_json = 5;
    */
   referenceJson?: string | undefined;
+
+  /**
+   * Name of the source that it came from, as in Pair.
+   *
+   * @generated from field: string origin = 6;
+   */
+  origin: string;
 };
 
 /**
