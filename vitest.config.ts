@@ -1,12 +1,16 @@
 import { defineConfig } from 'vitest/config';
+import { LongestFirst } from './test/harness/longest-first.ts';
 
 export default defineConfig({
   test: {
-    // Tests start real servers and train real students: a slow machine must not fail them, a hang must.
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    // Tests start real servers and train real students: a machine ten times slower must not fail them, a hang must.
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
+    // What a test waits for comes, or never does.
+    expect: { poll: { timeout: 120_000, interval: 20 } },
     include: ['{packages,services,deploy,test,examples}/**/*.test.ts'],
-    // Two cores: more files at once only makes each of them slower.
-    maxWorkers: 2,
+    // For two cores: the files that take longest mostly wait, for a process that starts or a lease that runs out.
+    maxWorkers: 3,
+    sequence: { sequencer: LongestFirst },
   },
 });

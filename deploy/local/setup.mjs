@@ -36,6 +36,8 @@ async function main(name, args) {
   await ensureDependencies(root);
   if (verb.needsNatsServer) usePath(dirname(await ensureNatsServer(tools)));
   usePath(join(root, 'node_modules', '.bin'));
+  // Compiled code is kept from process to process: it is half of what a service's start costs.
+  process.env.NODE_COMPILE_CACHE ||= join(root, 'node_modules', '.cache', 'node');
   const folder = verb.inUsersFolder ? (process.env.INIT_CWD ?? process.cwd()) : root;
   for (const command of verb.commands(args)) {
     const code = await execute(process.execPath, command, folder);
