@@ -36,5 +36,6 @@ export {
   policyJson,
   probabilitiesOf,
 } from './policy.ts';
+export { readTrusted, reportStatement, studentStatement, type Trusted } from './statements.ts';
 export { StudentModel } from './student-model.ts';
 export { trainStudent } from './train-student.ts';

@@ -3,6 +3,7 @@ import type { PairStoreService } from '@understudy/contract/pair-store';
 import type { TeacherGatewayService } from '@understudy/contract/teacher-gateway';
 import type { ServiceContext } from '@understudy/service/lifecycle';
 import type { RpcClient } from '@understudy/service/rpc/client';
+import type { Trusted } from '@understudy/student';
 import type { Config } from './config.ts';
 import type { Decisions } from './decisions.ts';
 import type { Deployments } from './deployments.ts';
@@ -20,4 +21,6 @@ export interface DeployerContext extends ServiceContext<Config> {
   standings: Standings;
   watches: Watches;
   journal: Journal;
+  /** Keys whose signatures a promotion asks for; undefined where it asks for none. */
+  trusted: Trusted;
 }

@@ -13,8 +13,11 @@ import { type RunningService, startService } from '@understudy/service/lifecycle
 import { createClient, type RpcClient } from '@understudy/service/rpc/client';
 import { RpcServer, rpcService } from '@understudy/service/rpc/server';
 import { notFound } from '@understudy/service/rpc/status';
+import { type Key, readSigningKey } from '@understudy/service/signatures/keys';
+import { keepSigned, signatureName } from '@understudy/service/signatures/statements';
+import { keyFiles } from '@understudy/service/signatures/testing';
 import { type TestBus, testBus } from '@understudy/service/testing';
-import { type Policy, policyJson } from '@understudy/student';
+import { type Policy, policyJson, reportStatement, studentStatement } from '@understudy/student';
 import { LABELS, smallStudent } from '@understudy/student/testing';
 import { parseTask, sha256Hex, taskJson } from '@understudy/task';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -41,6 +44,8 @@ let blobs: FolderBlobStore;
 let evaluator: RpcServer;
 let deployer: RunningService;
 let client: RpcClient<typeof DeployerService>;
+/** The trainer's and the evaluator's, which the deployer trusts for what they sign. */
+let keys: { student: Key; report: Key };
 /** What the evaluator has written, by digest. */
 const reports = new Map<string, GetReportResponse>();
 const snapshotDigest = 'b'.repeat(64);
@@ -61,7 +66,11 @@ beforeAll(async () => {
     }),
   ]);
   await evaluator.listen();
+  const [trainers, evaluators] = [await keyFiles(folder, 'trainer'), await keyFiles(folder, 'evaluator')];
+  keys = { student: readSigningKey(trainers.signing, '')!, report: readSigningKey(evaluators.signing, '')! };
   const environment = {
+    TRUSTED_STUDENT_KEYS_FILE: trainers.trusted,
+    TRUSTED_REPORT_KEYS_FILE: evaluators.trusted,
     NATS_URL: server.server.url,
     EVALUATOR_ADDRESS: `127.0.0.1:${evaluator.port}`,
     PAIR_STORE_ADDRESS: '127.0.0.1:1',
@@ -123,6 +132,9 @@ async function judged(task: string, sequence: number, changes: Partial<GetReport
   const reportDigest = sha256Hex(reportJson);
   const summary = { reportDigest, studentDigest, policyDigest, snapshotDigest, testPairs: 1_000, look: sequence };
   const runId = `${task}-${sequence}`;
+  const about = { studentDigest, task, taskDigest, policyDigest, reportDigest, runId };
+  await keepSigned(blobs, keys.student, studentStatement(about));
+  await keepSigned(blobs, keys.report, reportStatement(about, changes.passed ?? true));
   const written = { reportJson, passed: true, task, taskDigest, runId, sequence: BigInt(sequence) };
   reports.set(
     reportDigest,
@@ -281,9 +293,75 @@ describe('an eval.passed that the evaluator does not stand behind', () => {
     const { studentDigest, policyDigest } = another.summary;
     const report = reports.get(foreign.summary.reportDigest!)!;
     report.summary = create(EvalSummarySchema, { ...foreign.summary, studentDigest, policyDigest });
+    const { task: name, taskDigest, runId } = foreign;
+    const about = { task: name, taskDigest, runId, ...foreign.summary, studentDigest, policyDigest };
+    await keepSigned(blobs, keys.student, studentStatement(about));
+    await keepSigned(blobs, keys.report, reportStatement(about, true));
     await publish({ ...foreign, summary: report.summary });
     expect((await server.deadLetters(letters + 2)).at(-1)!.reason).toMatch(/do not belong together/);
     expect(await deploymentOf('forged')).toEqual(before);
+  });
+});
+
+describe('a student or report that nobody who is trusted has signed', () => {
+  let event: Passed;
+  let count = 1;
+  beforeEach(async () => {
+    event = await judged('signed', ++count);
+  });
+  const students = (given: Passed) => ({ kind: 'students', digest: given.summary.studentDigest });
+  const reportsOf = (given: Passed) => ({ kind: 'reports', digest: given.summary.reportDigest });
+  const signature = (given: Passed, of: typeof students | typeof reportsOf) =>
+    signatureName(of(given), of === students ? keys.student.id : keys.report.id);
+  const copied = async (from: string, to: string) => blobs.putNamed(to, (await blobs.getNamed(from))!);
+  const aboutOf = ({ task, taskDigest, runId, summary }: Passed) => ({ task, taskDigest, runId, ...summary });
+
+  const faults: [string, (given: Passed) => Promise<unknown>, RegExp][] = [
+    ['an unsigned student', (given) => blobs.removeNamed(signature(given, students)), /students\/.* it is unsigned/],
+    ['an unsigned report', (given) => blobs.removeNamed(signature(given, reportsOf)), /reports\/.* it is unsigned/],
+    [
+      "a report under another report's signature",
+      async (given) => copied(signature(await judged('unrelated', 2), reportsOf), signature(given, reportsOf)),
+      /it is of subject.0.name "reports\/.*, expected "reports\//,
+    ],
+    [
+      'a student signed for another version of its task',
+      (given) => keepSigned(blobs, keys.student, studentStatement({ ...aboutOf(given), taskDigest: 'a'.repeat(64) })),
+      /it is of predicate.taskDigest "aaaa/,
+    ],
+    [
+      'a report signed as failed',
+      (given) => keepSigned(blobs, keys.report, reportStatement(aboutOf(given), false)),
+      /it is of predicate.passed false, expected true/,
+    ],
+    [
+      "a report signed with the trainer's key",
+      async (given) => {
+        await blobs.removeNamed(signature(given, reportsOf));
+        await keepSigned(blobs, keys.student, reportStatement(aboutOf(given), true));
+      },
+      /signed by another key/,
+    ],
+    [
+      'a signature cut short',
+      async (given) => {
+        const name = signature(given, reportsOf);
+        await blobs.putNamed(name, (await blobs.getNamed(name))!.subarray(0, 200));
+      },
+      /expected a DSSE envelope/,
+    ],
+  ];
+  test.each(faults)('is not promoted, and the audit log says why: %s', async (_, spoil, reason) => {
+    await spoil(event);
+    await publish(event);
+    await settled();
+    await expect(client.getDeployment({ task: 'signed' })).rejects.toThrow(/no student of signed/);
+    const { decisions } = await client.listDecisions({ task: 'signed' });
+    expect(decisions.at(-1)).toMatchObject({
+      action: 'refused',
+      runId: event.runId,
+      reason: expect.stringMatching(reason),
+    });
   });
 });
 

@@ -6,6 +6,7 @@ import { traceparentOf } from '@understudy/service/telemetry';
 import { sha256Hex } from '@understudy/task';
 import { checkServable } from './check-bundle.ts';
 import { provenBy } from './check-report.ts';
+import { checkSigned } from './check-signed.ts';
 import type { DeployerContext } from './context.ts';
 import { MAX_REFUSAL_CHARACTERS } from './limits.ts';
 import { POLICY, type Promotion, promotionOf } from './moves.ts';
@@ -33,6 +34,7 @@ async function promote(context: DeployerContext, event: Event<'eval.passed'>, tr
   const { blobs, deployments, evaluator, journal, standings } = context;
   const { task } = event.payload;
   const { candidate, snapshotDigest } = await provenBy(evaluator, event);
+  await checkSigned(context, candidate);
   await checkServable(blobs, candidate, snapshotDigest);
   let promotion: Promotion;
   do {

@@ -5,6 +5,7 @@ import { TeacherGatewayService } from '@understudy/contract/teacher-gateway';
 import type { ServiceContext, ServiceDefinition, ServiceParts } from '@understudy/service/lifecycle';
 import { createClient } from '@understudy/service/rpc/client';
 import { rpcService } from '@understudy/service/rpc/server';
+import { readTrusted } from '@understudy/student';
 import { type Config, config } from './config.ts';
 import type { DeployerContext } from './context.ts';
 import { Decisions } from './decisions.ts';
@@ -39,6 +40,7 @@ async function create(base: ServiceContext<Config>): Promise<ServiceParts> {
     watches: new Watches(await bus.bucket('evidence')),
     standings: new Standings(base.blobs, evaluator),
     journal: new Journal(base.telemetry),
+    trusted: readTrusted(settings),
   };
   const drift = new DriftWatch(context);
   return {

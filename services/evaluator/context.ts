@@ -3,6 +3,7 @@ import type { PairStoreService } from '@understudy/contract/pair-store';
 import type { TeacherGatewayService } from '@understudy/contract/teacher-gateway';
 import type { ServiceContext } from '@understudy/service/lifecycle';
 import type { RpcClient } from '@understudy/service/rpc/client';
+import type { Key } from '@understudy/service/signatures/keys';
 import type { CancelledRuns } from './cancelled-runs.ts';
 import type { Config } from './config.ts';
 import type { Journal } from './journal.ts';
@@ -20,4 +21,6 @@ export interface EvaluatorContext extends ServiceContext<Config> {
   reports: ReportIndex;
   cancelled: CancelledRuns;
   journal: Journal;
+  /** Signs reports; undefined where none is configured. */
+  signingKey: Key | undefined;
 }

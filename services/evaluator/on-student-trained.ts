@@ -1,7 +1,9 @@
 import { Split } from '@understudy/contract';
 import type { Event } from '@understudy/service/bus/settle';
 import { TerminalError } from '@understudy/service/errors';
+import { keepSigned } from '@understudy/service/signatures/statements';
 import { type Span, traceparentOf } from '@understudy/service/telemetry';
+import { reportStatement } from '@understudy/student';
 import { measureCeiling } from './ceiling.ts';
 import type { EvaluatorContext } from './context.ts';
 import { evaluate } from './evaluate.ts';
@@ -72,9 +74,16 @@ async function judge(
 async function tell(context: EvaluatorContext, turn: Turn, kept: KeptReport, span: Span): Promise<void> {
   const { runId, task, taskDigest, seal } = turn;
   const { passed, reason, morePairs } = kept.report.verdict;
+  await keepSigned(context.blobs, context.signingKey, statementOf(kept));
   const payload = { runId, task, taskDigest, seal, summary: summaryOf(kept.report, kept.digest) };
   const about = { entity: kept.digest, traceparent: traceparentOf(span) };
   if (passed) await context.publisher.publish({ type: 'eval.passed', payload, ...about });
   else await context.publisher.publish({ type: 'eval.failed', payload: { ...payload, reason, morePairs }, ...about });
   context.journal.told(turn, kept);
+}
+
+function statementOf({ report, digest: reportDigest }: KeptReport) {
+  const { task, taskDigest, runId, student, policy, verdict } = report;
+  const digests = { reportDigest, studentDigest: student.digest, policyDigest: policy?.digest ?? '' };
+  return reportStatement({ task, taskDigest, runId, ...digests }, verdict.passed);
 }

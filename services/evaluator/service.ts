@@ -4,6 +4,7 @@ import { TeacherGatewayService } from '@understudy/contract/teacher-gateway';
 import type { ServiceContext, ServiceDefinition, ServiceParts } from '@understudy/service/lifecycle';
 import { createClient } from '@understudy/service/rpc/client';
 import { rpcService } from '@understudy/service/rpc/server';
+import { readSigningKey } from '@understudy/service/signatures/keys';
 import { CancelledRuns } from './cancelled-runs.ts';
 import { type Config, config } from './config.ts';
 import type { EvaluatorContext } from './context.ts';
@@ -50,5 +51,6 @@ export async function contextOf(base: ServiceContext<Config>): Promise<Evaluator
     reports: new ReportIndex(await base.bus.bucket('reports'), base.blobs),
     cancelled: new CancelledRuns(),
     journal: new Journal(base.telemetry),
+    signingKey: readSigningKey(base.config.REPORT_SIGNING_KEY_FILE, 'REPORT_SIGNING_KEY_FILE'),
   };
 }

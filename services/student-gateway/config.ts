@@ -29,6 +29,9 @@ export const config = commonConfig.extend({
   RECORD_CALLS: z.enum(['0', '1']).default('0'),
   /** JSON file of what the upstream's models cost: `{"MODEL": {"inputUsdPerMillionTokens": 0.15, "outputUsdPerMillionTokens": 0.6}}`. */
   PRICES_FILE: z.string().min(1).optional(),
+  /** Files with public Ed25519 keys (PEM). Where one is named, only students, or reports, that one of its keys signed are loaded. */
+  TRUSTED_STUDENT_KEYS_FILE: z.string().min(1).optional(),
+  TRUSTED_REPORT_KEYS_FILE: z.string().min(1).optional(),
   /** Threads of one student's session. A small student is fastest on one. */
   INFERENCE_THREADS: z.coerce.number().int().min(1).max(256).default(1),
 });

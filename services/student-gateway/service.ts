@@ -4,6 +4,7 @@ import { StartupError } from '@understudy/service/errors';
 import type { OfflineContext, OfflineParts, OfflineServiceDefinition } from '@understudy/service/lifecycle';
 import { rpcService } from '@understudy/service/rpc/server';
 import type { Logger } from '@understudy/service/telemetry';
+import { readTrusted } from '@understudy/student';
 import { Answering } from './answering/answering.ts';
 import { Teacher } from './answering/teacher.ts';
 import { Auditor } from './auditing/auditor.ts';
@@ -55,6 +56,7 @@ const create = async (context: OfflineContext<Config>): Promise<OfflineParts> =>
     blobs,
     cache,
     inferenceThreads: settings.INFERENCE_THREADS,
+    trusted: readTrusted(settings),
     threads,
     serving,
     metrics,
@@ -62,11 +64,10 @@ const create = async (context: OfflineContext<Config>): Promise<OfflineParts> =>
   });
   const keys = settings.API_KEYS_FILE ? ApiKeys.read(settings.API_KEYS_FILE) : ApiKeys.none();
   let caughtUp = false;
-  const isReady = () => caughtUp;
   const baseUrl = settings.UPSTREAM_BASE_URL;
   const upstream = baseUrl === undefined ? undefined : new Upstream({ baseUrl, metrics, log });
   const recorder = recorderOf(settings, traffic, metrics, log);
-  const http = new HttpServer({ answering, serving, keys, upstream, recorder, metrics, log, isReady });
+  const http = new HttpServer({ answering, serving, keys, upstream, recorder, metrics, log, isReady: () => caughtUp });
   let stopWatching = async () => {};
   let stopTelling = () => {};
   return {

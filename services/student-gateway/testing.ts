@@ -11,9 +11,11 @@ import { FolderBlobStore } from '@understudy/service/blobs/folder';
 import type { BusConnection } from '@understudy/service/bus/connection';
 import { type RunningService, startService } from '@understudy/service/lifecycle';
 import { RpcServer, rpcService } from '@understudy/service/rpc/server';
+import type { Key } from '@understudy/service/signatures/keys';
+import { keepSigned } from '@understudy/service/signatures/statements';
 import { Telemetry } from '@understudy/service/telemetry';
 import { freePort } from '@understudy/service/testing';
-import { type ExportedStudent, policyJson } from '@understudy/student';
+import { type ExportedStudent, policyJson, reportStatement, studentStatement } from '@understudy/student';
 import { LABELS, smallStudent } from '@understudy/student/testing';
 import { parseTask, type Task, taskDigest, taskJson } from '@understudy/task';
 import OpenAI from 'openai';
@@ -69,6 +71,8 @@ export interface DeploymentPlan {
   auditShare?: number;
   /** A student on its way; its archive as above. */
   challenger?: Beside;
+  /** Signs student and report. */
+  key?: Key;
 }
 
 export interface Beside {
@@ -81,7 +85,7 @@ export interface Beside {
 
 /** Puts everything that a deployment names into the blob store, and the deployment into the bucket. */
 export const deploy = async (bus: BusConnection, blobs: BlobStore, plan: DeploymentPlan): Promise<string> => {
-  const { task, generation, seed, threshold = 0, auditShare = 0, challenger } = plan;
+  const { task, generation, seed, threshold = 0, auditShare = 0, challenger, key } = plan;
   await blobs.put('tasks', Buffer.from(taskJson(task)));
   const none = { studentDigest: '', policyDigest: '' };
   const digests = seed === undefined ? none : await putStudent(blobs, seed, threshold, plan.archive);
@@ -99,7 +103,11 @@ export const deploy = async (bus: BusConnection, blobs: BlobStore, plan: Deploym
       generation: BigInt(generation),
     },
     since: { seconds: 1_800_000_000n },
+    reportDigest: 'e'.repeat(64),
+    runId: 'run',
   });
+  await keepSigned(blobs, key, studentStatement(deployment));
+  await keepSigned(blobs, key, reportStatement(deployment, true));
   const bucket = await bus.bucket('deployments');
   await bucket.put(task.name, toJsonString(DeploymentSchema, deployment));
   return digests.studentDigest;

@@ -8,6 +8,8 @@ export const config = commonConfig.extend({
   PAIR_STORE_ADDRESS: z.string().regex(/^.+:\d+$/, 'expected host:port'),
   /** Where encoders named by `training.encoder.hub` are fetched, by the paths of the Hugging Face hub. */
   ENCODER_HUB_URL: z.url({ protocol: /^https?$/ }).default('https://huggingface.co'),
+  /** File with the private Ed25519 key (PEM) that signs students; they stay unsigned where absent. */
+  STUDENT_SIGNING_KEY_FILE: z.string().min(1).optional(),
   /** Threads of one operator in training. Another number trains a student that differs in the last bits. */
   TRAINING_THREADS: z.coerce.number().int().min(1).max(64).default(availableParallelism()),
   /** What trains: ONNX Runtime, TensorFlow.js, or the best that works here. */

@@ -1,5 +1,6 @@
 import type { Choice } from '@understudy/graph';
 import type { ServiceContext } from '@understudy/service/lifecycle';
+import type { Key } from '@understudy/service/signatures/keys';
 import type { Cancellations } from './cancellations.ts';
 import type { Config } from './config.ts';
 import type { Journal } from './journal.ts';
@@ -12,4 +13,6 @@ export interface TrainerContext extends ServiceContext<Config> {
   machine: Machine;
   /** What trains, and where. */
   choice: Choice;
+  /** Signs students; undefined where none is configured. */
+  signingKey: Key | undefined;
 }

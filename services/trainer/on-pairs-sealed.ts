@@ -3,8 +3,9 @@ import type { MessageInitShape } from '@bufbuild/protobuf';
 import { type CandidateSchema, CandidateStatus, type PayloadInit } from '@understudy/contract';
 import type { Event } from '@understudy/service/bus/settle';
 import { messageOf, TerminalError } from '@understudy/service/errors';
+import { keepSigned } from '@understudy/service/signatures/statements';
 import { type Span, traceparentOf } from '@understudy/service/telemetry';
-import type { TrainingReport } from '@understudy/student';
+import { studentStatement, type TrainingReport } from '@understudy/student';
 import type { CompiledTask } from '@understudy/task';
 import type { TrainerContext } from './context.ts';
 import { HUB_TIMEOUT_MS, PROGRESS_INTERVAL_MS } from './limits.ts';
@@ -188,6 +189,7 @@ async function tell(context: TrainerContext, order: Order, outcome: Outcome, spa
   const { runId, task, taskDigest, seal, snapshot } = order;
   const { family, chosen, candidates, searchMs, curve } = outcome;
   const { studentDigest: digest, sizeBytes, devAgreement } = chosen;
+  await keepSigned(context.blobs, context.signingKey, studentStatement({ studentDigest: digest, task, taskDigest }));
   const payload: PayloadInit<'student.trained'> = {
     ...{ runId, task, taskDigest, seal, snapshot },
     student: { digest, family, sizeBytes: BigInt(sizeBytes), devAgreement },

@@ -2,6 +2,7 @@ import { totalmem } from 'node:os';
 import { type Choice, choosePlace } from '@understudy/graph';
 import { messageOf, StartupError } from '@understudy/service/errors';
 import type { ServiceContext, ServiceDefinition, ServiceParts } from '@understudy/service/lifecycle';
+import { readSigningKey } from '@understudy/service/signatures/keys';
 import { Cancellations } from './cancellations.ts';
 import { type Config, config } from './config.ts';
 import type { TrainerContext } from './context.ts';
@@ -20,6 +21,7 @@ async function create(base: ServiceContext<Config>): Promise<ServiceParts> {
     journal: new Journal(base.telemetry),
     machine: machineOf(base.config, choice),
     choice,
+    signingKey: readSigningKey(base.config.STUDENT_SIGNING_KEY_FILE, 'STUDENT_SIGNING_KEY_FILE'),
   };
   return {
     consumers: {

@@ -5,6 +5,7 @@ import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { Verdict } from '@understudy/contract';
 import { WorkloadService } from '@understudy/contract/pair-store';
+import { keyFiles } from '@understudy/service/signatures/testing';
 import { loadTask } from '@understudy/task';
 import OpenAI from 'openai';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -44,8 +45,10 @@ const asked = (text: string) => ({
   response_format: { type: 'json_schema' as const, json_schema: { name: 'routing', strict: true, schema } },
 });
 
+/** Keys that `lineage` is told to trust. */
+const trusting: NodeJS.ProcessEnv = {};
 const understudy = async (dataDir: string, ...args: string[]) => {
-  const env = { ...process.env, UNDERSTUDY_DATA: dataDir };
+  const env = { ...process.env, ...trusting, UNDERSTUDY_DATA: dataDir };
   const { stdout } = await promisify(execFile)(process.execPath, [cli, ...args, '--json'], { env });
   return JSON.parse(stdout);
 };
@@ -68,7 +71,11 @@ test('a base URL is changed, a workload shows, is adopted, and the same calls ar
   const prices = join(folder, 'prices.json');
   await writeFile(prices, '{"large": {"inputUsdPerMillionTokens": 100, "outputUsdPerMillionTokens": 200}}');
   const dataDir = join(folder, 'data');
-  const env = { UPSTREAM_BASE_URL: teacher.baseUrl, RECORD_CALLS: '1', PRICES_FILE: prices };
+  const [trainers, evaluators] = [await keyFiles(folder, 'trainer'), await keyFiles(folder, 'evaluator')];
+  trusting.TRUSTED_STUDENT_KEYS_FILE = trainers.trusted;
+  trusting.TRUSTED_REPORT_KEYS_FILE = evaluators.trusted;
+  const signing = { STUDENT_SIGNING_KEY_FILE: trainers.signing, REPORT_SIGNING_KEY_FILE: evaluators.signing };
+  const env = { UPSTREAM_BASE_URL: teacher.baseUrl, RECORD_CALLS: '1', PRICES_FILE: prices, ...signing, ...trusting };
   await using platform = await TestPlatform.start({ dataDir, env });
   const client = new OpenAI({ baseURL: `${platform.run.httpUrl}/v1`, apiKey: canary, maxRetries: 0 });
   const population = texts(calls + 100);
@@ -134,6 +141,7 @@ test('a base URL is changed, a workload shows, is adopted, and the same calls ar
   const lineage = await understudy(dataDir, 'lineage', 'routing');
   expect(lineage).toMatchObject({ student: run.student!.digest, task: 'routing', intact: true });
   expect(new Set(lineage.steps.map(({ state }: { state: string }) => state))).toEqual(new Set(['verified']));
+  expect(lineage.steps.filter(({ step }: { step: string }) => step === 'signature')).toHaveLength(2);
   const copy = join(folder, 'copy');
   await cp(join(dataDir, 'blobs'), join(copy, 'blobs'), { recursive: true });
   const offline = await understudy(copy, 'lineage', run.student!.digest.slice(0, 10));
@@ -146,10 +154,10 @@ test('a base URL is changed, a workload shows, is adopted, and the same calls ar
     stderr: expect.stringContaining('lineage is broken at the student: '),
   });
 
-  // The client's key went to the upstream and nowhere else.
-  for (const name of await readdir(join(dataDir, 'logs'))) {
-    expect(await readFile(join(dataDir, 'logs', name), 'utf8'), name).not.toContain(canary);
+  // The client's key went to the upstream and nowhere else, and the keys that signed went nowhere.
+  expect((await readdir(join(dataDir, 'logs'))).length).toBeGreaterThan(0);
+  for (const secret of [canary, trainers.secret, evaluators.secret]) {
+    const { stdout } = await promisify(execFile)('grep', ['-rlF', '--', secret, dataDir]).catch((none) => none);
+    expect(stdout).toBe('');
   }
-  const { stdout } = await promisify(execFile)('grep', ['-rlF', canary, dataDir]).catch((none) => none);
-  expect(stdout).toBe('');
 });

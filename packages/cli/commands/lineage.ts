@@ -2,6 +2,7 @@
 
 import { type BlobConfig, openBlobStoreToRead } from '@understudy/service/blobs/open-blob-store';
 import { RetryableError } from '@understudy/service/errors';
+import { readTrusted } from '@understudy/student';
 import { type Connection, connect, dataFolder } from '../connect.ts';
 import { ExitError, exitCodes } from '../errors.ts';
 import { Mismatch, type Step } from '../lineage/steps.ts';
@@ -17,7 +18,7 @@ export const lineage = async (output: Output, taskOrStudent: string): Promise<vo
   const digest =
     (await servingOf(platform, taskOrStudent)) ??
     (await studentOf(taskOrStudent, (prefix) => studentByPrefix(blobs, prefix)));
-  const walked = await walk(blobs, platform, digest);
+  const walked = await walk(blobs, platform, digest, readTrusted(process.env));
   const broken = brokenStep(walked);
   output.answer({ ...walked, intact: broken === undefined }, () => treeOf(walked));
   if (broken) throw new ExitError(exitCodes.failed, `lineage is broken at the ${broken.step}: ${broken.says}`);

@@ -1,4 +1,7 @@
-/** A student with all that it came from, made by what makes it in service; then one thing after another is altered. */
+/**
+ * A student with all that it came from, made by what makes it in service; then one thing after another is altered. The file is longer than 400
+ * lines because everything in it breaks this one chain, which takes seconds to make.
+ */
 import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -25,8 +28,11 @@ import { FolderBlobStore } from '@understudy/service/blobs/folder';
 import { createClient } from '@understudy/service/rpc/client';
 import { RpcServer, rpcService } from '@understudy/service/rpc/server';
 import { notFound } from '@understudy/service/rpc/status';
+import { type Key, readSigningKey, readTrustedKeys } from '@understudy/service/signatures/keys';
+import { keepSigned, signatureName } from '@understudy/service/signatures/statements';
+import { keyFiles } from '@understudy/service/signatures/testing';
 import { Telemetry } from '@understudy/service/telemetry';
-import { policyJson, writeBundle } from '@understudy/student';
+import { policyJson, reportStatement, studentStatement, type Trusted, writeBundle } from '@understudy/student';
 import { openArchive } from '@understudy/student/archive';
 import { type CompiledTask, canonicalJson, pairId, sha256Hex } from '@understudy/task';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -134,9 +140,12 @@ beforeEach(async () => {
   blobs = await FolderBlobStore.openToRead(folder);
 });
 
+/** Nobody's signature is asked for. */
+const anyone = { students: undefined, reports: undefined };
 const states = async (digest = student, platform?: Platform) =>
-  (await walk(blobs, platform, digest)).steps.map(({ step, state }) => `${step} ${state}`);
-const brokenAt = async (digest = student, platform?: Platform) => brokenStep(await walk(blobs, platform, digest));
+  (await walk(blobs, platform, digest, anyone)).steps.map(({ step, state }) => `${step} ${state}`);
+const brokenAt = async (digest = student, platform?: Platform) =>
+  brokenStep(await walk(blobs, platform, digest, anyone));
 
 /** Another student with the same weights, which says that it came from elsewhere. */
 const forgeStudent = async (lineage: object): Promise<string> => {
@@ -241,6 +250,52 @@ describe('from the blobs alone', () => {
       utf8(canonicalJson({ ...manifest, pairs: { ...manifest.pairs, rows: 101 } })),
     );
     expect(await brokenAt(await forgeStudent({ snapshotDigest: more }))).toMatchObject({ step: 'pair' });
+  });
+});
+
+describe('where signatures are asked for', () => {
+  let key: Key;
+  let trusted: Trusted;
+  beforeAll(async () => {
+    const files = await keyFiles(root, 'key');
+    key = readSigningKey(files.signing, '')!;
+    const keys = readTrustedKeys(files.trusted, '');
+    trusted = { students: keys, reports: keys };
+  });
+  beforeEach(async () => {
+    blobs = await FolderBlobStore.open(folder);
+  });
+  const about = () => ({
+    ...{ studentDigest: student, task: task.task.name, taskDigest: task.digest },
+    ...{ reportDigest, runId: 'run-1', policyDigest: policy },
+  });
+  const broken = async () => brokenStep(await walk(blobs, undefined, student, trusted));
+
+  test('student and report are signed with what the chain says of them', async () => {
+    expect(await broken()).toMatchObject({
+      step: 'signature',
+      digest: student,
+      says: expect.stringContaining('it is unsigned'),
+    });
+    await keepSigned(blobs, key, studentStatement(about()));
+    expect(await broken()).toMatchObject({ step: 'signature', digest: reportDigest });
+    await keepSigned(blobs, key, reportStatement(about(), true));
+    const { steps } = await walk(blobs, undefined, student, trusted);
+    expect(steps.filter(({ step }) => step === 'signature').map(({ says }) => says)).toEqual([
+      `students: signed by the trusted key ${key.id.slice(0, 12)}`,
+      `reports: signed by the trusted key ${key.id.slice(0, 12)}`,
+    ]);
+    expect(brokenStep({ student, task: undefined, steps })).toBeUndefined();
+  });
+
+  test('a signature of another verdict, or altered, breaks the chain', async () => {
+    await keepSigned(blobs, key, studentStatement(about()));
+    await keepSigned(blobs, key, reportStatement(about(), false));
+    expect(await broken()).toMatchObject({ step: 'signature', digest: reportDigest });
+    await keepSigned(blobs, key, reportStatement(about(), true));
+    const name = signatureName({ kind: 'students', digest: student }, key.id);
+    await blobs.putNamed(name, (await blobs.getNamed(name))!.toReversed());
+    expect(await broken()).toMatchObject({ step: 'signature', digest: student });
   });
 });
 

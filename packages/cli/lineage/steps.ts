@@ -2,6 +2,7 @@
 import { BlobError } from '@understudy/service/blobs/blob-store';
 import { messageOf, RetryableError } from '@understudy/service/errors';
 import { RpcError } from '@understudy/service/rpc/status';
+import { SignatureError } from '@understudy/service/signatures/dsse';
 import { BundleError } from '@understudy/student';
 import { TaskError } from '@understudy/task';
 import type { z } from 'zod';
@@ -16,6 +17,7 @@ export type StepName =
   | 'run'
   | 'report'
   | 'policy'
+  | 'signature'
   | 'approval'
   | 'deployment';
 
@@ -87,7 +89,7 @@ export async function take<T>(
 function verdictOn(error: unknown): Pick<Step, 'state' | 'says'> {
   const away = error instanceof RetryableError || (error instanceof BlobError && error.retryable);
   if (away) return { state: 'unverified', says: error.message };
-  const kinds = [Mismatch, BlobError, BundleError, RpcError, TaskError];
+  const kinds = [Mismatch, BlobError, BundleError, RpcError, SignatureError, TaskError];
   if (!kinds.some((kind) => error instanceof kind)) throw error;
   return { state: 'broken', says: messageOf(error) };
 }

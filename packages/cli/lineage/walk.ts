@@ -1,6 +1,8 @@
 import type { BlobStore } from '@understudy/service/blobs/blob-store';
+import type { Trusted } from '@understudy/student';
 import { namedReports, type Platform, takeApproval, takeDeployment, takeRun } from './bus.ts';
 import { type Judged, type Report, reportsAbout, takePolicy, takeReport } from './reports.ts';
+import { takeReportSignature, takeStudentSignature } from './signatures.ts';
 import { takeRows, takeSnapshot } from './snapshot.ts';
 import { behind, type Step, take } from './steps.ts';
 import { takeStudent, takeTask } from './student.ts';
@@ -15,8 +17,14 @@ export interface Lineage {
 /**
  * Walks from a student to all that it came from and to all that was made of it, computing every digest again.
  * @param platform undefined while none runs: what only it knows is then unverified
+ * @param trusted keys that must have signed student and reports
  */
-export async function walk(blobs: BlobStore, platform: Platform | undefined, digest: string): Promise<Lineage> {
+export async function walk(
+  blobs: BlobStore,
+  platform: Platform | undefined,
+  digest: string,
+  trusted: Trusted,
+): Promise<Lineage> {
   const student = await takeStudent(blobs, digest);
   const description = student.found;
   if (!description) return { student: digest, task: undefined, steps: [student.step] };
@@ -24,15 +32,21 @@ export async function walk(blobs: BlobStore, platform: Platform | undefined, dig
   const snapshot = await takeSnapshot(blobs, description);
   const rows = snapshot.found ? await takeRows(snapshot.found, task.found) : unread();
   const manifest = snapshot.found?.manifest;
-  const after = await takeVerdicts(blobs, platform, { digest, description, manifest });
-  const steps = [task.step, ...rows, snapshot.step, student.step, ...after];
+  const signed = await takeStudentSignature(blobs, trusted, digest, description);
+  const after = await takeVerdicts(blobs, platform, trusted, { digest, description, manifest });
+  const steps = [task.step, ...rows, snapshot.step, student.step, ...signed, ...after];
   return { student: digest, task: description.lineage.task.name, steps };
 }
 
 const unread = (): Step[] =>
   (['prompt', 'pair', 'split'] as const).map((step) => behind(step, 'the snapshot does not fit'));
 
-async function takeVerdicts(blobs: BlobStore, platform: Platform | undefined, judged: Judged): Promise<Step[]> {
+async function takeVerdicts(
+  blobs: BlobStore,
+  platform: Platform | undefined,
+  trusted: Trusted,
+  judged: Judged,
+): Promise<Step[]> {
   const { name } = judged.description.lineage.task;
   const named = await take('report', undefined, async () => ({
     says: '',
@@ -52,6 +66,7 @@ async function takeVerdicts(blobs: BlobStore, platform: Platform | undefined, ju
       );
     }
     steps.push(step);
+    if (found) steps.push(...(await takeReportSignature(blobs, trusted, found)));
     if (found?.policy) steps.push((await takePolicy(blobs, found.policy.digest, judged.digest)).step);
   }
   if (named.found.length === 0) steps.push({ step: 'report', state: 'absent', says: 'nobody judged it yet' });

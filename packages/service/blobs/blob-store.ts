@@ -3,7 +3,8 @@
  *
  * A *blob* is bytes under `<kind>/<digest>`; its key is its SHA-256, so it can be written again by anyone at any time
  * and is verified whenever it is read. A *named object* is the one exception that can be overwritten: something small
- * that only its writer reads back, such as a checkpoint. Facts on the bus carry digests, never named objects.
+ * that only its writer reads back, such as a checkpoint, or that proves itself, such as a signature. Facts on the bus
+ * carry digests, never named objects.
  */
 import { createHash } from 'node:crypto';
 

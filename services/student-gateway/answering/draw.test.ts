@@ -15,6 +15,7 @@ const session = {} as StudentSession; // only whether there is one matters to a 
 const served = (changes: Partial<ServedTask>, auditShare = 0): ServedTask => ({
   deployment: create(DeploymentSchema, { task: 'drawn', auditShare }),
   files: new Map(),
+  signatures: new Map(),
   task,
   student: session,
   confidences: new Confidences(),

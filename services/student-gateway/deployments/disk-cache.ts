@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { fromJson, type JsonValue, toJson } from '@bufbuild/protobuf';
 import { type Deployment, DeploymentSchema } from '@understudy/contract/deployer';
 import { digestOf } from '@understudy/service/blobs/blob-store';
@@ -9,11 +9,13 @@ import { digestOf } from '@understudy/service/blobs/blob-store';
 export interface CacheEntry {
   readonly deployment: Deployment;
   readonly files: ReadonlyMap<string, Uint8Array>;
+  /** By name; each proves itself. */
+  readonly signatures: ReadonlyMap<string, Uint8Array>;
 }
 
 /**
  * What this gateway serves, on its own disk, so that it can serve again when neither bus nor blob store is there: a
- * list of deployments and, by digest, the files that they name. Files are written aside, flushed and renamed.
+ * list of deployments and, by digest, the files that they name, with their signatures. Files are written aside, flushed and renamed.
  */
 export class DiskCache {
   readonly #folder: string;
@@ -41,16 +43,31 @@ export class DiskCache {
     return bytes && digestOf(bytes) === digest ? bytes : undefined;
   }
 
+  /** The signature of this name, unverified. */
+  async signature(name: string): Promise<Uint8Array | undefined> {
+    return readFile(this.#signaturePath(name)).catch(ifMissing(undefined));
+  }
+
   /** Remembers exactly these, files first, and forgets the files of all others. One call at a time. */
   async keep(entries: readonly CacheEntry[]): Promise<void> {
     const files = new Map(entries.flatMap(({ files }) => [...files]));
     for (const [digest, bytes] of files) {
       if (!(await this.file(digest))) await this.#write(this.#filePath(digest), bytes);
     }
+    const signatures = new Map(entries.flatMap(({ signatures }) => [...signatures]));
+    for (const [name, bytes] of signatures) {
+      const before = await this.signature(name);
+      if (!before || Buffer.compare(before, bytes) !== 0) await this.#write(this.#signaturePath(name), bytes);
+    }
+    const kept = new Set([
+      ...files.keys(),
+      ...[...signatures.keys()].map((name) => basename(this.#signaturePath(name))),
+    ]);
     const json = entries.map(({ deployment }) => toJson(DeploymentSchema, deployment));
     await this.#write(this.#listPath, Buffer.from(JSON.stringify(json)));
     for (const name of await readdir(this.#folder)) {
-      if (/^[0-9a-f]{64}$/.test(name) && !files.has(name)) await rm(join(this.#folder, name), { force: true });
+      if (/^[0-9a-f]{64}(\.dsse\.json)?$/.test(name) && !kept.has(name))
+        await rm(join(this.#folder, name), { force: true });
     }
   }
 
@@ -60,6 +77,10 @@ export class DiskCache {
 
   #filePath(digest: string): string {
     return join(this.#folder, digest);
+  }
+
+  #signaturePath(name: string): string {
+    return join(this.#folder, `${digestOf(Buffer.from(name))}.dsse.json`);
   }
 
   async #write(path: string, bytes: Uint8Array): Promise<void> {

@@ -1,17 +1,20 @@
 import { create } from '@bufbuild/protobuf';
 import { type Challenger, type Deployment, DeploymentSchema } from '@understudy/contract/deployer';
 import type { BlobStore } from '@understudy/service/blobs/blob-store';
+import type { Trusted } from '@understudy/student';
 import { type CompiledTask, compileTask, parseTask } from '@understudy/task';
 import { Confidences } from '../auditing/confidences.ts';
 import { type SessionOptions, StudentSession } from '../students/session.ts';
 import type { DiskCache } from './disk-cache.ts';
 import type { ServedTask } from './serving.ts';
+import { checkSigned } from './signatures.ts';
 
 export interface Loading {
   blobs: BlobStore;
   cache: DiskCache;
   /** Threads of one student's session. */
   inferenceThreads: number;
+  trusted: Trusted;
 }
 
 /** A student in use, by all that makes it what it is: one that goes on serving is not loaded again. */
@@ -38,8 +41,9 @@ export const loadDeployment = async (
   try {
     const beside = await loadOne(loading, alone, options, reuse(alone));
     const files = new Map([...served.files, ...beside.files]);
+    const signatures = new Map([...served.signatures, ...beside.signatures]);
     return {
-      served: { ...served, files, challenger: { served: beside, share: challenger.share } },
+      served: { ...served, files, signatures, challenger: { served: beside, share: challenger.share } },
       missing: undefined,
     };
   } catch (error) {
@@ -57,14 +61,15 @@ const aloneOf = (deployment: Deployment, challenger: Challenger): Deployment => 
 
 /**
  * Everything a deployment names, fetched (from the disk, where it is kept there intact), verified and warm.
- * @throws BlobError, TaskError, StudentUnfitError, ThreadDiedError: nothing is left running then
+ * @throws BlobError, SignatureError, TaskError, StudentUnfitError, ThreadDiedError: nothing is left running then
  */
 const loadOne = async (
-  { blobs, cache, inferenceThreads }: Loading,
+  loading: Loading,
   deployment: Deployment,
   options: SessionOptions,
   running: StudentSession | undefined,
 ): Promise<ServedTask> => {
+  const { blobs, cache, inferenceThreads } = loading;
   const files = new Map<string, Uint8Array>();
   const fetch = async (kind: string, digest: string): Promise<Uint8Array> => {
     const bytes = (await cache.file(digest)) ?? (await blobs.get(kind, digest));
@@ -73,7 +78,8 @@ const loadOne = async (
   };
   const task = taskOf(await fetch('tasks', deployment.taskDigest), deployment);
   const served = { deployment, files, task, confidences: new Confidences(), challenger: undefined };
-  if (deployment.studentDigest === '') return { ...served, student: undefined };
+  if (deployment.studentDigest === '') return { ...served, signatures: new Map(), student: undefined };
+  const signatures = await checkSigned(loading, deployment);
   // Its files were verified when it was loaded; they are read again so that they are kept.
   const [bundle, policy] = await Promise.all([
     fetch('students', deployment.studentDigest),
@@ -89,7 +95,7 @@ const loadOne = async (
     warmUpTexts: warmUpTexts(task),
     threads: inferenceThreads,
   };
-  return { ...served, student: running ?? (await StudentSession.open(material, options)) };
+  return { ...served, signatures, student: running ?? (await StudentSession.open(material, options)) };
 };
 
 const textOf = (bytes: Uint8Array, what: string): string => {
