@@ -57,6 +57,7 @@ const dev = Array.from(
     promptId: String(index),
     inputJson: JSON.stringify({ text: String(index) }),
     text: String(index),
+    origin: '',
     answer: '{"label":"ham"}',
     label: 'ham',
     weight: 1,

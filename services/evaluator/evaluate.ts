@@ -24,6 +24,7 @@ import { compare, incumbentGate } from './non-inferiority.ts';
 import type { JudgedPair } from './pairs.ts';
 import type { CeilingReport, DevReport, IncumbentReport, LearningCurveReport, Report } from './report.ts';
 import type { Turn } from './turn.ts';
+import { TwinSearch, verdictOfTwins } from './twins.ts';
 
 export interface Judged {
   turn: Turn;
@@ -85,7 +86,10 @@ export async function evaluate(judged: Judged): Promise<Report> {
   };
 }
 
-type Findings = Pick<Report, 'policy' | 'dev' | 'test' | 'floors' | 'incumbent' | 'costs' | 'gates' | 'verdict'>;
+type Findings = Pick<
+  Report,
+  'policy' | 'dev' | 'test' | 'twins' | 'floors' | 'incumbent' | 'costs' | 'gates' | 'verdict'
+>;
 
 function hopeless({ turn, task, dev, test }: Judged, level: number): Findings | undefined {
   const verdict = hopelessVerdict({
@@ -100,25 +104,40 @@ function hopeless({ turn, task, dev, test }: Judged, level: number): Findings | 
   return verdict && { ...NOTHING, verdict };
 }
 
-const NOTHING = { policy: null, dev: null, test: null, floors: null, incumbent: null, costs: null, gates: [] };
+const NOTHING = {
+  policy: null,
+  dev: null,
+  test: null,
+  twins: null,
+  floors: null,
+  incumbent: null,
+  costs: null,
+  gates: [],
+};
 
 /** A look that dev says would fail is not taken, where the curve can tell what would help. */
 async function judge(judged: Judged, level: number, curve: LearningCurveReport | null): Promise<Findings> {
   const devTexts = judged.dev.map(({ text }) => text);
-  const known = { ...judged, outOfDistribution: await learnDistribution(judged.trainTexts, devTexts) };
+  const twins = new TwinSearch(judged.test);
+  const outOfDistribution = await learnDistribution(twins.among(judged.trainTexts), devTexts);
+  const found = { twins: twins.report() };
+  const known = { ...judged, test: twins.kept(), outOfDistribution };
+  const poisoned = verdictOfTwins(found.twins, judged.test.length);
+  const early = poisoned ? { ...NOTHING, verdict: poisoned } : hopeless(known, level);
+  if (early) return { ...early, ...found };
   if (curve !== null) {
     const { dev } = await choose(known, level);
     const verdict = verdictWithoutLook(dev, curve, judged.task.task.goal.agreement);
-    if (isHopelessOnDev(dev)) return { ...NOTHING, dev, verdict };
+    if (isHopelessOnDev(dev)) return { ...NOTHING, ...found, dev, verdict };
   }
-  return await look(known, curve);
+  return { ...(await look(known, curve)), ...found };
 }
 
 interface Known extends Judged {
   outOfDistribution: OutOfDistribution;
 }
 
-async function look(judged: Known, learningCurve: LearningCurveReport | null): Promise<Findings> {
+async function look(judged: Known, learningCurve: LearningCurveReport | null): Promise<Omit<Findings, 'twins'>> {
   const { turn, task, student, test, looks, blobs } = judged;
   const { goal } = task.task;
   const alpha = 1 - goal.confidence;
@@ -149,6 +168,7 @@ async function look(judged: Known, learningCurve: LearningCurveReport | null): P
       covered,
       agrees,
       class: pair.label,
+      origin: pair.origin,
       characters: pair.text.length,
     })),
     goal,

@@ -13,6 +13,7 @@ function placed(seed: number, classes: Record<string, readonly [pairs: number, a
       covered: true,
       agrees: random() < agreement,
       class: name,
+      origin: 'mail.jsonl',
       characters: Math.floor(20 + 200 * random()),
     })),
   );
@@ -24,6 +25,30 @@ describe('floors', () => {
     expect(floorsGate(report)).toMatchObject({ name: 'floors', goal: 0.85, passed: false });
     expect(floorsFault(report)).toMatch(/^below the floor of 85\.00%: answers of "b" \(\d+ of 100\)/);
     expect(report.parts.find(({ name }) => name === 'rare')).toMatchObject({ standing: 'undetermined', pairs: 3 });
+  });
+
+  test('one bad source fails a student that is good on average; few pairs of one prove nothing; one source alone is no part', () => {
+    const answers = placed(3, { a: [1_000, 0.99] }).map((answer, i) => {
+      const origin = i % 10 === 0 ? 'branch.csv' : i < 4 ? 'new.csv' : 'mail.jsonl';
+      return { ...answer, origin, agrees: answer.agrees && (origin === 'mail.jsonl' || i % 20 === 0) };
+    });
+    const report = measureFloors(answers, goal);
+    const sources = report.parts.filter(({ by }) => by === 'source');
+    expect(sources.map(({ name, standing }) => [name, standing])).toEqual([
+      ['mail.jsonl', 'above'],
+      ['branch.csv', 'below'],
+      ['new.csv', 'undetermined'],
+    ]);
+    expect(floorsFault(report)).toMatch(/^below the floor of 85\.00%: inputs from "branch\.csv" \(\d+ of 100\)$/);
+    const alone = measureFloors(placed(3, { a: [1_000, 0.99] }), goal);
+    expect(alone.parts.some(({ by }) => by === 'source')).toBe(false);
+  });
+
+  test('sources without number are a bounded number of parts', () => {
+    const answers = placed(4, { a: [500, 0.99] }).map((answer, i) => ({ ...answer, origin: `source ${i % 100}` }));
+    const sources = measureFloors(answers, goal).parts.filter(({ by }) => by === 'source');
+    expect(sources).toHaveLength(33);
+    expect(sources.at(-1)).toMatchObject({ name: 'other sources', pairs: 500 - 32 * 5 });
   });
 
   test('long texts count as a part', () => {
@@ -59,6 +84,7 @@ describe('floors', () => {
       agrees: fc.boolean(),
       class: fc.constantFrom('a', 'b', undefined),
       characters: fc.nat(30),
+      origin: fc.constantFrom('', 'mail.jsonl'),
     });
     fc.assert(
       fc.property(fc.array(answer, { maxLength: 60 }), (answers) => {

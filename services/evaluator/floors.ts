@@ -1,9 +1,11 @@
-/** The parts of test that must not agree less than the floor: each answer of the teacher's that a class is, and texts by length. No I/O. */
+/** The parts of test that must not agree less than the floor: each answer of the teacher's that a class is, texts by length, and each source. No I/O. */
 import { type Standing, standingsOf } from '@understudy/student/statistics/floors';
 import type { FloorsReport, GateReport } from './report.ts';
 
 /** How far below its goal a part may be where the task names no floor: parts differ, but ten points are a fault that its users see. */
 const FLOOR_BELOW_GOAL = 0.1;
+/** The largest sources; all others are one part. Each part makes the others harder to prove, and who publishes prompts may name any number. */
+const MAX_SOURCES = 32;
 /** Texts are told apart as short, middling and long, a third each. */
 const LENGTHS = 3;
 
@@ -14,6 +16,8 @@ export interface Placed {
   /** The class that the teacher put it in; undefined where the task has none. */
   readonly class: string | undefined;
   readonly characters: number;
+  /** Name of the source that it came from; empty where nobody said. */
+  readonly origin: string;
 }
 
 export interface FloorGoal {
@@ -33,7 +37,7 @@ export const floorOf = ({ agreement, floor }: FloorGoal): number => floor ?? Mat
 export function measureFloors(answers: readonly Placed[], goal: FloorGoal): FloorsReport {
   const floor = floorOf(goal);
   const level = 1 - goal.confidence;
-  const groups = [...byClass(answers), ...byLength(answers)];
+  const groups = [...byClass(answers), ...byLength(answers), ...bySource(answers)];
   const counts = groups.map(({ answers: all }) => {
     const covered = all.filter((answer) => answer.covered);
     return { pairs: covered.length, agreeing: covered.filter(({ agrees }) => agrees).length };
@@ -57,11 +61,16 @@ export function floorsGate({ floor, parts }: FloorsReport): GateReport {
 /** What is wrong, in words. */
 export function floorsFault({ floor, parts }: FloorsReport): string {
   const told = parts.filter(isBelow).map(({ name, covered, agreeing, by }) => {
-    const what = by === 'class' ? `answers of ${JSON.stringify(name)}` : `texts of ${name}`;
-    return `${what} (${agreeing} of ${covered})`;
+    return `${WORDS[by](name)} (${agreeing} of ${covered})`;
   });
   return `below the floor of ${(floor * 100).toFixed(2)}%: ${told.join(', ')}`;
 }
+
+const WORDS: Readonly<Record<Part['by'], (name: string) => string>> = {
+  class: (name) => `answers of ${JSON.stringify(name)}`,
+  length: (name) => `texts of ${name}`,
+  source: (name) => `inputs from ${JSON.stringify(name)}`,
+};
 
 const isBelow = ({ standing }: { standing: Standing }): boolean => standing === 'below';
 
@@ -86,4 +95,17 @@ function byLength(answers: readonly Placed[]): Group[] {
     const name = to === undefined ? `${from} characters and more` : `${from} to ${to - 1} characters`;
     return of.length === 0 ? [] : [{ by: 'length', name, answers: of }];
   });
+}
+
+/** Nothing where all come from one source: that is the whole test. */
+function bySource(answers: readonly Placed[]): Group[] {
+  const groups = [...Map.groupBy(answers, ({ origin }) => origin)]
+    .map(([name, of]): Group => ({ by: 'source', name: name || 'unnamed', answers: of }))
+    .sort((a, b) => b.answers.length - a.answers.length || (a.name < b.name ? -1 : 1));
+  if (groups.length < 2) return [];
+  const rest = groups.slice(MAX_SOURCES).flatMap((group) => group.answers);
+  return [
+    ...groups.slice(0, MAX_SOURCES),
+    ...(rest.length > 0 ? [{ by: 'source' as const, name: 'other sources', answers: rest }] : []),
+  ];
 }

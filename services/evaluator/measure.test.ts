@@ -18,6 +18,7 @@ const answersOf = (rows: Row[]): Answer[] =>
       promptId: String(index),
       inputJson: '{}',
       text: '',
+      origin: '',
       answer: json(label),
       label: LABELS[label],
       weight,

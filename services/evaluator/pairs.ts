@@ -21,6 +21,8 @@ export interface JudgedPair {
   promptId: string;
   inputJson: string;
   text: string;
+  /** Name of the source that it came from; empty where nobody said. */
+  origin: string;
   /** The teacher's. */
   answer: string;
   /** The label in it, where the output is one label. */
@@ -85,6 +87,7 @@ function judgedPair(
     promptId: pair.promptId,
     inputJson: pair.inputJson,
     text: pair.text,
+    origin: pair.origin,
     answer: answer.answer,
     label: single && JSON.parse(answer.answer)[single.field],
     weight: Math.max(1, given.weight),

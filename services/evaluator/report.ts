@@ -113,7 +113,7 @@ const Floors = z.strictObject({
   level: share,
   parts: z.array(
     z.strictObject({
-      by: z.enum(['class', 'length']),
+      by: z.enum(['class', 'length', 'source']),
       name: z.string(),
       pairs: count,
       /** Those that the student answers itself, and how many of them agree. */
@@ -126,6 +126,9 @@ const Floors = z.strictObject({
     }),
   ),
 });
+
+/** Test pairs that were left out, because train has their text or nearly, or another test pair has. */
+const Twins = z.strictObject({ ofTrain: count, ofTest: count });
 
 const interval = z.strictObject({ value: z.number(), low: z.number(), high: z.number() });
 const furtherPairs = z.strictObject({ value: count.nullable(), low: count.nullable(), high: count.nullable() });
@@ -257,6 +260,8 @@ export const ReportSchema = z.strictObject({
   dev: Dev.nullable(),
   /** Null where test was not looked at. */
   test: Test.nullable(),
+  /** Null where it did not come to looking for them, and in reports of earlier versions. */
+  twins: Twins.nullable().default(null),
   /** Null where test was not looked at. */
   floors: Floors.nullable().default(null),
   /** Null where the task asks for no sample. */
@@ -279,6 +284,7 @@ export type DevReport = z.infer<typeof Dev>;
 export type CeilingReport = z.infer<typeof CeilingSchema>;
 export type IncumbentReport = z.infer<typeof Incumbent>;
 export type LearningCurveReport = z.infer<typeof LearningCurve>;
+export type TwinsReport = z.infer<typeof Twins>;
 export type FloorsReport = z.infer<typeof Floors>;
 export type TestReport = z.infer<typeof Test>;
 export type CostsReport = z.infer<typeof Costs>;

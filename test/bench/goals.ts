@@ -78,7 +78,7 @@ function answersOf({ all, split, logits, plan }: Scene, part: Part, policy: Poli
     const [text, label] = [all.texts[index]!, all.labels[all.given[index]!]!];
     const { answer, confidence, confident } = decide({ logits: { [FIELD]: logits(index) } }, policy, plan, text);
     const agrees = answer === JSON.stringify({ [FIELD]: label });
-    return { covered: confident, agrees, confidence, class: label, characters: text.length };
+    return { covered: confident, agrees, confidence, class: label, characters: text.length, origin: '' };
   });
 }
 

@@ -21,7 +21,7 @@ const gateNames = {
   coverage: 'Coverage',
   latencyMs: 'Latency (median)',
   sizeBytes: 'Size',
-  floors: 'Lowest class or length',
+  floors: 'Lowest class, length or source',
   incumbent: 'Gain over the one in service',
 } as const;
 
@@ -149,7 +149,7 @@ export const floorsSection = ({ floors }: Shown): Html | undefined => {
   if (!floors) return undefined;
   const sorted = floors.parts.toSorted((a, b) => order.indexOf(a.standing) - order.indexOf(b.standing) || a.belowP - b.belowP); // biome-ignore format: short
   const rows = sorted.map(({ by, name, pairs, covered, agreeing, standing, belowP }) => [
-    by === 'class' ? name : `length: ${name}`,
+    by === 'class' ? name : `${by}: ${name}`,
     standings[standing],
     covered === 0 ? '–' : percent(agreeing / covered),
     count(covered),

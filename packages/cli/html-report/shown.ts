@@ -51,7 +51,7 @@ const Floors = z.object({
   level: number,
   parts: z.array(
     z.object({
-      by: z.enum(['class', 'length']),
+      by: z.enum(['class', 'length', 'source']),
       name: z.string(),
       pairs: number,
       covered: number,
