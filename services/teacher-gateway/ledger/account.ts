@@ -3,12 +3,19 @@ import type { KV } from '@nats-io/kv';
 import { compareAndSet } from '@understudy/service/bus/compare-and-set';
 import { messageOf } from '@understudy/service/errors';
 import type { Logger } from '@understudy/service/telemetry';
-import { type Amount, type Budget, isHopeless, parseBudget, plus, type Renewal, renewLease } from './budget.ts';
+import {
+  type Amount,
+  type Budget,
+  DEFAULT_LEASE_MS,
+  isHopeless,
+  parseBudget,
+  plus,
+  type Renewal,
+  renewLease,
+} from './budget.ts';
 import { LeaseBook, type Reservation } from './lease-book.ts';
-import { Sightings } from './sightings.ts';
+import { LeaseSightings } from './lease-sightings.ts';
 
-/** A lease is renewed well within this; what a dead replica leaves unsettled counts as spent after it. */
-const leaseMs = 15_000;
 const renewAfterMs = 5_000;
 /** What was spent is told at least this often. */
 const settleAfterMs = 500;
@@ -47,7 +54,7 @@ interface Waiter {
 export class Account {
   readonly #options: AccountOptions;
   readonly #book: LeaseBook;
-  readonly #sightings = new Sightings();
+  readonly #sightings = new LeaseSightings();
   readonly #waiters: Waiter[] = [];
   #ticker: NodeJS.Timeout | undefined;
   #running: Promise<void> | undefined;
@@ -122,11 +129,6 @@ export class Account {
     this.#book.cancel(reservation);
   }
 
-  /** The budget changed, by whomever. */
-  saw({ turn }: Pick<Budget, 'turn'>): void {
-    this.#sightings.see(turn, performance.now());
-  }
-
   /** Settles and gives the lease back, as far as the bus can be reached. */
   async close(): Promise<void> {
     this.#closing = true;
@@ -170,7 +172,6 @@ export class Account {
       }
       this.#book.confirm(renewal);
       this.#lastWriteMs = performance.now();
-      this.saw(renewal.budget);
       this.#serve(renewal.budget);
       // Refused for now: what others have leased may come back. Whoever came meanwhile was not asked for yet.
       if (this.#asked && this.#waiters[0] === this.#asked) await delay(waitMs);
@@ -185,8 +186,8 @@ export class Account {
     try {
       return await compareAndSet(bucket, key, (text) => {
         const budget = parseBudget(text);
-        const nowMs = this.#sightings.nowMs(budget, performance.now());
-        const renewal = renewLease(budget, limit, nowMs, request);
+        const overdue = this.#sightings.overdue(budget, performance.now());
+        const renewal = renewLease(budget, limit, overdue, request);
         return renewal.done ? { result: renewal } : { write: JSON.stringify(renewal.budget), result: renewal };
       });
     } catch (error) {
@@ -202,7 +203,7 @@ export class Account {
     const giveBack = (this.#closing || idle) && wants.length === 0;
     const missing = Math.max(0, this.#ahead() - (wants.length > 0 ? 0 : this.#book.available.calls));
     const ahead = { calls: giveBack ? 0 : missing, microUsdEach: this.#lastMicroUsd };
-    return this.#book.request(wants, ahead, leaseMs, giveBack);
+    return this.#book.request(wants, ahead, DEFAULT_LEASE_MS, giveBack);
   }
 
   #serve(budget: Budget): void {

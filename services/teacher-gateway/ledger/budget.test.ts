@@ -12,20 +12,23 @@ import {
   totalsOf,
 } from './budget.ts';
 import { LeaseBook, type Reservation } from './lease-book.ts';
+import { LeaseSightings } from './lease-sightings.ts';
 
 const empty = parseBudget(undefined);
 const noAhead = { calls: 0, microUsdEach: 0 };
 
+const nobody: ReadonlySet<string> = new Set();
+
 /** Writes a book's pending request to a budget, as its replica would. */
-const write = (budget: Budget, limit: Amount, nowMs: number, book: LeaseBook): Renewal =>
-  renewLease(budget, limit, nowMs, book.pending!);
+const write = (budget: Budget, limit: Amount, book: LeaseBook, overdue = nobody): Renewal =>
+  renewLease(budget, limit, overdue, book.pending!);
 
 describe('a budget', () => {
   test('grants what waits, whole or not at all, and no more than is left', () => {
     const limit = { calls: 3, microUsd: 100 };
     const book = new LeaseBook('a');
     book.request([40, 40, 40], noAhead, 1_000);
-    const renewal = write(empty, limit, 0, book);
+    const renewal = write(empty, limit, book);
     expect(renewal.lease).toEqual({ calls: 2, microUsd: 80 });
     book.confirm(renewal);
     expect(book.reserve(40)).toBeDefined();
@@ -37,16 +40,16 @@ describe('a budget', () => {
     const limit = { calls: 10, microUsd: 100 };
     const [a, b] = [new LeaseBook('a'), new LeaseBook('b')];
     a.request([100], noAhead, 1_000);
-    let renewal = write(empty, limit, 0, a);
+    let renewal = write(empty, limit, a);
     a.confirm(renewal);
     const reservation = a.reserve(100)!;
     b.request([50], noAhead, 1_000);
-    expect(write(renewal.budget, limit, 0, b).lease).toEqual(nothing);
+    expect(write(renewal.budget, limit, b).lease).toEqual(nothing);
     a.settle(reservation, 30);
     a.request([], noAhead, 1_000, true);
-    renewal = write(renewal.budget, limit, 0, a);
-    expect(write(renewal.budget, limit, 0, b).lease).toEqual({ calls: 1, microUsd: 50 });
-    expect(totalsOf(renewal.budget, 0)).toEqual({
+    renewal = write(renewal.budget, limit, a);
+    expect(write(renewal.budget, limit, b).lease).toEqual({ calls: 1, microUsd: 50 });
+    expect(totalsOf(renewal.budget, nobody)).toEqual({
       spent: { calls: 1, microUsd: 30 },
       reserved: nothing,
       expired: nothing,
@@ -57,16 +60,16 @@ describe('a budget', () => {
     const limit = { calls: 4, microUsd: 0 };
     const [a, b] = [new LeaseBook('a'), new LeaseBook('b')];
     a.request([0, 0, 0], noAhead, 1_000);
-    let renewal = write(empty, limit, 0, a);
+    let renewal = write(empty, limit, a);
     a.confirm(renewal);
     const underWay = a.reserve(0)!;
     b.request([0, 0], noAhead, 3_000);
-    renewal = write(renewal.budget, limit, 1_000, b);
+    renewal = write(renewal.budget, limit, b, new Set(['a']));
     expect(renewal.lease).toEqual({ calls: 1, microUsd: 0 });
-    expect(totalsOf(renewal.budget, 1_000).expired).toEqual({ calls: 3, microUsd: 0 });
+    expect(totalsOf(renewal.budget, nobody).expired).toEqual({ calls: 3, microUsd: 0 });
     a.settle(underWay, 0);
     a.request([0], noAhead, 3_000);
-    renewal = write(renewal.budget, limit, 1_000, a);
+    renewal = write(renewal.budget, limit, a);
     expect(renewal).toMatchObject({ lost: true, lease: nothing });
     expect(renewal.budget.settled).toEqual(nothing);
     expect(isHopeless(renewal.budget, limit, 0, 0)).toBe(false);
@@ -76,15 +79,15 @@ describe('a budget', () => {
     const limit = { calls: 10, microUsd: 0 };
     const book = new LeaseBook('a');
     book.request([0], noAhead, 1_000);
-    const first = write(empty, limit, 0, book);
-    const again = write(first.budget, limit, 0, book);
+    const first = write(empty, limit, book);
+    const again = write(first.budget, limit, book);
     expect(again).toMatchObject({ done: true, lease: { calls: 1, microUsd: 0 } });
     expect(again.budget).toEqual(first.budget);
   });
 
   test('is hopeless only when nothing that is leased could make room', () => {
     const limit = { calls: 2, microUsd: 100 };
-    const leased = { ...empty, leases: { b: { calls: 2, microUsd: 100, seq: 1, expiresAtMs: 1 } } };
+    const leased = { ...empty, leases: { b: { calls: 2, microUsd: 100, seq: 1, livesMs: 1 } } };
     expect(isHopeless(leased, limit, 0, 50)).toBe(false);
     expect(isHopeless({ ...empty, settled: { calls: 2, microUsd: 0 } }, limit, 0, 50)).toBe(true);
     expect(isHopeless({ ...empty, settled: { calls: 0, microUsd: 60 } }, limit, 0, 50)).toBe(true);
@@ -95,36 +98,49 @@ describe('a budget', () => {
     const limit = { calls: 10, microUsd: 100 };
     const book = new LeaseBook('a');
     book.request([40, 40], noAhead, 1_000);
-    let renewal = write(empty, limit, 0, book);
+    let renewal = write(empty, limit, book);
     book.confirm(renewal);
     book.settle(book.reserve(40)!, 10);
     book.leaveUnsettled(book.reserve(40)!);
     expect(book.untold).toBe(true);
     book.request([], noAhead, 1_000, true);
-    renewal = write(renewal.budget, limit, 0, book);
+    renewal = write(renewal.budget, limit, book);
     book.confirm(renewal);
     expect(book.untold).toBe(false);
-    expect(totalsOf(renewal.budget, 0)).toEqual({
+    expect(totalsOf(renewal.budget, nobody)).toEqual({
       spent: { calls: 2, microUsd: 50 },
       reserved: nothing,
       expired: { calls: 1, microUsd: 40 },
     });
   });
 
-  test('a clock that goes back, or a replica that has just come, writes no lease off', () => {
-    const limit = { calls: 4, microUsd: 0 };
-    const [a, b] = [new LeaseBook('a'), new LeaseBook('b')];
-    a.request([0], noAhead, 1_000);
-    let renewal = write(empty, limit, 500, a);
-    a.confirm(renewal);
-    b.request([0], noAhead, 1_000);
-    renewal = write(renewal.budget, limit, 0, b);
-    expect(renewal.budget).toMatchObject({ turn: 2, clockMs: 500, expired: nothing });
-    expect(Object.keys(renewal.budget.leases)).toEqual(['a', 'b']);
-  });
-
   test('a damaged value is refused, not spent on', () => {
     expect(() => parseBudget('{"settled":{"calls":-1}}')).toThrow(/damaged/);
+  });
+});
+
+describe('a lease is overdue', () => {
+  const leases = (seq: number) => ({ leases: { a: { calls: 1, microUsd: 0, seq, livesMs: 1_000 } } });
+
+  test('once it was seen unrenewed for all of its time', () => {
+    const sightings = new LeaseSightings();
+    expect(sightings.overdue(leases(1), 5_000)).toEqual(nobody);
+    expect(sightings.overdue(leases(1), 5_999)).toEqual(nobody);
+    expect(sightings.overdue(leases(1), 6_000)).toEqual(new Set(['a']));
+  });
+
+  test('not while it is renewed, however seldom that is seen', () => {
+    const sightings = new LeaseSightings();
+    for (const [seq, ms] of [0, 900, 5_000, 90_000].entries()) {
+      expect(sightings.overdue(leases(seq + 1), ms)).toEqual(nobody);
+    }
+  });
+
+  test('not when it is given back and taken again', () => {
+    const sightings = new LeaseSightings();
+    sightings.overdue(leases(1), 0);
+    sightings.overdue({ leases: {} }, 500);
+    expect(sightings.overdue(leases(1), 1_200)).toEqual(nobody);
   });
 });
 
@@ -140,7 +156,7 @@ type Step =
   | { kind: 'write'; replica: number; wants: number[]; ahead: number; giveBack: boolean; heard: boolean }
   | { kind: 'race'; first: number; second: number }
   | { kind: 'crash'; replica: number }
-  | { kind: 'clock'; nowMs: number };
+  | { kind: 'clock'; over: boolean };
 
 const replicaCount = 3;
 const replica = fc.nat(replicaCount - 1);
@@ -170,8 +186,8 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
   },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('race' as const), first: replica, second: replica }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('crash' as const), replica }) },
-  // Clocks jump anywhere, backwards too.
-  { weight: 2, arbitrary: fc.record({ kind: fc.constant('clock' as const), nowMs: fc.integer({ min: 0, max: 500 }) }) },
+  // Whoever writes may take every other's lease for overdue, rightly or not.
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant('clock' as const), over: fc.boolean() }) },
 );
 
 test('whatever replicas, crashes, lost answers and clocks do, no more is called or paid than the budget allows', () => {
@@ -184,7 +200,7 @@ test('whatever replicas, crashes, lost answers and clocks do, no more is called 
       fc.record({ calls: fc.nat(8), microUsd: fc.nat(120) }),
       (sequence, limit) => {
         let budget = empty;
-        let nowMs = 0;
+        let over = false;
         let born = 0;
         let made = nothing;
         const fresh = (): Replica => ({ book: new LeaseBook(`replica-${born++}`), underWay: [] });
@@ -195,13 +211,13 @@ test('whatever replicas, crashes, lost answers and clocks do, no more is called 
             .flatMap((one) => one.underWay)
             .reduce((sum, r) => plus(sum, { calls: 1, microUsd: r.microUsd }), made);
         const commit = (one: Replica, heard: boolean) => {
-          const renewal = write(budget, limit, nowMs, one.book);
+          const renewal = write(budget, limit, one.book, over ? new Set(Object.keys(budget.leases)) : nobody);
           budget = renewal.budget;
           if (renewal.lost) lost += 1;
           if (heard) one.book.confirm(renewal);
         };
         for (const step of sequence) {
-          if (step.kind === 'clock') nowMs = step.nowMs;
+          if (step.kind === 'clock') over = step.over;
           else if (step.kind === 'reserve') {
             const one = replicas[step.replica]!;
             const reservation = one.book.reserve(step.microUsd);
@@ -240,7 +256,7 @@ test('whatever replicas, crashes, lost answers and clocks do, no more is called 
             replicas[step.replica] = fresh();
             crashes += 1;
           }
-          const { spent, reserved } = totalsOf(budget, Number.NEGATIVE_INFINITY);
+          const { spent, reserved } = totalsOf(budget, nobody);
           expect(plus(spent, reserved).microUsd).toBeGreaterThanOrEqual(total().microUsd);
           expect(plus(spent, reserved).calls).toBeGreaterThanOrEqual(total().calls);
           expect(total().calls).toBeLessThanOrEqual(limit.calls);

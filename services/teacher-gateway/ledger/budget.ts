@@ -2,21 +2,24 @@
  * Decisions about one budget that several replicas spend, free of I/O. The budget is one value that is changed by
  * compare-and-set: each replica leases a block of calls and money, spends it without asking anybody, and settles.
  * What was settled, what expired unsettled and what is leased never exceed the limit together, whatever any clock says:
- * time decides only when a lease that nobody renews is written off as spent, never that any of it comes back. It is told
- * by a clock that is part of the value, as with a rate, so that a replica with a wrong clock writes nothing off too soon.
+ * time decides only when a lease that nobody renews is written off as spent, never that any of it comes back.
  */
 import { z } from 'zod';
 
+/** A lease is renewed well within this; what a dead replica leaves unsettled counts as spent after it. */
+export const DEFAULT_LEASE_MS = 15_000;
+
 const amount = z.strictObject({ calls: z.int().min(0), microUsd: z.int().min(0) });
 
-const budgetSchema = z.strictObject({
-  /** One more with each change. */
-  turn: z.int().min(0).default(0),
-  clockMs: z.number().default(0),
+const budgetSchema = z.object({
   settled: amount,
   /** Of leases that nobody settled in time, and of calls of which nobody knows whether they were charged: counts as spent. */
   expired: amount,
-  leases: z.record(z.string(), amount.extend({ seq: z.int().min(1), expiresAtMs: z.number() })),
+  leases: z.record(
+    z.string(),
+    // Not strict, and with a time where none is said: leases once had an end of their own.
+    z.object({ ...amount.shape, seq: z.int().min(1), livesMs: z.number().min(0).default(DEFAULT_LEASE_MS) }),
+  ),
 });
 
 /** Calls to a teacher and what they cost, in millionths of a US dollar. */
@@ -38,7 +41,7 @@ export const isNothing = ({ calls, microUsd }: Amount): boolean => calls === 0 &
 /** A budget as stored; a new one where nothing is. Throws on anything else: money is not spent on a guess. */
 export const parseBudget = (text: string | undefined): Budget =>
   text === undefined
-    ? { turn: 0, clockMs: 0, settled: nothing, expired: nothing, leases: {} }
+    ? { settled: nothing, expired: nothing, leases: {} }
     : budgetSchema.parse(JSON.parse(text), { error: () => 'the ledger is damaged: expected a budget as JSON' });
 
 /** What a replica wants to change about its lease. */
@@ -72,35 +75,41 @@ export interface Renewal {
   done: boolean;
 }
 
-/** Settles what a replica spent and gives it what it asks for, as far as the limit allows. */
-export const renewLease = (before: Budget, limit: Amount, atMs: number, request: LeaseRequest): Renewal => {
+/**
+ * Settles what a replica spent and gives it what it asks for, as far as the limit allows.
+ * @param overdue holders that did not renew their leases in time (`LeaseSightings`)
+ */
+export const renewLease = (
+  before: Budget,
+  limit: Amount,
+  overdue: ReadonlySet<string>,
+  request: LeaseRequest,
+): Renewal => {
   const own = before.leases[request.replica];
   if (own?.seq === request.seq) {
     return { budget: before, lease: { calls: own.calls, microUsd: own.microUsd }, lost: false, done: true };
   }
-  const nowMs = Math.max(atMs, before.clockMs);
   const lost = request.leased && own === undefined;
-  const { expired: overdue, others } = writeOff(before, request.replica, nowMs);
+  const { expired: writtenOff, others } = writeOff(before, request.replica, overdue);
   const settled = lost ? before.settled : plus(before.settled, request.spent);
-  const expired = lost ? overdue : plus(overdue, request.unsettled);
+  const expired = lost ? writtenOff : plus(writtenOff, request.unsettled);
   const keep = lost ? nothing : request.keep;
   const leased = Object.values(others).reduce<Amount>(plus, nothing);
   const free = minus(minus(minus(limit, settled), expired), leased);
   const lease = granted(free, keep, request, Object.keys(others).length);
   const leases = isNothing(lease)
     ? others
-    : { ...others, [request.replica]: { ...lease, seq: request.seq, expiresAtMs: nowMs + request.livesMs } };
-  const budget = { turn: before.turn + 1, clockMs: nowMs, settled, expired, leases };
-  return { budget, lease, lost, done: false };
+    : { ...others, [request.replica]: { ...lease, seq: request.seq, livesMs: request.livesMs } };
+  return { budget: { settled, expired, leases }, lease, lost, done: false };
 };
 
 /** Leases of others whose time is over are spent. */
-const writeOff = (budget: Budget, replica: string, nowMs: number) => {
+const writeOff = (budget: Budget, replica: string, overdue: ReadonlySet<string>) => {
   let expired = budget.expired;
   const others: Budget['leases'] = {};
   for (const [name, lease] of Object.entries(budget.leases)) {
     if (name === replica) continue;
-    if (lease.expiresAtMs <= nowMs) expired = plus(expired, { calls: lease.calls, microUsd: lease.microUsd });
+    if (overdue.has(name)) expired = plus(expired, { calls: lease.calls, microUsd: lease.microUsd });
     else others[name] = lease;
   }
   return { expired, others };
@@ -133,13 +142,13 @@ export const isHopeless = (budget: Budget, limit: Amount, callsUnderWay: number,
 export interface BudgetTotals {
   /** Settled and expired. */
   spent: Amount;
-  /** Leased and not over its time. */
+  /** Leased, and not known to be over its time. */
   reserved: Amount;
   expired: Amount;
 }
 
-export const totalsOf = (budget: Budget, nowMs: number): BudgetTotals => {
-  const { expired, others } = writeOff(budget, '', nowMs);
+export const totalsOf = (budget: Budget, overdue: ReadonlySet<string>): BudgetTotals => {
+  const { expired, others } = writeOff(budget, '', overdue);
   return {
     spent: plus(budget.settled, expired),
     reserved: Object.values(others).reduce<Amount>(plus, nothing),

@@ -8,9 +8,10 @@ import { auditPolicyOf, sha256Hex, type Task, type Teacher } from '@understudy/t
 import { Account } from './account.ts';
 import { type Amount, type BudgetTotals, parseBudget, totalsOf } from './budget.ts';
 import { type Blockage, parseHealth } from './health.ts';
+import { LeaseSightings } from './lease-sightings.ts';
 import { Permits } from './permits.ts';
 import { parseRate, type RateLimits } from './rate.ts';
-import { Sightings } from './sightings.ts';
+
 import { Sweeper } from './sweeper.ts';
 import { TeacherHealth } from './teacher-health.ts';
 
@@ -57,7 +58,7 @@ export class Ledger {
   readonly #teachers = new Map<string, TeacherHealth>();
   readonly #teacherOf = new WeakMap<Task, TeacherHealth>();
   /** Of budgets that somebody asked about. */
-  readonly #sightings = new Map<string, Sightings>();
+  readonly #sightings = new Map<string, LeaseSightings>();
   #born = 0;
   #today = '';
   readonly #sweeper: Sweeper;
@@ -74,11 +75,8 @@ export class Ledger {
   start(): void {
     this.#sweeper.start();
     this.#watching = Promise.all([
-      this.#watch(rateKey('*'), KvWatchInclude.LastValue, (key, text) => this.#sawRate(key, text)),
-      this.#watch('teacher.*', KvWatchInclude.LastValue, (key, text) => this.#sawTeacher(key, text)),
-      this.#watch('run.*.*', KvWatchInclude.UpdatesOnly, (key, text) => this.#sawBudget(key, text)),
-      this.#watch('live.*.*', KvWatchInclude.UpdatesOnly, (key, text) => this.#sawBudget(key, text)),
-      this.#watch('audit.*.*', KvWatchInclude.UpdatesOnly, (key, text) => this.#sawBudget(key, text)),
+      this.#watch(rateKey('*'), (key, text) => this.#sawRate(key, text)),
+      this.#watch('teacher.*', (key, text) => this.#sawTeacher(key, text)),
     ]);
   }
 
@@ -187,11 +185,11 @@ export class Ledger {
   async totals(task: string, runId: string): Promise<BudgetTotals> {
     const key = runId === '' ? liveKey(task, this.#day()) : runKey(task, runId);
     const budget = parseBudget(await readKey(this.#bucket, key));
-    return totalsOf(budget, this.#sightingsOf(key).nowMs(budget, performance.now()));
+    return totalsOf(budget, this.#sightingsOf(key).overdue(budget, performance.now()));
   }
 
-  #sightingsOf(key: string): Sightings {
-    const sightings = this.#sightings.get(key) ?? new Sightings();
+  #sightingsOf(key: string): LeaseSightings {
+    const sightings = this.#sightings.get(key) ?? new LeaseSightings();
     this.#sightings.delete(key);
     this.#sightings.set(key, sightings);
     if (this.#sightings.size > maxAskedBudgets) this.#sightings.delete(this.#sightings.keys().next().value!);
@@ -207,10 +205,10 @@ export class Ledger {
   }
 
   /** Replicas see each other's changes at once: that makes shares fair, spreads news, and tells how much time has passed. */
-  async #watch(key: string, include: KvWatchInclude, saw: (key: string, text: string) => void): Promise<void> {
+  async #watch(key: string, saw: (key: string, text: string) => void): Promise<void> {
     while (!this.#stopped) {
       try {
-        const entries = await this.#bucket.watch({ key, include });
+        const entries = await this.#bucket.watch({ key, include: KvWatchInclude.LastValue });
         const stop = () => entries.stop();
         this.#stopWatches.add(stop);
         if (this.#stopped) stop();
@@ -232,9 +230,5 @@ export class Ledger {
     const health = parseHealth(text);
     const known = this.#teachers.get(key) ?? this.#healthAt(key, health.teacher);
     known.saw(health);
-  }
-
-  #sawBudget(key: string, text: string): void {
-    this.#accounts.get(key)?.saw(parseBudget(text));
   }
 }

@@ -91,6 +91,16 @@ describe('tokens per minute', () => {
     expect(next.tokens.tokens).toBe(900);
   });
 
+  test('what a holder gave back and heard nothing of does not come back twice, once its time is over', () => {
+    const { rate } = renewHolding(empty, limits, 0, wanting(1_000));
+    const back = [{ slice: 0, tokens: 500 }];
+    const giving = wanting(0, { seq: 2, holding: true, tokens: { wants: 0, least: 0, back } });
+    const unheard = renewHolding(rate, limits, 0, giving).rate;
+    const others = renewHolding(unheard, limits, 2_000, asks('b', 4, { livesMs: 60_000 })).rate;
+    const again = renewHolding(others, limits, 2_000, giving);
+    expect(again.rate.tokens).toEqual([{ slice: 0, tokens: 500 }]);
+  });
+
   test('a call that could use more than a minute has takes a whole minute, once', () => {
     const book = new SlotBook('a', 0, limits);
     expect(book.tokensOf(50_000)).toBe(10_000);

@@ -94,7 +94,10 @@ export const renewHolding = (before: Rate, limits: RateLimits, nowMs: number, re
   const share = shareOf(limits.concurrency, others, request, nowMs);
   const slots = Math.max(keep, Math.min(share, limits.concurrency - taken), 0);
   const { starts, nextStartMs } = beginnings(before, limits.requestsPerMinute, nowMs, request.starts);
-  const { window, grant: tokens } = grantTokens(before.tokens, limits.tokensPerMinute, nowMs, request.tokens);
+  // This very request may have been written before, by a holder that heard nothing of it until its time was over: what it
+  // gives back must not come back twice.
+  const told = own === undefined ? { ...request.tokens, back: [] } : request.tokens;
+  const { window, grant: tokens } = grantTokens(before.tokens, limits.tokensPerMinute, nowMs, told);
   const { replica, seq, wants, livesMs } = request;
   const holdings =
     slots === 0 && wants === 0

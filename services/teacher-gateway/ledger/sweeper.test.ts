@@ -7,7 +7,7 @@ test('budgets are forgotten when they are old, nothing is leased, and they were 
   await using bus = await testBus();
   const bucket = await bus.bus.bucket('ledger');
   const over = JSON.stringify({ ...parseBudget(undefined), settled: { calls: 3, microUsd: 5 } });
-  const lease = { calls: 1, microUsd: 0, seq: 1, expiresAtMs: 9 };
+  const lease = { calls: 1, microUsd: 0, seq: 1, livesMs: 9 };
   const leased = JSON.stringify({ ...parseBudget(undefined), settled: nothing, leases: { a: lease } });
   await bucket.put('run.a.old', over);
   await bucket.put('run.a.leased', leased);
