@@ -1,6 +1,7 @@
 /** How figures read. */
 import type { Timestamp } from '@bufbuild/protobuf/wkt';
 import { timestampMs } from '@bufbuild/protobuf/wkt';
+import { Verdict } from '@understudy/contract';
 
 const whole = new Intl.NumberFormat('en-US');
 
@@ -43,6 +44,10 @@ export const between = (from: Timestamp, to: Timestamp | undefined): number =>
 /** `2026-03-04 05:06:07` in UTC. */
 export const moment = (at: Timestamp | undefined): string =>
   at ? new Date(timestampMs(at)).toISOString().slice(0, 19).replace('T', ' ') : '–';
+
+/** `promoted`, `cannot be distilled`. */
+export const verdictWords = (verdict: Verdict): string =>
+  verdict === Verdict.NOT_DISTILLABLE ? 'cannot be distilled' : Verdict[verdict].toLowerCase();
 
 const maxLineCharacters = 160;
 

@@ -104,6 +104,10 @@ test('the report shows what else was tried, where more than one student was trai
 });
 
 test('a run that never came to an evaluation has a report too', () => {
+  const tossed = create(RunStateSchema, { ...run, verdict: Verdict.NOT_DISTILLABLE, reason: 'coin tosses' });
+  const told = Object.fromEntries(reportRows(tossed, task, undefined));
+  expect(told.verdict).toBe('cannot be distilled: coin tosses');
+  expect(told.spent).toMatch(/ calls to the teacher, of the [\d,]+ calls of the budget$/);
   const broken = create(RunStateSchema, { ...run, verdict: Verdict.BROKEN, reason: 'no answer for 15 min' });
   const rows = Object.fromEntries(reportRows(broken, task, undefined));
   expect(rows.verdict).toBe('broken: no answer for 15 min');

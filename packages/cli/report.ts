@@ -5,7 +5,7 @@ import { RunStage, type RunState, RunStateSchema } from '@understudy/contract/pr
 import type { Task } from '@understudy/task';
 import type { Connection } from './connect.ts';
 import { type Evaluation, parseEvaluation } from './evaluation.ts';
-import { between, bytes, count, dollars, milliseconds, percent, percentAtLeast } from './format.ts';
+import { between, bytes, count, dollars, milliseconds, percent, percentAtLeast, verdictWords } from './format.ts';
 import { type Output, table } from './output.ts';
 import { stages } from './run-progress.ts';
 import { sourceRows } from './source-report.ts';
@@ -39,14 +39,18 @@ export const printReport = async (connection: Connection, run: RunState, task: T
 
 /** The report as rows of a name and what is known. */
 export const reportRows = (run: RunState, task: Task, evaluation: Evaluation | undefined): string[][] => [
-  ['verdict', `${Verdict[run.verdict].toLowerCase()}${run.reason === '' ? '' : `: ${run.reason}`}`],
+  ['verdict', `${verdictWords(run.verdict)}${run.reason === '' ? '' : `: ${run.reason}`}`],
   ...(evaluation ? [...agreementRows(evaluation, task), ...costRows(evaluation, run, task)] : []),
   ['prompts', promptsText(run)],
   ...sourceRows(run),
-  ['spent', `${dollars(run.spentMicroUsd)} for ${count(run.teacherCalls)} calls to the teacher`],
+  ['spent', `${dollars(run.spentMicroUsd)} for ${count(run.teacherCalls)} calls to the teacher${ofBudget(run, task)}`],
   ['time', timeText(run)],
   ...run.badRecordDetails.map((detail, index) => [index === 0 ? 'bad records' : '', detail]),
 ];
+
+/** Where a run stopped early, what that has saved. */
+const ofBudget = (run: RunState, { budget }: Task): string =>
+  run.verdict === Verdict.NOT_DISTILLABLE ? `, of the ${count(budget.calls)} calls of the budget` : '';
 
 const share = (value: number | null): string => (value === null ? 'none' : percent(value));
 

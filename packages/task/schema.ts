@@ -309,8 +309,11 @@ export const TaskSchema = strict({
     test: z.number().min(0.01).max(0.4).default(0.2),
   }).prefault({}),
   batches: strict({
-    /** Prompts of the first batch; 5,000 give a test split of 1,000. */
-    first: positiveInt.max(MAX_BUDGET_CALLS).default(5_000),
+    /**
+     * Prompts of the first batch. Where absent 5,000, which give a test split of 1,000, and no more than about a seventh of the budget: what
+     * cannot be distilled is to cost less than a fifth of it. A number that is given is taken as it is.
+     */
+    first: positiveInt.max(MAX_BUDGET_CALLS).optional(),
     /** Each further batch is this many times all that was asked before: learning curves are straight in the logarithm of the pairs. */
     growth: z.number().min(0.1).max(10).default(1),
     /** Of further batches: `active` asks mostly what the student of the batch before is unsure of. */

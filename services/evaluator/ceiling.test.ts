@@ -68,11 +68,11 @@ const dev = Array.from(
 );
 
 /** The ceiling of a task with this name, and what was asked for it. */
-async function ceilingOf(name: string, says: typeof second, ceilingSample = PAIRS) {
+async function ceilingOf(name: string, says: typeof second, ceilingSample = PAIRS, calls = 10_000) {
   second = says;
   asked.length = 0;
   const goal = { agreement: 0.95, coverage: 0.7, ceilingSample };
-  const task = await keepTask(store.blobs, { name, goal });
+  const task = await keepTask(store.blobs, { name, goal, budget: { calls, usd: 0 } });
   const turn = { task: name, taskDigest: task.digest, runId: 'run-1', snapshot: { fingerprint: 'f' } } as Turn;
   const signal = new AbortController().signal;
   return await measureCeiling({ teacher, blobs: store.blobs, task, turn, dev, traceparent: undefined, signal });
@@ -84,7 +84,7 @@ describe('the ceiling', () => {
     expect(ceiling).toMatchObject({ pairs: PAIRS, agreeing: 80 });
     expect(asked[0]).toMatchObject({ task: 'contradicting', purpose: Purpose.CEILING, runId: 'run-1' });
     const verdict = verdictOfCeiling(ceiling, 0.95);
-    expect(verdict).toMatchObject({ passed: false, morePairs: 0 });
+    expect(verdict).toMatchObject({ passed: false, morePairs: 0, notDistillable: true });
     expect(verdict!.reason).toContain('80 of 120');
     expect(verdictOfCeiling(ceiling, 0.7), 'a goal that it may reach').toBeUndefined();
   });
@@ -101,6 +101,10 @@ describe('the ceiling', () => {
     const some = await ceilingOf('half', (index) => (index % 2 === 0 ? DeclineReason.INVALID_ANSWER : 'ham'));
     expect(some).toMatchObject({ pairs: PAIRS / 2, agreeing: PAIRS / 2 });
     expect(await ceilingOf('spent', () => DeclineReason.BUDGET)).toBeNull();
+  });
+
+  test('takes a small part of the budget at most', async () => {
+    expect(await ceilingOf('poor', () => 'ham', PAIRS, 1_000)).toMatchObject({ pairs: 40 });
   });
 
   test('of a teacher that is away is asked for again later', async () => {

@@ -6,7 +6,7 @@ import { RetryableError } from '@understudy/service/errors';
 import type { RpcClient } from '@understudy/service/rpc/client';
 import { lowerBound, upperBound } from '@understudy/student/statistics/clopper-pearson';
 import type { CompiledTask } from '@understudy/task';
-import { CEILING_CONCURRENCY, CEILING_RETRY_MS, CEILING_TIMEOUT_MS } from './limits.ts';
+import { CEILING_CONCURRENCY, CEILING_RETRY_MS, CEILING_SHARE, CEILING_TIMEOUT_MS } from './limits.ts';
 import type { JudgedPair } from './pairs.ts';
 import { type CeilingReport, CeilingSchema, type VerdictReport } from './report.ts';
 import type { Turn } from './turn.ts';
@@ -29,12 +29,14 @@ export interface CeilingParts {
  */
 export async function measureCeiling(parts: CeilingParts): Promise<CeilingReport | null> {
   const { blobs, task, turn, dev } = parts;
-  const { ceilingSample, confidence } = task.task.goal;
+  const { goal, budget } = task.task;
+  const { ceilingSample, confidence } = goal;
   if (ceilingSample === 0) return null;
+  const most = Math.max(1, Math.floor(CEILING_SHARE * budget.calls));
   const name = `evaluator/ceilings/${turn.taskDigest}/${turn.snapshot.fingerprint}.json`;
   const kept = await blobs.getNamed(name);
   if (kept) return CeilingSchema.parse(JSON.parse(new TextDecoder().decode(kept)));
-  const outcomes = await askAll(parts, dev.slice(0, ceilingSample));
+  const outcomes = await askAll(parts, dev.slice(0, Math.min(ceilingSample, most)));
   const answered = outcomes.filter((agrees) => agrees !== undefined);
   if (answered.length === 0) return null;
   const agreeing = answered.filter(Boolean).length;
@@ -53,8 +55,8 @@ export function verdictOfCeiling(ceiling: CeilingReport | null, goalAgreement: n
   if (ceiling === null || ceiling.upperBound >= goalAgreement) return undefined;
   const percent = (share: number): string => `${(100 * share).toFixed(2)}%`;
   const { pairs, agreeing, upperBound: most } = ceiling;
-  const reason = `asked again, the teacher gave the same answer to ${agreeing} of ${pairs} inputs, which proves that it agrees with itself on at most ${percent(most)}; the goal of ${percent(goalAgreement)} is above that, and no student can reach it: lower goal.agreement, or make the teacher's answers steadier (temperature 0, clearer instructions)`;
-  return { passed: false, reason, morePairs: 0 };
+  const reason = `asked again, the teacher gave the same answer to ${agreeing} of ${pairs} inputs, which proves that it agrees with itself on at most ${percent(most)}; the goal of ${percent(goalAgreement)} is above that, and no student can reach it: this task cannot be distilled to this goal: lower goal.agreement, or make the teacher's answers steadier (temperature 0, clearer instructions)`;
+  return { passed: false, reason, morePairs: 0, notDistillable: true };
 }
 
 /** Whether each is answered as before; undefined where the teacher gave no valid answer. */

@@ -16,13 +16,13 @@ import { verdictOfCeiling } from './ceiling.ts';
 import { floorsGate, measureFloors } from './floors.ts';
 import { gatesOf, hopelessVerdict, verdictOf } from './gate.ts';
 import type { Incumbent } from './incumbent.ts';
-import { isHopelessOnDev, learningCurveOf, verdictWithoutLook } from './learning-curve.ts';
+import { type Curve, isHopelessOnDev, learningCurveOf, verdictOfCurve, verdictWithoutLook } from './learning-curve.ts';
 import { TIMED_REQUESTS } from './limits.ts';
 import type { Looks } from './looks.ts';
 import { measureCosts, measureTest, rankingOf } from './measure.ts';
 import { compare, incumbentGate } from './non-inferiority.ts';
 import type { JudgedPair } from './pairs.ts';
-import type { CeilingReport, DevReport, IncumbentReport, LearningCurveReport, Report } from './report.ts';
+import type { CeilingReport, DevReport, IncumbentReport, Report } from './report.ts';
 import type { Turn } from './turn.ts';
 import { TwinSearch, verdictOfTwins } from './twins.ts';
 
@@ -71,7 +71,7 @@ export async function evaluate(judged: Judged): Promise<Report> {
   const level = levelOfLook(1 - goal.confidence, await looks.expected(turn));
   const usdPerPair = judged.dev.reduce((sum, { teacherUsd }) => sum + teacherUsd, 0) / Math.max(1, judged.dev.length);
   const curve = learningCurveOf({ turn, goal, budget, usdPerPair, level });
-  const early = hopeless(judged, level);
+  const early = hopeless(judged, level, curve);
   const ceiling = early ? null : await judged.ceiling();
   const refused = verdictOfCeiling(ceiling, goal.agreement);
   const findings = early ?? (refused && { ...NOTHING, verdict: refused }) ?? (await judge(judged, level, curve));
@@ -91,8 +91,9 @@ type Findings = Pick<
   'policy' | 'dev' | 'test' | 'twins' | 'floors' | 'incumbent' | 'costs' | 'gates' | 'verdict'
 >;
 
-function hopeless({ turn, task, dev, test }: Judged, level: number): Findings | undefined {
-  const verdict = hopelessVerdict({
+/** Too few pairs are no reason to ask for more where their curve leads nowhere. */
+function hopeless({ turn, task, dev, test }: Judged, level: number, curve: Curve | null): Findings | undefined {
+  const found = hopelessVerdict({
     devPairs: dev.length,
     devAnswers: [...new Set(dev.map(({ answer, label }) => label ?? answer))],
     testPairs: test.length,
@@ -101,6 +102,8 @@ function hopeless({ turn, task, dev, test }: Judged, level: number): Findings | 
     goal: task.task.goal,
     level,
   });
+  const nowhere = found && found.morePairs > 0 ? verdictOfCurve(curve, task.task.goal.agreement) : undefined;
+  const verdict = nowhere ?? found;
   return verdict && { ...NOTHING, verdict };
 }
 
@@ -116,14 +119,14 @@ const NOTHING = {
 };
 
 /** A look that dev says would fail is not taken, where the curve can tell what would help. */
-async function judge(judged: Judged, level: number, curve: LearningCurveReport | null): Promise<Findings> {
+async function judge(judged: Judged, level: number, curve: Curve | null): Promise<Findings> {
   const devTexts = judged.dev.map(({ text }) => text);
   const twins = new TwinSearch(judged.test);
   const outOfDistribution = await learnDistribution(twins.among(judged.trainTexts), devTexts);
   const found = { twins: twins.report() };
   const known = { ...judged, test: twins.kept(), outOfDistribution };
   const poisoned = verdictOfTwins(found.twins, judged.test.length);
-  const early = poisoned ? { ...NOTHING, verdict: poisoned } : hopeless(known, level);
+  const early = poisoned ? { ...NOTHING, verdict: poisoned } : hopeless(known, level, curve);
   if (early) return { ...early, ...found };
   if (curve !== null) {
     const { dev } = await choose(known, level);
@@ -137,7 +140,7 @@ interface Known extends Judged {
   outOfDistribution: OutOfDistribution;
 }
 
-async function look(judged: Known, learningCurve: LearningCurveReport | null): Promise<Omit<Findings, 'twins'>> {
+async function look(judged: Known, learningCurve: Curve | null): Promise<Omit<Findings, 'twins'>> {
   const { turn, task, student, test, looks, blobs } = judged;
   const { goal } = task.task;
   const alpha = 1 - goal.confidence;

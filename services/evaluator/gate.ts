@@ -4,7 +4,7 @@ import { successesNeeded } from '@understudy/student/statistics/clopper-pearson'
 import { ASSUMPTIONS, MAX_GROWTH } from '@understudy/student/statistics/estimate';
 import { MIN_DEV_PAIRS } from '@understudy/student/statistics/threshold';
 import { floorsFault } from './floors.ts';
-import { helpOf } from './learning-curve.ts';
+import { type Curve, helpOf } from './learning-curve.ts';
 import { incumbentFault } from './non-inferiority.ts';
 import type { CostsReport, FloorsReport, GateReport, Report, TestReport, VerdictReport } from './report.ts';
 
@@ -40,7 +40,11 @@ export function gatesOf(
 }
 
 /** What a look has found. */
-export type Found = Pick<Report, 'goal' | 'learningCurve' | 'incumbent'> & { test: TestReport; floors: FloorsReport };
+export type Found = Pick<Report, 'goal' | 'incumbent'> & {
+  learningCurve: Curve | null;
+  test: TestReport;
+  floors: FloorsReport;
+};
 
 /** Passed where every gate is. What more pairs would do is told by the curve, where there is one; `further` estimates it otherwise, undefined where none would. */
 export function verdictOf(
@@ -62,15 +66,17 @@ export function verdictOf(
     return { passed: false, reason: `${faults}; more pairs do not change that`, morePairs: 0 };
   }
   if (learningCurve) {
-    const { help, morePairs } = helpOf(learningCurve);
-    return { passed: false, reason: `${faults}; ${help}`, morePairs };
+    const { help, ...verdict } = helpOf(learningCurve);
+    return { passed: false, reason: `${faults}; ${help}`, ...verdict };
   }
   const morePairs = further();
   const help =
     morePairs === undefined
       ? `not even ${MAX_GROWTH} times as many pairs are expected to help: this task cannot be distilled to this goal with this student; lower goal.agreement or goal.coverage`
       : `about ${morePairs} further pairs should do`;
-  return { passed: false, reason: `${faults}; ${help}`, morePairs: morePairs ?? 0, assumptions: ASSUMPTIONS };
+  const notDistillable = morePairs === undefined;
+  const verdict = { passed: false, reason: `${faults}; ${help}`, morePairs: morePairs ?? 0 };
+  return { ...verdict, notDistillable, assumptions: ASSUMPTIONS };
 }
 
 /** What there is to judge by, before anything of the test is looked at. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { helpOf, isHopelessOnDev, learningCurveOf, verdictWithoutLook } from './learning-curve.ts';
+import { helpOf, isHopelessOnDev, learningCurveOf, verdictOfCurve, verdictWithoutLook } from './learning-curve.ts';
 import type { DevReport } from './report.ts';
 
 const snapshot = { digest: 'a', fingerprint: 'f', trainPairs: 3_500, devPairs: 500, testPairs: 1_000 };
@@ -22,8 +22,8 @@ describe('what more pairs would do', () => {
   test('labels by coin toss: the task cannot be distilled, and no pair more is asked for', () => {
     const curve = curveOf([0.49, 0.52, 0.5, 0.5]);
     const verdict = verdictWithoutLook(dev, curve, 0.95);
-    expect(verdict).toMatchObject({ passed: false, morePairs: 0 });
-    expect(verdict.reason).toContain('cannot be distilled');
+    expect(verdict).toMatchObject({ passed: false, morePairs: 0, notDistillable: true });
+    expect(verdict.reason).toMatch(/cannot be distilled .* would agree in at most \d\d\.\d% \(19 of 20 forecasts\)/);
     expect(verdict.reason).toContain('49.88%');
     expect(isHopelessOnDev(dev)).toBe(true);
   });
@@ -41,6 +41,20 @@ describe('what more pairs would do', () => {
     const { help, morePairs } = helpOf(curveOf([0.8, 0.85, 0.89, 0.92], { budget: { calls: 5_500, usd: 0 } }));
     expect(morePairs).toBe(0);
     expect(help).toContain('the budget ends at 5500 pairs');
+  });
+
+  test('a curve that only a steeper one continues to the goal: the next batch, not the whole budget', () => {
+    const { morePairs, notDistillable } = helpOf(
+      curveOf([0.27, 0.33, 0.52, 0.48], { budget: { calls: 40_000, usd: 0 } }),
+    );
+    expect([morePairs, notDistillable]).toEqual([1, undefined]);
+  });
+
+  test('too few pairs to judge by are reason enough to give up where the curve leads nowhere, and none otherwise', () => {
+    const verdict = verdictOfCurve(curveOf([0.49, 0.52, 0.5, 0.5]), 0.95);
+    expect(verdict).toMatchObject({ passed: false, morePairs: 0, notDistillable: true });
+    expect(verdictOfCurve(curveOf([0.8, 0.85, 0.89, 0.92]), 0.95)).toBeUndefined();
+    expect(verdictOfCurve(null, 0.95)).toBeUndefined();
   });
 
   test('money ends it as calls do', () => {

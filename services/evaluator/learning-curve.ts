@@ -1,11 +1,11 @@
 /** What further pairs would do, from the trainer's learning curve: in figures and in words. No I/O. */
 import { MAX_GROWTH } from '@understudy/student/statistics/estimate';
-import { forecast } from '@understudy/student/statistics/learning-curve';
+import { type Forecast, forecast } from '@understudy/student/statistics/learning-curve';
 import { MARGIN_STANDARD_ERRORS } from '@understudy/student/statistics/threshold';
 import type { DevReport, LearningCurveReport, VerdictReport } from './report.ts';
 import type { Turn } from './turn.ts';
 
-/** Rarer than this among the forecasts is not worth a teacher's bill. */
+/** Rarer than this among the forecasts is not worth a teacher's bill. How often that is wrong stands in DESIGN.md. */
 const SMALL_CHANCE = 0.05;
 
 export interface CurveFacts {
@@ -19,7 +19,7 @@ export interface CurveFacts {
 }
 
 /** Null where the trainer told no curve, or too little of one. */
-export function learningCurveOf({ turn, goal, budget, usdPerPair, level }: CurveFacts): LearningCurveReport | null {
+export function learningCurveOf({ turn, goal, budget, usdPerPair, level }: CurveFacts): Curve | null {
   const { curve: points, snapshot } = turn;
   const { devPairs, testPairs } = snapshot;
   const pairs = snapshot.trainPairs + devPairs + testPairs;
@@ -36,25 +36,48 @@ export function learningCurveOf({ turn, goal, budget, usdPerPair, level }: Curve
 export const isHopelessOnDev = ({ agreementMargin, coverageMargin }: DevReport): boolean =>
   Math.min(agreementMargin, coverageMargin) < -MARGIN_STANDARD_ERRORS;
 
+/** A curve that was just drawn. */
+export type Curve = LearningCurveReport & Pick<Forecast, 'hope'>;
+
+/** Whether the goal is out of reach of far more pairs than there are, or of the whole budget where that pays for more. */
+const isHopeless = ({ hope }: Curve): boolean => hope.reaches < SMALL_CHANCE;
+
+type Help = Pick<VerdictReport, 'morePairs' | 'notDistillable'> & { help: string };
+
 /** The end of a verdict that failed: what more pairs would do, and whether they are worth asking for. */
-export function helpOf(curve: LearningCurveReport): Pick<VerdictReport, 'morePairs'> & { help: string } {
-  const { furtherPairs, reaches, affordable, payablePairs, usdPerPair } = curve;
+export function helpOf(curve: Curve): Help {
+  const { furtherPairs, hope, payablePairs, usdPerPair } = curve;
   const seen = seenOn(curve);
-  if (reaches < SMALL_CHANCE) {
-    const help = `${seen}: not even ${MAX_GROWTH} times as many pairs are expected to reach the goal; this task cannot be distilled to this goal with this student: lower goal.agreement or goal.coverage, or allow larger students`;
-    return { morePairs: 0, help };
+  if (isHopeless(curve)) {
+    const help =
+      `this task cannot be distilled to this goal: ${seen}, and even if it learnt three times as fast from here on, a student of ` +
+      `${hope.pairs} pairs would agree in at most ${(100 * hope.most).toFixed(1)}% (19 of 20 forecasts). Either the answers do not follow from ` +
+      'the input (they are given by chance, or by knowledge that is not in it), or learning them takes far more: put what the teacher decides by ' +
+      "into the input's fields, allow larger students (goal.sizeBytes, training.encoder), or lower goal.agreement or goal.coverage";
+    return { morePairs: 0, notDistillable: true, help };
   }
   const wanted = furtherPairs.value ?? furtherPairs.low ?? 0;
   const price = usdPerPair > 0 ? `, for about ${(wanted * usdPerPair).toFixed(2)} USD` : '';
+  const many = furtherPairs.value === null ? `more than ${MAX_GROWTH - 1} times as many` : `about ${wanted}`;
   const interval = `${furtherPairs.low ?? 'over'} to ${furtherPairs.high ?? 'never'}`;
-  const needs = `${seen}: about ${wanted} further pairs (90% interval ${interval})${price}`;
-  if (affordable < SMALL_CHANCE) {
-    return {
-      morePairs: 0,
-      help: `${needs}, but the budget ends at ${payablePairs} pairs: raise it, or lower the goal`,
-    };
+  const needs = `${seen}: ${many} further pairs (90% interval ${interval})${price}`;
+  if (hope.affordable < SMALL_CHANCE) {
+    const help = `${needs}, but the budget ends at ${payablePairs} pairs: raise it, or lower the goal`;
+    return { morePairs: 0, help };
   }
-  return { morePairs: Math.max(1, wanted), help: `${needs} should do` };
+  // Where only a steeper curve than this one would do, the next batch shows whether it becomes one; the budget is not spent at once on that hope.
+  return { morePairs: wanted <= payablePairs ? Math.max(1, wanted) : 1, help: `${needs} should do` };
+}
+
+/** The verdict where pairs are too few to judge a student by, but the curve says that more of them are not worth asking for. */
+export function verdictOfCurve(curve: Curve | null, goalAgreement: number): VerdictReport | undefined {
+  if (curve === null || !isHopeless(curve)) return undefined;
+  const { help, ...verdict } = helpOf(curve);
+  return {
+    passed: false,
+    reason: `no student is near the goal of ${(100 * goalAgreement).toFixed(2)}%; ${help}`,
+    ...verdict,
+  };
 }
 
 function seenOn({ points, exponent }: LearningCurveReport): string {
@@ -63,13 +86,13 @@ function seenOn({ points, exponent }: LearningCurveReport): string {
     return `${share} with ${trainPairs}`;
   });
   const [low, high] = [exponent.low.toFixed(2), exponent.high.toFixed(2)];
-  return `agreement on dev by pairs learnt from is ${told.join(', ')} (disagreement falls as pairs^-${exponent.value.toFixed(2)}, 90% interval ${low} to ${high})`;
+  return `agreement by pairs learnt from is ${told.join(', ')} (the odds of disagreement fall as pairs^-${exponent.value.toFixed(2)}, 90% interval ${low} to ${high})`;
 }
 
 /** The whole verdict of a student that is not worth a look. */
-export function verdictWithoutLook(dev: DevReport, curve: LearningCurveReport, goalAgreement: number): VerdictReport {
-  const { help, morePairs } = helpOf(curve);
+export function verdictWithoutLook(dev: DevReport, curve: Curve, goalAgreement: number): VerdictReport {
+  const { help, ...verdict } = helpOf(curve);
   const seen = dev.covered === 0 ? 'none' : `${((100 * dev.agreeing) / dev.covered).toFixed(2)}%`;
   const reason = `on dev the student agrees in ${seen} of the ${dev.covered} of ${dev.pairs} pairs that it would answer, goal ${(100 * goalAgreement).toFixed(2)}%; the test is not looked at, because it would fail in 19 of 20 cases; ${help}`;
-  return { passed: false, reason, morePairs };
+  return { passed: false, reason, ...verdict };
 }

@@ -10,6 +10,8 @@ export const TEXTS_PER_CALL = 64;
 export const INFERENCE_THREADS = 1;
 /** Calls to a teacher at once when it is asked again: few, since its rate belongs to runs and clients. */
 export const CEILING_CONCURRENCY = 4;
+/** Part of the budget's calls that asking again may take: with a run's first batch still less than a fifth. */
+export const CEILING_SHARE = 0.04;
 /** One of them, retries of the gateway included. */
 export const CEILING_TIMEOUT_MS = 300_000;
 /** Until the next try where the teacher is away. */

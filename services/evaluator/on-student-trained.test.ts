@@ -194,7 +194,7 @@ describe('a student that cannot pass', () => {
     const curve = [75, 150, 300, 600].map((trainPairs, i) => ({ trainPairs, covered: 160, agreeing: 78 + (i % 3) }));
     await bench.publish({ ...event, curve });
     const [verdict] = await bench.verdicts(task, 1);
-    expect(verdict).toMatchObject({ type: 'failed', morePairs: 0, summary: { look: 0 } });
+    expect(verdict).toMatchObject({ type: 'failed', morePairs: 0, notDistillable: true, summary: { look: 0 } });
     expect((verdict as EvalFailed).reason).toContain('cannot be distilled');
     expect(await bench.looksOf(task)).toBe(0);
     const { reports } = await client.listReports({ task: 'tossed' });

@@ -73,12 +73,15 @@ async function judge(
 
 async function tell(context: EvaluatorContext, turn: Turn, kept: KeptReport, span: Span): Promise<void> {
   const { runId, task, taskDigest, seal } = turn;
-  const { passed, reason, morePairs } = kept.report.verdict;
+  const { passed, reason, morePairs, notDistillable = false } = kept.report.verdict;
   await keepSigned(context.blobs, context.signingKey, statementOf(kept));
   const payload = { runId, task, taskDigest, seal, summary: summaryOf(kept.report, kept.digest) };
   const about = { entity: kept.digest, traceparent: traceparentOf(span) };
   if (passed) await context.publisher.publish({ type: 'eval.passed', payload, ...about });
-  else await context.publisher.publish({ type: 'eval.failed', payload: { ...payload, reason, morePairs }, ...about });
+  else {
+    const failed = { ...payload, reason, morePairs, notDistillable };
+    await context.publisher.publish({ type: 'eval.failed', payload: failed, ...about });
+  }
   context.journal.told(turn, kept);
 }
 

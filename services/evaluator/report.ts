@@ -142,9 +142,12 @@ const LearningCurve = z.strictObject({
   exponent: interval,
   /** Null: more than the forecast looks ahead, or never. */
   furtherPairs,
-  /** Shares of the forecasts that reach the goal at all, and with the pairs that the budget pays for. */
+  /** Share of the forecasts that pass at all, within MAX_GROWTH times the pairs. */
   reaches: share,
-  affordable: share,
+  /** In reports of earlier versions, the same within the budget. */
+  affordable: share.optional(),
+  /** What the same forecasts say if the student learns three times as fast from here on: see \`statistics/learning-curve.ts\`. None in earlier reports. */
+  hope: z.strictObject({ affordable: share, pairs: count, reaches: share, most: share }).optional(),
   payablePairs: count,
   usdPerPair: usd,
   /** Forecast agreement; none in reports of earlier versions. */
@@ -215,6 +218,8 @@ const Verdict = z.strictObject({
   reason: z.string(),
   /** Estimate of the further pairs that would do; 0 where none are needed or none would help. */
   morePairs: count,
+  /** The task cannot be distilled to this goal, as far as pairs and budget can tell. */
+  notDistillable: z.boolean().optional(),
   /** What the estimate assumes. */
   assumptions: z.string().optional(),
 });

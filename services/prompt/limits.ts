@@ -13,6 +13,17 @@ export const SAMPLE_CHUNK_PROMPTS = 5_000;
 export const SAMPLE_CHUNK_BYTES = 32 * 1024 * 1024;
 /** Fewer further prompts than this move no bound, and each look at the test pairs costs confidence. */
 export const MIN_FURTHER_BATCH = 100;
+/** Prompts of a first batch of which the task says nothing: they give a test split of 1,000. */
+export const DEFAULT_FIRST_BATCH = 5_000;
+/**
+ * Part of the budget, of calls and of USD, that such a first batch may take. With the evaluator's CEILING_SHARE it is less than a fifth, so that a
+ * task that cannot be distilled ends before that is spent.
+ */
+export const FIRST_SHARE = 0.15;
+/** Fewer prompts say nothing for sure, however small the budget: see the evaluator's DESIGN.md. */
+export const MIN_FIRST_BATCH = 300;
+/** Prompts of such a first batch that may be under way before anything is known of what one costs. */
+export const UNPRICED_PROMPTS = 10;
 /** Batches of one run, the first included: with doubling, the tenth has 500 times as many prompts as the first. */
 export const MAX_BATCHES = 10;
 /** Batches that an outside program may close in one run; each is an entry of the run's record in KV. */

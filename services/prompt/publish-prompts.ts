@@ -1,8 +1,15 @@
 import { Purpose, Source, type TeacherKind } from '@understudy/contract';
 import { traceparentOf, unsampled } from '@understudy/service/telemetry';
 import type { StepContext } from './context.ts';
-import { MAX_BYTES_AHEAD, MAX_PROMPTS_AHEAD, SUBMIT_SLICE_BYTES, SUBMIT_SLICE_PROMPTS } from './limits.ts';
+import {
+  MAX_BYTES_AHEAD,
+  MAX_PROMPTS_AHEAD,
+  SUBMIT_SLICE_BYTES,
+  SUBMIT_SLICE_PROMPTS,
+  UNPRICED_PROMPTS,
+} from './limits.ts';
 import type { Batch, Run } from './run.ts';
+import { askedOf } from './run-state.ts';
 import type { SampledPrompt } from './sample.ts';
 
 /** Prompts that are published together. */
@@ -11,22 +18,33 @@ export interface Slice {
   bytes: number;
 }
 
-export async function* slicesOf(prompts: AsyncIterable<SampledPrompt>): AsyncGenerator<Slice> {
+/** The first batch of a run, which may turn out to cost more than its share. */
+export const isBounded = ({ terms }: Run, batch: Batch): boolean => batch.number === 1 && terms.boundedFirst === true;
+
+export async function* slicesOf(
+  prompts: AsyncIterable<SampledPrompt>,
+  most = SUBMIT_SLICE_PROMPTS,
+): AsyncGenerator<Slice> {
   let slice: Slice = { prompts: [], bytes: 0 };
   for await (const prompt of prompts) {
     slice.prompts.push(prompt);
     slice.bytes += prompt.inputJson.length;
-    if (slice.prompts.length < SUBMIT_SLICE_PROMPTS && slice.bytes < SUBMIT_SLICE_BYTES) continue;
+    if (slice.prompts.length < most && slice.bytes < SUBMIT_SLICE_BYTES) continue;
     yield slice;
     slice = { prompts: [], bytes: 0 };
   }
   if (slice.prompts.length > 0) yield slice;
 }
 
-/** True when a slice may follow what already waits on the bus, measured with the slice's own mean size. */
-export function roomAhead(run: Run, slice: Slice): boolean {
+/**
+ * True when a slice may follow what already waits on the bus, measured with the slice's own mean size. Of a bounded batch no more may wait
+ * than what is known to have cost so much.
+ */
+export function roomAhead(run: Run, batch: Batch, slice: Slice): boolean {
   const ahead = run.state.submitted - run.state.answered - run.state.declined;
   if (ahead <= 0) return true;
+  const paid = slice.prompts.some(({ pair }) => pair === undefined);
+  if (paid && isBounded(run, batch) && ahead + slice.prompts.length > UNPRICED_PROMPTS + askedOf(run)) return false;
   const meanBytes = slice.bytes / slice.prompts.length;
   const limit = Math.min(MAX_PROMPTS_AHEAD, MAX_BYTES_AHEAD / meanBytes);
   return ahead + slice.prompts.length <= limit;

@@ -34,6 +34,8 @@ const sampled = (prompts: number): RunFact => ({
 });
 const passed = (reportDigest: string, seal = 1) => bus('eval.passed', { seal, summary: { reportDigest } });
 const failed = (morePairs: number, seal = 1) => bus('eval.failed', { seal, morePairs, reason: 'not proven' });
+/** Without `batches.first`. */
+const unsaid = { batches: { growth: 1, selection: 'random' as const } };
 const lost = (of: DeadLetterFact['of'], more: Partial<DeadLetterFact> = {}): DeadLetterFact => ({
   type: 'dead-lettered',
   of,
@@ -157,6 +159,55 @@ describe('a verdict that agreement is not proven', () => {
     const { state } = runAfter(facts, change);
     expect(state).toMatchObject({ stage: RunStage.FINISHED, verdict: Verdict.FAILED });
     expect(state.reason).toMatch(reason);
+  });
+
+  test('ends the run where the task cannot be distilled, whatever is left of the budget', () => {
+    const verdict = bus('eval.failed', { seal: 1, morePairs: 0, notDistillable: true, reason: 'coin tosses' });
+    const { state } = runAfter([...trained, verdict]);
+    expect(state).toMatchObject({ stage: RunStage.FINISHED, verdict: Verdict.NOT_DISTILLABLE, reason: 'coin tosses' });
+  });
+
+  test.each([
+    [100_000, 1, 5_000],
+    [10_000, 1, 1_500],
+    [10_000, 3, 499],
+    [1_000, 1, 300],
+    [399, 1, 399],
+    [7, 1, 7],
+  ])(
+    'takes a seventh of a budget of %i calls, %i a prompt, where the task does not say how much',
+    (calls, each, first) => {
+      const teacher = { ...task.teacher, ...(each > 1 ? { samples: each } : {}) } as Task['teacher'];
+      const { batches } = runAfter([sampled(calls)], { ...unsaid, teacher, budget: { calls, usd: 5 } });
+      expect(batches).toMatchObject([{ from: 0, to: first }]);
+    },
+  );
+
+  describe('a first batch of which the task says nothing', () => {
+    const begun = [sampled(10_000), { type: 'submitted' as const, batch: 1, prompts: 400 }];
+    const toOf = (facts: RunFact[], change: Partial<Task> = unsaid) => runAfter(facts, change).batches[0]!.to;
+
+    test('is ended early where it would take more than its share of the USD', () => {
+      const dear = stats({ answered: 400, spentMicroUsd: 600_000n });
+      expect(toOf([...begun, dear])).toBe(500);
+      expect(toOf([...begun, stats({ answered: 400, spentMicroUsd: 2_000_000n })])).toBe(400);
+      expect(toOf([...begun, stats({ answered: 400, spentMicroUsd: 100_000n })])).toBe(1_500);
+      expect(toOf([...begun, dear], {})).toBe(1_000);
+    });
+
+    test('or of the calls, because the teacher fails often', () => {
+      expect(toOf([...begun, stats({ answered: 380, declined: 20, teacherCalls: 600 })])).toBe(1_000);
+    });
+
+    test('is submitted to its new end and closed, and what comes after it is not ended early', () => {
+      const facts = [...begun, stats({ answered: 400, spentMicroUsd: 2_000_000n })];
+      expect(commandsOf(runAfter(facts, unsaid))).toMatchObject([{ type: 'close', batch: { number: 1, to: 400 } }]);
+      const further = [...facts, { type: 'closed' as const, batch: 1 }, failed(1_000)];
+      const late = stats({ answered: 500, spentMicroUsd: 2_600_000n });
+      expect(runAfter([...further, late], unsaid).batches.map(({ to }) => to)).toEqual(
+        runAfter(further, unsaid).batches.map(({ to }) => to),
+      );
+    });
   });
 
   test('never takes more prompts than budget and population hold', () => {

@@ -1,7 +1,7 @@
 /** A run as a pure state machine: facts in, the next run and what to do about it out. No clock, no bus, no store. */
 import { create } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
-import { Verdict } from '@understudy/contract';
+import { type PayloadOf, Verdict } from '@understudy/contract';
 import {
   RunStage,
   type RunState,
@@ -12,10 +12,13 @@ import {
 import type { Task } from '@understudy/task';
 import { expiredReason } from './deadlines.ts';
 import {
+  DEFAULT_FIRST_BATCH,
+  FIRST_SHARE,
   MAX_BATCHES,
   MAX_DECLINES_WITHOUT_ANSWER,
   MAX_OPEN_REPORTS,
   MAX_OUTSIDE_BATCHES,
+  MIN_FIRST_BATCH,
   MIN_FURTHER_BATCH,
 } from './limits.ts';
 import type { Batch, BusFact, Command, DeadLetterFact, Run, RunFact, RunTerms, SampleChunk } from './run.ts';
@@ -45,13 +48,21 @@ export function termsOf({ budget, batches, teacher, training }: Task): RunTerms 
   return {
     budgetCalls: budget.calls,
     budgetUsd: budget.usd,
-    firstBatch: batches.first,
+    firstBatch: batches.first ?? defaultFirst(budget.calls, callsPerPrompt),
+    boundedFirst: batches.first === undefined,
     batchGrowth: batches.growth,
     active: batches.selection === 'active',
     callsPerPrompt,
     attemptsMs: teacher.timeoutMs * (teacher.maxRetries + callsPerPrompt),
     trainingMs: training.maxMinutes * 60_000,
   };
+}
+
+/** What would leave less than a further batch is taken at once. */
+function defaultFirst(budgetCalls: number, callsPerPrompt: number): number {
+  const affordable = Math.floor(budgetCalls / callsPerPrompt);
+  const first = Math.min(DEFAULT_FIRST_BATCH, Math.max(MIN_FIRST_BATCH, Math.floor(FIRST_SHARE * affordable)));
+  return affordable - first < MIN_FURTHER_BATCH ? affordable : first;
 }
 
 export function beginRun(given: NewRun, nowMs: number): Run {
@@ -227,8 +238,28 @@ function counted(run: Run, stats: Extract<RunFact, { type: 'counted' }>['stats']
   if (answered === 0 && declined >= MAX_DECLINES_WITHOUT_ANSWER) {
     return finish(known, Verdict.BROKEN, noAnswerReason(known.state), around);
   }
-  return alive(known, around);
+  return alive(known.terms.boundedFirst ? withinShare(known) : known, around);
 }
+
+/** Ends the first batch where what its prompts have cost so far says that all of it would take more than its share of the budget. */
+function withinShare(run: Run): Run {
+  const { terms, state } = run;
+  const batch = run.batches[0];
+  const asked = askedOf(run);
+  if (batch === undefined || batch.closed || run.batches.length > 1 || asked <= 0) return run;
+  const written = writingOf(state);
+  const shareOf = (calls: number, microUsd: bigint): number =>
+    Math.max(calls / terms.budgetCalls, microUsd > 0n ? Number(microUsd) / (terms.budgetUsd * 1e6) : 0);
+  const each = shareOf(state.teacherCalls, state.spentMicroUsd) / asked;
+  if (each === 0) return run;
+  const affordable = Math.round((FIRST_SHARE - shareOf(written.calls, written.microUsd)) / each);
+  const enough = (run.pairs ?? 0) + Math.max(MIN_FIRST_BATCH, affordable);
+  const to = Math.max(batch.submitted, Math.min(batch.to, enough));
+  return to === batch.to ? run : { ...run, batches: [{ ...batch, to }] };
+}
+
+/** Outcomes that the teacher had to be asked for: finished pairs come first, and cost nothing. */
+export const askedOf = ({ pairs = 0, state }: Run): number => state.answered + state.declined - pairs;
 
 function heard(run: Run, fact: BusFact, around: Surroundings): Run {
   if (fact.type === 'batch.closed') return closedByOthers(run, fact.payload, around);
@@ -292,7 +323,12 @@ function ofSeal(run: Run, fact: SealFact, around: Surroundings): Run {
   }
 }
 
-function notProven(run: Run, { reason, morePairs }: { reason: string; morePairs: number }, around: Surroundings): Run {
+function notProven(
+  run: Run,
+  { reason, morePairs, notDistillable }: Pick<PayloadOf<'eval.failed'>, 'reason' | 'morePairs' | 'notDistillable'>,
+  around: Surroundings,
+): Run {
+  if (notDistillable) return finish(run, Verdict.NOT_DISTILLABLE, reason, around);
   if (run.ownPrompts || morePairs === 0) return finish(run, Verdict.FAILED, reason, around);
   const prompts = nextBatchSize(run, morePairs);
   if (prompts > 0) return openBatch(run, prompts, around);

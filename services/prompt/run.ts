@@ -29,6 +29,8 @@ export interface RunTerms {
   budgetCalls: number;
   budgetUsd: number;
   firstBatch: number;
+  /** The first batch is ended early where it would take more than its share of the budget. */
+  boundedFirst?: boolean;
   batchGrowth: number;
   /** Further batches are chosen by the student before. */
   active?: boolean;

@@ -5,8 +5,8 @@ import { messageOf } from '@understudy/service/errors';
 import type { CompiledTask } from '@understudy/task';
 import type { StepContext } from './context.ts';
 import { importPairs } from './import-pairs.ts';
-import { BACKPRESSURE_POLL_MS } from './limits.ts';
-import { publishPrompts, roomAhead, type Slice, slicesOf } from './publish-prompts.ts';
+import { BACKPRESSURE_POLL_MS, UNPRICED_PROMPTS } from './limits.ts';
+import { isBounded, publishPrompts, roomAhead, type Slice, slicesOf } from './publish-prompts.ts';
 import type { Announcement, Batch, Run, RunFact } from './run.ts';
 import { drawSample, SampleError } from './sample.ts';
 import { promptsOf, putSample } from './sample-store.ts';
@@ -57,12 +57,15 @@ export async function submit(step: Step, batch: Batch): Promise<void> {
   let current = run;
   let sent = batch.submitted;
   const prompts = promptsOf(context.blobs, run, batch, sent);
-  for await (const slice of slicesOf(prompts)) {
-    current = await waitForRoom({ ...step, run: current }, slice);
+  for await (const slice of slicesOf(prompts, isBounded(run, batch) ? UNPRICED_PROMPTS : undefined)) {
+    current = await waitForRoom({ ...step, run: current }, batch, slice);
     if (signal.aborted || current.state.stage !== RunStage.LABELLING) return;
-    await publishPrompts(context, current, batch, compiled.task.teacher.kind, slice.prompts);
-    await importPairs(context, current, slice.prompts);
-    sent += slice.prompts.length;
+    const { from, to } = current.batches.find(({ number }) => number === batch.number) ?? batch;
+    const wanted = slice.prompts.slice(0, to - from - sent);
+    if (wanted.length === 0) return;
+    await publishPrompts(context, current, batch, compiled.task.teacher.kind, wanted);
+    await importPairs(context, current, wanted);
+    sent += wanted.length;
     current = await tell({ type: 'submitted', batch: batch.number, prompts: sent });
   }
 }
@@ -106,11 +109,12 @@ export async function look({ context, run, tell }: Step): Promise<Run> {
   return tell({ type: 'tick' });
 }
 
-async function waitForRoom(step: Step, slice: Slice): Promise<Run> {
+async function waitForRoom(step: Step, batch: Batch, slice: Slice): Promise<Run> {
   let { run } = step;
-  while (!step.signal.aborted && run.state.stage === RunStage.LABELLING && !roomAhead(run, slice)) {
+  while (!step.signal.aborted && run.state.stage === RunStage.LABELLING && !roomAhead(run, batch, slice)) {
     run = await look({ ...step, run });
-    if (!roomAhead(run, slice)) await sleep(BACKPRESSURE_POLL_MS, undefined, { signal: step.signal }).catch(() => {});
+    if (!roomAhead(run, batch, slice))
+      await sleep(BACKPRESSURE_POLL_MS, undefined, { signal: step.signal }).catch(() => {});
   }
   return run;
 }

@@ -18,8 +18,10 @@ export const MAX_CANCELLED_RUNS = 10_000;
 export const MAX_TRIES = 2;
 /** Single answers timed for a candidate's latency: a median of 200 is steady to a few percent, and takes a second at most at 5 ms. */
 export const TIMED_REQUESTS = 200;
-/** A point of the learning curve: on fewer pairs than this many labels are hardly seen. */
-export const MIN_CURVE_PAIRS = 50;
+/** A point of the learning curve: on fewer pairs than this few labels are seen more than once. */
+export const MIN_CURVE_PAIRS = 20;
+/** Train pairs that a point is measured on beside dev, of those it did not learn from: a standard error of 1.6 points at most. */
+export const MAX_UNLEARNT_PAIRS = 1_000;
 /** Between notes of how much of its time a search has spent: a killed trainer forgets no more than this. */
 export const CLOCK_INTERVAL_MS = 5_000;
 /** Threads of a candidate that trains beside others. With one each, two cores would train two at once, and the cheaper one, which may be enough, would end later. */

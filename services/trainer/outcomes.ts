@@ -25,7 +25,7 @@ export type CandidateReport = z.infer<typeof CandidateReportSchema>;
 
 const CurvePointSchema = z.strictObject({
   trainPairs: z.int().positive(),
-  /** Dev pairs that it would answer at the coverage asked for, as in \`search/measure.ts\`. */
+  /** Pairs unseen in training that it would answer at the coverage asked for, as in \`search/measure.ts\`. */
   covered: z.int().nonnegative(),
   agreeing: z.int().nonnegative(),
   trainingMs: z.int().nonnegative(),

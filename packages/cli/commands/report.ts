@@ -2,14 +2,13 @@
 import { writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { timestampMs } from '@bufbuild/protobuf/wkt';
-import { Verdict } from '@understudy/contract';
 import type { Workload } from '@understudy/contract/pair-store';
 import { RunStage, type RunState } from '@understudy/contract/prompt';
 import { auditPolicyOf, isAuditable, parseTask, type Task } from '@understudy/task';
 import { type Connection, connect } from '../connect.ts';
 import { ExitError, exitCodes } from '../errors.ts';
 import { findRun } from '../follow-run.ts';
-import { between } from '../format.ts';
+import { between, verdictWords } from '../format.ts';
 import { WATTS_PER_CORE } from '../html-report/costs.ts';
 import { htmlReport } from '../html-report/page.ts';
 import { type PageFacts, Shown } from '../html-report/shown.ts';
@@ -53,7 +52,7 @@ const pageFacts = async (connection: Connection, run: RunState, task: Task, opti
     task: run.task,
     runId: run.runId,
     reportDigest,
-    verdict: Verdict[run.verdict].toLowerCase(),
+    verdict: verdictWords(run.verdict),
     reason: run.reason,
     finishedAt: run.finishedAt && new Date(timestampMs(run.finishedAt)),
     spentUsd: Number(run.spentMicroUsd) / 1e6,

@@ -1,6 +1,5 @@
 /** `status`: what runs, what serves, and how the last runs ended. */
 import { toJson } from '@bufbuild/protobuf';
-import { Verdict } from '@understudy/contract';
 import {
   type Deployment,
   DeploymentSchema,
@@ -12,7 +11,7 @@ import { RunStage, type RunState, RunStateSchema } from '@understudy/contract/pr
 import { type TeacherState, TeacherStateSchema } from '@understudy/contract/teacher-gateway';
 import { connect } from '../connect.ts';
 import { ExitError, exitCodes } from '../errors.ts';
-import { count, milliseconds, moment, oneLine, percent } from '../format.ts';
+import { count, milliseconds, moment, oneLine, percent, verdictWords } from '../format.ts';
 import { type Output, table } from '../output.ts';
 import { stageLine } from '../run-progress.ts';
 import { evidenceLine } from './deployments.ts';
@@ -123,6 +122,6 @@ const runTable = (runs: readonly RunState[]): string[] =>
 
 const stateOf = (run: RunState): string => {
   if (run.stage !== RunStage.FINISHED) return stageLine(run.stage, run);
-  const verdict = Verdict[run.verdict].toLowerCase();
+  const verdict = verdictWords(run.verdict);
   return run.reason === '' ? verdict : oneLine(`${verdict}: ${run.reason}`);
 };

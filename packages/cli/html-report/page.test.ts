@@ -66,7 +66,7 @@ describe('the page', () => {
     expect(text).toContain('no gate was asked');
     expect(text).toContain('Further pairs that the goal needs 61,000, about $122.00');
     expect(text).toContain('from 12,000 to beyond what the forecast looks at, or never');
-    expect(text).toContain('2.0% (it pays for 9,000 pairs)');
+    expect(text).toContain('forecasts that pass within the budget 2.0%');
     expect(page).toContain('class="verdict failed"');
   });
 

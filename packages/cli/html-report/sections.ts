@@ -166,9 +166,22 @@ export const floorsSection = ({ floors }: Shown): Html | undefined => {
   );
 };
 
+const hopeRows = ({
+  affordable,
+  pairs,
+  reaches,
+  most,
+}: NonNullable<NonNullable<Shown['learningCurve']>['hope']>): [string, string][] => [
+  ['If it learnt three times as fast, forecasts that pass within the budget', percent(affordable)],
+  [
+    `If it learnt three times as fast, with ${count(pairs)} pairs`,
+    `${percent(reaches)} of the forecasts agree as often as the goal, 19 of 20 in at most ${percent(most)}`,
+  ],
+];
+
 export const learningCurveSection = ({ learningCurve: curve, goal }: Shown): Html | undefined => {
   if (!curve) return undefined;
-  const { furtherPairs, exponent } = curve;
+  const { furtherPairs, exponent, hope } = curve;
   const pairs = (value: number | null) =>
     value === null ? 'beyond what the forecast looks at, or never' : count(value);
   const price = (value: number | null) =>
@@ -177,17 +190,15 @@ export const learningCurveSection = ({ learningCurve: curve, goal }: Shown): Htm
     ['Further pairs that the goal needs', `${pairs(furtherPairs.value)}${price(furtherPairs.value)}`],
     ['90% interval', `from ${pairs(furtherPairs.low)} to ${pairs(furtherPairs.high)}`],
     ['Forecasts that reach the goal at all', percent(curve.reaches)],
-    [
-      'Forecasts that reach it within the budget',
-      `${percent(curve.affordable)} (it pays for ${count(curve.payablePairs)} pairs)`,
-    ],
+    ['The budget pays for', `${count(curve.payablePairs)} pairs`],
+    ...(hope ? hopeRows(hope) : []),
     [
       'Price of a pair',
       curve.usdPerPair === 0 ? 'not known: the teacher’s answers have no price' : usd(curve.usdPerPair),
     ],
     [
-      'Disagreement falls as',
-      `pairs^−${exponent.value.toFixed(2)} (90% interval ${exponent.low.toFixed(2)} to ${exponent.high.toFixed(2)}), over the ${percent(curve.coverage)} of dev that the student is surest of`,
+      'The odds of disagreement fall as',
+      `pairs^−${exponent.value.toFixed(2)} (90% interval ${exponent.low.toFixed(2)} to ${exponent.high.toFixed(2)}), over the ${percent(curve.coverage)} of the pairs that the student is surest of`,
     ],
   ];
   return section('Learning curve', learningCurvePlot(curve, goal), facts(rows));

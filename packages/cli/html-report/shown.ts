@@ -68,7 +68,7 @@ const LearningCurve = z.object({
   exponent: z.object({ value: number, low: number, high: number }),
   furtherPairs: z.object({ value: number.nullable(), low: number.nullable(), high: number.nullable() }),
   reaches: number,
-  affordable: number,
+  hope: z.object({ affordable: number, pairs: number, reaches: number, most: number }).optional(),
   payablePairs: number,
   usdPerPair: number,
   ahead: z.array(z.object({ trainPairs: number, value: number, low: number, high: number })).default([]),

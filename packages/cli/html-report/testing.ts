@@ -156,7 +156,7 @@ export const failed = {
     exponent: { value: 0.23, low: 0.1, high: 0.36 },
     furtherPairs: { value: 61_000, low: 12_000, high: null },
     reaches: 0.6,
-    affordable: 0.02,
+    hope: { affordable: 0.02, pairs: 16_000, reaches: 0.34, most: 0.97 },
     payablePairs: 9_000,
     usdPerPair: 0.002,
     ahead: [525, 4_200, 20_000, 67_200].map((trainPairs, index) => ({

@@ -27,11 +27,12 @@ describe('learning curve', () => {
   test('a student on its way needs some more pairs', () => {
     const found = forecast({ ...about, points: drawn(randomSource(1), steep) })!;
     expect(found.exponent.low).toBeGreaterThan(0.2);
-    expect(found.exponent.high).toBeLessThan(0.8);
+    // Of odds, which fall a little faster than the disagreement itself.
+    expect(found.exponent.high).toBeLessThan(0.9);
     expect(found.furtherPairs.value).toBeGreaterThan(500);
     expect(found.furtherPairs.value).toBeLessThan(40_000);
     expect(found.reaches).toBeGreaterThan(0.8);
-    expect(found.affordable).toBeLessThanOrEqual(found.reaches);
+    expect(found.hope.affordable).toBeGreaterThan(0.8);
     const [first, last] = [found.ahead[0]!, found.ahead.at(-1)!];
     expect([first.trainPairs, last.trainPairs]).toEqual([440, 3_500 * MAX_GROWTH]);
     expect(last.value).toBeGreaterThan(0.95);
@@ -41,7 +42,22 @@ describe('learning curve', () => {
   test('labels by coin toss are never learnt', () => {
     const found = forecast({ ...about, points: drawn(randomSource(2), () => 0.5) })!;
     expect(found.reaches).toBe(0);
+    expect(found.hope).toMatchObject({ affordable: 0, pairs: 20_000, reaches: 0 });
+    expect(found.hope.most).toBeLessThan(0.85);
     expect(found.furtherPairs).toEqual({ value: null, low: null, high: null });
+  });
+
+  test('a curve that has only begun to rise is no reason to give up', () => {
+    const shares = [0.27, 0.33, 0.52, 0.48];
+    const points = sizes.map((trainPairs, i) => ({ trainPairs, covered: 425, agreeing: Math.round(425 * shares[i]!) }));
+    expect(forecast({ ...about, points, affordableGrowth: 7 })!.hope.reaches).toBeGreaterThan(0.5);
+  });
+
+  test('a budget too small to prove a goal is told apart from a task that does not reach it', () => {
+    const good = sizes.map((trainPairs) => ({ trainPairs, covered: 425, agreeing: 423 }));
+    const { hope } = forecast({ ...about, goalAgreement: 0.995, points: good, testPairs: 60, affordableGrowth: 5 })!;
+    expect(hope.affordable).toBe(0);
+    expect(hope.reaches).toBeGreaterThan(0.2);
   });
 
   test('the interval of the exponent holds the true one in about nine of ten curves', () => {
@@ -73,9 +89,11 @@ describe('learning curve', () => {
           const found = forecast(asked);
           expect(forecast(asked)).toEqual(found);
           if (found === undefined) return;
-          const { exponent, furtherPairs, reaches, affordable } = found;
+          const { exponent, furtherPairs, reaches, hope } = found;
           expect(0 <= exponent.low && exponent.low <= exponent.high && exponent.high <= 1).toBe(true);
-          expect(0 <= affordable && affordable <= reaches && reaches <= 1).toBe(true);
+          for (const share of [reaches, hope.affordable, hope.reaches, hope.most])
+            expect(0 <= share && share <= 1).toBe(true);
+          expect(hope.pairs).toBe(4 * about.pairs);
           const limit = about.pairs * MAX_GROWTH;
           for (const pairs of Object.values(furtherPairs))
             expect(pairs === null || (pairs >= 0 && pairs <= limit)).toBe(true);

@@ -1,7 +1,9 @@
 /**
- * How many further pairs a goal needs, from students trained on nested subsets. Disagreement at a fixed coverage is fitted as a·n^-b (Hestness
- * et al. 2017, arXiv 1712.00409; Cortes et al. 1993, "Learning curves: asymptotic values and rate of convergence"), and drawn again from
- * its binomial errors many times, so that what is told is an interval and a chance, not a number.
+ * How many further pairs a goal needs, from students trained on nested subsets. The odds of disagreement at a fixed coverage are fitted as
+ * a·n^-b: where disagreement is rare that is the power law of Hestness et al. 2017 (arXiv 1712.00409) and Cortes et al. 1993 ("Learning
+ * curves: asymptotic values and rate of convergence"), and where it is not, it cannot exceed all there is. The fit is drawn again from its
+ * binomial errors many times, so that what is told is an interval and a chance, not a number. Curves of few pairs mostly steepen
+ * before they flatten (Viering & Loog 2022, arXiv 2103.10948), so whether there is any hope is asked of steeper ones than were seen.
  */
 import { MAX_GROWTH, shareSafelyNeeded } from './estimate.ts';
 import { randomSource } from './random-source.ts';
@@ -33,11 +35,23 @@ export interface Forecast {
   readonly exponent: Interval;
   /** Further pairs, of all splits; what lies beyond MAX_GROWTH is null. */
   readonly furtherPairs: { readonly value: number | null; readonly low: number | null; readonly high: number | null };
-  /** Share of the draws that reach the goal at all (within MAX_GROWTH), and with what can be paid for. */
+  /** Share of the draws that pass at all (within MAX_GROWTH). */
   readonly reaches: number;
-  readonly affordable: number;
+  /** What may still come, by the same draws, each STEEPENING times as steep from here on. */
+  readonly hope: Hope;
   /** Agreement by pairs learnt from, from the first point on and up to MAX_GROWTH times the last; its interval holds nine tenths of the draws. */
   readonly ahead: readonly (Interval & { readonly trainPairs: number })[];
+}
+
+export interface Hope {
+  /** Share of the draws that pass with what can be paid for. */
+  readonly affordable: number;
+  /** Pairs looked ahead to: what can be paid for, or LOOK_AHEAD times those there are where that is more. */
+  readonly pairs: number;
+  /** Share of the draws that agree as often as the goal there, whether or not the test is large enough to prove it. */
+  readonly reaches: number;
+  /** The agreement there that 19 of 20 draws do not exceed. */
+  readonly most: number;
 }
 
 export interface Interval {
@@ -50,6 +64,14 @@ export interface Interval {
 export const MIN_CURVE_POINTS = 3;
 /** Steeper is not seen in practice (0.07 to 0.35 in Hestness et al.), but in few points of a small student. */
 const MAX_EXPONENT = 1;
+/**
+ * What follows may be so much steeper than what was seen before it counts as hopeless: see the evaluator's DESIGN.md for what was measured.
+ */
+const STEEPENING = 3;
+/** And no steeper than this: 1.3 is the steepest that was measured. Where hardly an answer agrees, the fit's own exponent may be anything. */
+const MAX_HOPED_EXPONENT = 2;
+/** A budget that pays for fewer times the pairs than this says more of itself than of the task. */
+const LOOK_AHEAD = 4;
 const DRAWS = 400;
 /** Tails left out on each side of an interval. */
 const TAIL = 0.05;
@@ -71,7 +93,6 @@ export function forecast(question: CurveQuestion): Forecast | undefined {
   const best = fitOf(points.map((point) => ({ ...point, share: 1 - jeffreysMean(point.agreeing, point.covered) })));
   const further = (growth: number): number | null =>
     growth === Number.POSITIVE_INFINITY ? null : Math.ceil(question.pairs * (growth - 1));
-  const within = (growth: number): number => needed.filter((one) => one <= growth).length / DRAWS;
   return {
     exponent: { value: best.exponent, low: at(exponents, TAIL), high: at(exponents, 1 - TAIL) },
     furtherPairs: {
@@ -79,18 +100,31 @@ export function forecast(question: CurveQuestion): Forecast | undefined {
       low: further(at(needed, TAIL)),
       high: further(at(needed, 1 - TAIL)),
     },
-    reaches: within(MAX_GROWTH),
-    affordable: within(Math.min(MAX_GROWTH, question.affordableGrowth)),
+    reaches: needed.filter(Number.isFinite).length / DRAWS,
+    hope: hopeOf(question, fits, bars),
     ahead: aheadOf(best, fits, points),
   };
 }
 
 const at = (rising: readonly number[], share: number): number => rising[Math.floor(share * (rising.length - 1))]!;
 
-/** Disagreement last·growth^-exponent, where the last point is growth 1. */
+function hopeOf({ pairs, goalAgreement, affordableGrowth }: CurveQuestion, fits: readonly Fit[], bars: Bars): Hope {
+  const steeper = fits.map((fit) => ({ ...fit, exponent: Math.min(MAX_HOPED_EXPONENT, STEEPENING * fit.exponent) }));
+  const payable = Math.min(MAX_GROWTH, affordableGrowth);
+  const growth = Math.max(LOOK_AHEAD, payable);
+  const agreements = steeper.map((fit) => agreementAt(fit, growth)).sort((a, b) => a - b);
+  return {
+    affordable: steeper.filter((fit) => growthNeeded(fit, bars) <= payable).length / DRAWS,
+    pairs: Math.round(pairs * growth),
+    reaches: agreements.filter((agreement) => agreement >= goalAgreement).length / DRAWS,
+    most: at(agreements, 1 - TAIL),
+  };
+}
+
+/** Odds of disagreement lastOdds·growth^-exponent, where the last point is growth 1. */
 interface Fit {
   readonly exponent: number;
-  readonly last: number;
+  readonly lastOdds: number;
 }
 
 type Observed = CurvePoint & { readonly share: number };
@@ -104,12 +138,12 @@ function redraw(random: () => number, point: CurvePoint): Observed {
   return { ...point, share: 1 / (1 + (right / wrong) * Math.exp(-spread * normal)) };
 }
 
-/** ln share = ln a - b·ln n, by least squares; each point weighs by the inverse of its variance in the logarithm. */
+/** ln odds = ln a - b·ln n, by least squares; each point weighs by the inverse of its variance in log odds. */
 function fitOf(points: readonly Observed[]): Fit {
   const weighed = points.map(({ trainPairs, covered, share }) => ({
     x: Math.log(trainPairs),
-    y: Math.log(share),
-    weight: (covered * share) / (1 - share),
+    y: Math.log(share / (1 - share)),
+    weight: covered * share * (1 - share),
   }));
   const total = weighed.reduce((sum, { weight }) => sum + weight, 0);
   const x = weighed.reduce((sum, point) => sum + point.weight * point.x, 0) / total;
@@ -117,7 +151,7 @@ function fitOf(points: readonly Observed[]): Fit {
   const spread = weighed.reduce((sum, point) => sum + point.weight * (point.x - x) ** 2, 0);
   const together = weighed.reduce((sum, point) => sum + point.weight * (point.x - x) * (point.y - y), 0);
   const exponent = Math.min(MAX_EXPONENT, Math.max(0, spread === 0 ? 0 : -together / spread));
-  return { exponent, last: Math.min(1, Math.exp(y - exponent * (weighed.at(-1)!.x - x))) };
+  return { exponent, lastOdds: Math.exp(y - exponent * (weighed.at(-1)!.x - x)) };
 }
 
 function aheadOf(best: Fit, fits: readonly Fit[], points: readonly CurvePoint[]): Forecast['ahead'] {
@@ -130,11 +164,12 @@ function aheadOf(best: Fit, fits: readonly Fit[], points: readonly CurvePoint[])
   });
 }
 
-/** Fewer pairs than a curve begins with may give more than all of the disagreement there can be. */
-const agreementAt = ({ exponent, last }: Fit, growth: number): number => Math.max(0, 1 - last * growth ** -exponent);
+const agreementAt = ({ exponent, lastOdds }: Fit, growth: number): number => 1 / (1 + lastOdds * growth ** -exponent);
+
+type Bars = readonly { readonly growth: number; readonly needed: number }[];
 
 /** What has to be agreed at each growth for a test of that size to pass in 19 of 20 cases. */
-function barsOf({ goalAgreement, coverage, testPairs, level }: CurveQuestion): { growth: number; needed: number }[] {
+function barsOf({ goalAgreement, coverage, testPairs, level }: CurveQuestion): Bars {
   const bars: { growth: number; needed: number }[] = [];
   for (let growth = 1; growth <= MAX_GROWTH; growth *= GROWTH_STEP) {
     const needed = shareSafelyNeeded(Math.floor(coverage * testPairs * growth), goalAgreement, level);
@@ -143,7 +178,7 @@ function barsOf({ goalAgreement, coverage, testPairs, level }: CurveQuestion): {
   return bars;
 }
 
-function growthNeeded({ exponent, last }: Fit, bars: readonly { growth: number; needed: number }[]): number {
-  const enough = bars.find(({ growth, needed }) => 1 - last * growth ** -exponent >= needed);
+function growthNeeded(fit: Fit, bars: Bars): number {
+  const enough = bars.find(({ growth, needed }) => agreementAt(fit, growth) >= needed);
   return enough?.growth ?? Number.POSITIVE_INFINITY;
 }

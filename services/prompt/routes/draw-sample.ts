@@ -23,15 +23,15 @@ export async function drawSample(context: PromptContext, request: DrawSampleRequ
     : await context.tasks.newest(request.task);
   if (compiled === undefined) throw notFound(`no task ${request.task}: apply it first`);
   const sources = openSources(compiled, { s3: context.config, write: unwritten });
-  const budgetCalls = poolSize(termsOf(compiled.task));
+  const terms = termsOf(compiled.task);
   try {
-    const { prompts, pairs, population, duplicates, badRecords } = await draw(compiled, sources, budgetCalls);
+    const { prompts, pairs, population, duplicates, badRecords } = await draw(compiled, sources, poolSize(terms));
     const unasked = prompts.slice(pairs);
     call.signal.throwIfAborted();
     const asked = Math.min(unasked.length, compiled.task.budget.calls);
     return {
       ...{ taskDigest: compiled.digest, population, duplicates, badRecords, prompts: asked },
-      firstBatch: Math.min(asked, compiled.task.batches.first),
+      firstBatch: Math.min(asked, terms.firstBatch),
       inputJson: unasked.slice(0, request.inputs).map(({ inputJson }) => inputJson),
     };
   } catch (error) {

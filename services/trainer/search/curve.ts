@@ -1,6 +1,6 @@
 /**
  * How the chosen student depends on the number of pairs: its candidate trained on nested parts of train. Told with the student
- * where dev says that it is not good enough, so that the evaluator can say what more pairs would do.
+ * where dev says that it is not good enough, so that the evaluator can say what more pairs would do, or that none would.
  */
 import { TerminalError } from '@understudy/service/errors';
 import { sha256Hex } from '@understudy/task/canonical';
@@ -28,14 +28,14 @@ export interface CurveParts {
 }
 
 /**
- * The points of the curve, rising; none where the student is good enough, nothing can be proven anyway, or no time is left. A part on which
+ * The points of the curve, rising; none where the student is good enough, or no time is left. A part on which
  * nothing could be trained has no point.
  * @throws the signal's reason when it aborts, and RetryableError when something failed that will pass
  */
 export async function curveOf(parts: CurveParts): Promise<CurvePoint[]> {
   const { plan, outcome, trainPairs, clock, signal } = parts;
   const chosen = plan.ladder.find(({ key }) => key === keyOfChosen(parts));
-  if (!chosen || !plan.limits.provable || isEnough(outcome.chosen, plan.limits)) return [];
+  if (!chosen || isEnough(outcome.chosen, plan.limits)) return [];
   const late = new AbortController();
   void clock.over.then(() => late.abort(new Error('the time for training was over')));
   const points: CurvePoint[] = [];
@@ -69,7 +69,6 @@ const partOf = (chosen: PlannedCandidate, pairs: number): PlannedCandidate => ({
 
 const pointOf = (trainPairs: number, { dev, trainingMs }: Trained): CurvePoint => ({
   trainPairs,
-  covered: dev.covered,
-  agreeing: dev.agreeing,
+  ...dev.ahead,
   trainingMs,
 });

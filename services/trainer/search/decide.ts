@@ -17,7 +17,7 @@ export interface Measured {
   readonly sizeBytes: number;
   /** Median of single answers, one thread. */
   readonly latencyUs: number;
-  readonly dev: DevMeasure;
+  readonly dev: Omit<DevMeasure, 'ahead'>;
 }
 
 /** A rung of the ladder and what has become of it. */

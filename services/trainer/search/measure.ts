@@ -5,6 +5,7 @@
 import { decide, type Policy, type Prediction } from '@understudy/student';
 import { fitTemperatures } from '@understudy/student/heads/calibrate';
 import { successesNeeded } from '@understudy/student/statistics/clopper-pearson';
+import { MAX_GROWTH } from '@understudy/student/statistics/estimate';
 import { levelOfLook } from '@understudy/student/statistics/level';
 import { jeffreysMean } from '@understudy/student/statistics/ranking';
 import { MARGIN_STANDARD_ERRORS, MIN_DEV_PAIRS, margin, shareNeeded } from '@understudy/student/statistics/threshold';
@@ -23,6 +24,8 @@ export interface Goal {
 export interface Bar {
   /** Share of dev that a student has to cover, so that the test is likely to prove the goal's coverage. */
   readonly coverage: number;
+  /** The same with MAX_GROWTH times the pairs: what the learning curve is drawn at, because that is where it leads. */
+  readonly coverageAhead: number;
   /** Pairs of the test that it would then answer, and the share of them that has to agree. */
   readonly testCovered: number;
   readonly agreement: number;
@@ -36,6 +39,8 @@ export interface DevMeasure {
   readonly agreeing: number;
   /** Standard errors by which the agreement of the covered pairs is above the bar. */
   readonly margin: number;
+  /** The same at the bar's coverageAhead. */
+  readonly ahead: { readonly covered: number; readonly agreeing: number };
 }
 
 /**
@@ -44,13 +49,11 @@ export interface DevMeasure {
  */
 export function barOf(goal: Goal, devPairs: number, testPairs: number): Bar {
   const level = levelOfLook(1 - goal.confidence, 1);
-  const needed = shareNeeded(testPairs, goal.coverage, level);
-  const clears = (covered: number): boolean =>
-    margin(jeffreysMean(covered, devPairs), needed, devPairs, testPairs) >= MARGIN_STANDARD_ERRORS;
-  const coverage = lowest(devPairs, clears) / devPairs;
+  const coverage = coverageNeeded(goal, devPairs, testPairs, level);
   const testCovered = Math.floor(coverage * testPairs);
   return {
     coverage,
+    coverageAhead: coverageNeeded(goal, MAX_GROWTH * devPairs, MAX_GROWTH * testPairs, level),
     testCovered,
     agreement: shareNeeded(testCovered, goal.agreement, level),
     provable:
@@ -58,6 +61,13 @@ export function barOf(goal: Goal, devPairs: number, testPairs: number): Bar {
       successesNeeded(testPairs, goal.coverage, level) !== undefined &&
       successesNeeded(testCovered, goal.agreement, level) !== undefined,
   };
+}
+
+function coverageNeeded(goal: Goal, devPairs: number, testPairs: number, level: number): number {
+  const needed = shareNeeded(testPairs, goal.coverage, level);
+  const clears = (covered: number): boolean =>
+    margin(jeffreysMean(covered, devPairs), needed, devPairs, testPairs) >= MARGIN_STANDARD_ERRORS;
+  return lowest(devPairs, clears) / devPairs;
 }
 
 /** The lowest count of 1..most that passes, where all above it pass too; `most` where none does. */
@@ -89,7 +99,7 @@ export function measureDev(
 ): DevMeasure {
   // An answer that copies what is not in the text has no values to hold the student's against; it agrees with none.
   const encoded = pairs.map(({ answerJson, text }) => plan.encode(answerJson, text));
-  let [covered, agreeing] = [0, 0];
+  const counts = [bar.coverage, bar.coverageAhead].map((coverage) => ({ coverage, covered: 0, agreeing: 0 }));
   for (let fold = 0; fold < FOLDS; fold += 1) {
     const inside = pairs.flatMap((_, pair) => (pair % FOLDS === fold ? [pair] : []));
     const outside = pairs.flatMap((_, pair) => (pair % FOLDS === fold ? [] : [pair]));
@@ -100,23 +110,27 @@ export function measureDev(
     const heads = fitTemperatures(plan.heads, fitted);
     const policy: Policy = { version: 2, studentDigest: '', heads, threshold: 0 };
     const answer = (pair: number) => decide(predictions[pair]!, policy, plan, pairs[pair]!.text);
-    const threshold = quantile(
-      outside.map((pair) => answer(pair).confidence),
-      bar.coverage,
-    );
+    const confidences = outside.map((pair) => answer(pair).confidence);
+    const thresholds = counts.map(({ coverage }) => quantile(confidences, coverage));
     for (const pair of inside) {
       const { answer: given, confidence } = answer(pair);
-      if (given === undefined || confidence < threshold) continue;
-      covered += 1;
-      if (plan.agreement(given, pairs[pair]!.answerJson).whole) agreeing += 1;
+      if (given === undefined) continue;
+      const agrees = plan.agreement(given, pairs[pair]!.answerJson).whole;
+      for (const [at, count] of counts.entries()) {
+        if (confidence < thresholds[at]!) continue;
+        count.covered += 1;
+        if (agrees) count.agreeing += 1;
+      }
     }
   }
+  const [{ covered, agreeing }, ahead] = counts as [(typeof counts)[0], (typeof counts)[0]];
   const share = jeffreysMean(agreeing, covered);
   return {
     pairs: pairs.length,
     covered,
     agreeing,
     margin: margin(share, bar.agreement, Math.max(1, covered), bar.testCovered),
+    ahead: { covered: ahead.covered, agreeing: ahead.agreeing },
   };
 }
 

@@ -14,7 +14,7 @@ const student = (name: string, margin: number): Trained => ({
   sizeBytes: 1_000,
   hyperparameters: '{}',
   devAgreement: 0.9,
-  dev: { pairs: 100, covered: 90, agreeing: 85, margin },
+  dev: { pairs: 100, covered: 90, agreeing: 85, margin, ahead: { covered: 85, agreeing: 82 } },
   latencyUs: 100,
   trainingMs: 1_000,
 });

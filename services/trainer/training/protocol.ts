@@ -9,7 +9,10 @@ import type { Order } from '../order.ts';
 export type Job = {
   readonly order: Order;
   readonly candidate: Candidate;
-  /** Trains on this many of the train pairs, always the same ones, only to be measured: its student is not kept. All where undefined. */
+  /**
+   * Trains on this many of the train pairs, always the same ones, only to be measured, on dev and on train pairs that it did not
+   * learn from: its student is not kept. All where undefined.
+   */
   readonly trainPairs: number | undefined;
   /** Where the candidate keeps its checkpoint. */
   readonly checkpoint: string;
@@ -34,7 +37,10 @@ export const TrainedSchema = z.strictObject({
   /** Of the finished model on all of dev, by requests, 0..1. */
   devAgreement: z.number().min(0).max(1),
   /** Where it would answer itself: see `search/measure.ts`. */
-  dev: z.strictObject({ pairs: count, covered: count, agreeing: count, margin: z.number() }),
+  dev: z.strictObject({
+    ...{ pairs: count, covered: count, agreeing: count, margin: z.number() },
+    ahead: z.strictObject({ covered: count, agreeing: count }),
+  }),
   /** Median of single answers on one thread. */
   latencyUs: count,
   /** Of the process that finished; what an earlier one did before it died is not in it. */

@@ -16,7 +16,7 @@ import { singleLatencies } from '@understudy/student/latencies';
 import type { CompiledTask, OutputPlan } from '@understudy/task';
 import { canonicalJson, sha256Hex } from '@understudy/task/canonical';
 import { CandidateError } from '../errors.ts';
-import { TIMED_REQUESTS } from '../limits.ts';
+import { MAX_UNLEARNT_PAIRS, TIMED_REQUESTS } from '../limits.ts';
 import { seedOf } from '../order.ts';
 import { barOf, type DevMeasure, type DevPair, measureDev } from '../search/measure.ts';
 import { loadTask } from '../task.ts';
@@ -47,7 +47,7 @@ export async function train(job: Job, blobs: BlobStore, hooks: TrainHooks): Prom
   if (unlearnable) hooks.onUnlearnable(unlearnable);
   const { archive, description, measured } = await blaming(async () => {
     const exported = await trainStudent(trainingOf(job, task, plan, splits, blobs, hooks));
-    return { ...exported, measured: await measure(exported.archive, job, task, plan, splits.dev) };
+    return { ...exported, measured: await measure(exported.archive, job, task, plan, splits) };
   });
   return {
     studentDigest: job.trainPairs === undefined ? await blobs.put('students', archive) : sha256Hex(archive),
@@ -108,16 +108,17 @@ async function measure(
   { order }: Job,
   { task }: CompiledTask,
   plan: OutputPlan,
-  { examples, unlearnable }: SplitExamples,
+  { dev, unlearnt }: Splits,
 ): Promise<{ dev: DevMeasure; latencyUs: number }> {
   const student = await StudentModel.load(await openBundle(archive), { threads: 1 });
   try {
-    const pairs: readonly DevPair[] = [...examples, ...unlearnable];
+    const devPairs: readonly DevPair[] = [...dev.examples, ...dev.unlearnable];
+    const pairs = [...devPairs, ...unlearnt];
     const texts = pairs.map(({ text }) => text);
     const predictions = await student.predict(texts);
     const latencies = await singleLatencies(student, texts, TIMED_REQUESTS);
     return {
-      dev: measureDev(plan, predictions, pairs, barOf(task.goal, pairs.length, order.snapshot.testPairs)),
+      dev: measureDev(plan, predictions, pairs, barOf(task.goal, devPairs.length, order.snapshot.testPairs)),
       latencyUs: Math.round(latencies[Math.floor(latencies.length / 2)]! * 1_000),
     };
   } finally {
@@ -125,7 +126,12 @@ async function measure(
   }
 }
 
-type Splits = { readonly train: SplitExamples; readonly dev: SplitExamples };
+type Splits = {
+  readonly train: SplitExamples;
+  readonly dev: SplitExamples;
+  /** Train pairs that a part of train leaves over: as good as dev to measure it on. */
+  readonly unlearnt: readonly DevPair[];
+};
 
 async function loadExamples(job: Job, plan: OutputPlan): Promise<Splits> {
   const { order, pairStoreAddress, rpcToken, traceparent } = job;
@@ -135,7 +141,12 @@ async function loadExamples(job: Job, plan: OutputPlan): Promise<Splits> {
       readExamples(pairStore, order, split, plan, traceparent);
     // The pair store's order is that of pair ids, which are hashes: the first ones are a random part, and smaller parts lie within larger ones.
     const { examples, unlearnable } = await read(Split.TRAIN);
-    return { train: { examples: examples.slice(0, job.trainPairs), unlearnable }, dev: await read(Split.DEV) };
+    const { trainPairs = examples.length } = job;
+    return {
+      train: { examples: examples.slice(0, trainPairs), unlearnable },
+      dev: await read(Split.DEV),
+      unlearnt: examples.slice(trainPairs, trainPairs + MAX_UNLEARNT_PAIRS),
+    };
   } finally {
     pairStore.close();
   }

@@ -576,6 +576,13 @@ export declare type EvalFailed = Message<"understudy.event.v1.EvalFailed"> & {
    * @generated from field: uint32 more_pairs = 7;
    */
   morePairs: number;
+
+  /**
+   * The task cannot be distilled to its goal: more than that this student did not make it.
+   *
+   * @generated from field: bool not_distillable = 8;
+   */
+  notDistillable: boolean;
 };
 
 /**

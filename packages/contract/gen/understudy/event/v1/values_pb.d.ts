@@ -695,6 +695,13 @@ export enum Verdict {
    * @generated from enum value: VERDICT_PROVEN = 5;
    */
   PROVEN = 5,
+
+  /**
+   * No number of pairs that the budget pays for is expected to reach the goal, or the teacher itself does not.
+   *
+   * @generated from enum value: VERDICT_NOT_DISTILLABLE = 6;
+   */
+  NOT_DISTILLABLE = 6,
 }
 
 /**
