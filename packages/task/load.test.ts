@@ -54,7 +54,7 @@ describe('loadTask', () => {
     expect(task.examples.map((each) => each.output.label)).toEqual(['ham', 'spam']);
     expect(task.sources[0]).toMatchObject({ name: 'data/mail.jsonl', path: join(folder, 'data/mail.jsonl') });
     expect(task.goal).toEqual({
-      ...{ agreement: 0.9, coverage: 0.8, confidence: 0.95, nonInferiorityMargin: 0.005, ceilingSample: 0 },
+      ...{ agreement: 0.9, coverage: 0.8, confidence: 0.95, nonInferiorityMargin: 0.01, ceilingSample: 0 },
       ...{ latencyMs: 20, sizeBytes: 5_000_000 },
     });
     expect(parseTask(taskJson(task))).toEqual(task);

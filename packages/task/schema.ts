@@ -294,7 +294,7 @@ export const TaskSchema = strict({
     /** No class and no length of text may agree less. Ten points below `agreement` where absent. */
     floor: fraction.optional(),
     /** How much less a new student may agree than the one in service, where that one answers: proven, or it is not replaced. For two that differ on 3% of the pairs, half a point takes 4,000 test pairs for an even chance. */
-    nonInferiorityMargin: fraction.default(0.005),
+    nonInferiorityMargin: fraction.default(0.01),
     /** Inputs that the teacher is asked a second time, out of the run's budget: a goal above its agreement with itself is refused with the figure. 100 tell 85% from 95%. */
     ceilingSample: z.int().min(0).max(10_000).default(0),
     /** A keystroke's worth; students of this platform take well under it on one core. */
