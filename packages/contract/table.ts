@@ -12,6 +12,7 @@ import {
   DeadLetteredSchema,
   EvalFailedSchema,
   EvalPassedSchema,
+  PairsGatheredSchema,
   PairsSealedSchema,
   PromptSubmittedSchema,
   RunCancelledSchema,
@@ -139,6 +140,7 @@ export const events = {
   'student.staged': event(StudentStagedSchema, 'FACTS', ['deployer'], 'A proven student is on its way.'),
   'teacher.drifted': event(TeacherDriftedSchema, 'FACTS', ['deployer'], 'The teacher is not what it was.'),
   'traffic.shifted': event(TrafficShiftedSchema, 'FACTS', ['deployer'], 'Clients ask other things than before.'),
+  'pairs.gathered': event(PairsGatheredSchema, 'FACTS', ['deployer'], 'Another student may be better.'),
   'run.cancelled': event(RunCancelledSchema, 'FACTS', ['prompt'], 'Nobody shall spend on this run any more.'),
   'run.finished': event(RunFinishedSchema, 'FACTS', ['prompt'], 'A run is over.'),
   'traffic.observed': event(TrafficObservedSchema, 'TRAFFIC', ['student-gateway'], 'A client was answered.'),
@@ -193,7 +195,9 @@ export const consumers = {
     'run.cancelled',
   ]),
   // May wait for hours, until the task's policy lets another run begin.
-  'prompt-policy': consumer('prompt', 'FACTS', ['student.demoted', 'teacher.drifted'], { maxDeliver: 100 }),
+  'prompt-policy': consumer('prompt', 'FACTS', ['student.demoted', 'teacher.drifted', 'pairs.gathered'], {
+    maxDeliver: 100,
+  }),
   'prompt-dead-letters': consumer('prompt', 'DEAD_LETTERS', ['message.dead-lettered']),
   'teacher-gateway-embedded': consumer('teacher-gateway', 'PROMPTS', ['prompt.submitted'], {
     ...asking,

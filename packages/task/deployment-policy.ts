@@ -40,6 +40,11 @@ export const DeploymentPolicySchema = strict({
       runsPerWeek: z.int().min(0).max(1_000).default(1),
       /** Between two of them: what made the last student fall may not have passed yet. */
       cooldownMinutes: z.number().min(0).max(10_080).default(60),
+      /**
+       * New pairs in train, as a share of those that the serving student learnt from, at which a run begins; again at twice as many, and so on. 0: never.
+       * Twice the pairs leave about four fifths of the disagreements, where these fall as pairs^-0.3.
+       */
+      newPairsShare: z.number().min(0).max(1_000).default(1),
     })
     .prefault({}),
 });

@@ -2,62 +2,26 @@ import { create } from '@bufbuild/protobuf';
 import { timestampNow } from '@bufbuild/protobuf/wkt';
 import type { AnswerAudited } from '@understudy/contract';
 import { DecisionSchema, type Deployment } from '@understudy/contract/deployer';
-import { messageOf } from '@understudy/service/errors';
 import { auditPolicyOf } from '@understudy/task';
 import { askAgain, type CanaryRound } from './canaries.ts';
 import type { DeployerContext } from './context.ts';
 import { demoteFor } from './demote.ts';
-import { DRIFT_POLL_MS } from './limits.ts';
 import { POLICY } from './moves.ts';
 import { hasStudent } from './plan.ts';
 import type { Watch } from './watch.ts';
 
-/** Asks the teachers of students that serve the same prompts again, each at its task's intervals. */
-export class DriftWatch {
-  readonly #context: DeployerContext;
-  readonly #stopping = new AbortController();
-  #loop: Promise<void> = Promise.resolve();
-
-  constructor(context: DeployerContext) {
-    this.#context = context;
-  }
-
-  start(): void {
-    this.#loop = this.#run();
-  }
-
-  async stop(): Promise<void> {
-    this.#stopping.abort();
-    await this.#loop;
-  }
-
-  async #run(): Promise<void> {
-    const { signal } = this.#stopping;
-    while (!signal.aborted) {
-      try {
-        for (const deployment of await this.#context.deployments.list()) {
-          if (!signal.aborted && hasStudent(deployment)) await this.look(deployment, Date.now());
-        }
-      } catch (error) {
-        this.#context.journal.canariesFailed('', messageOf(error));
-      }
-      await pause(DRIFT_POLL_MS, signal);
-    }
-  }
-
-  /** Holds a round where one is due; of several deployers one does. */
-  async look(deployment: Deployment, nowMs: number): Promise<void> {
-    const { standings, watches } = this.#context;
-    const { canaryHours, callsPerDay } = auditPolicyOf(await standings.task(deployment.taskDigest));
-    if (callsPerDay === 0 || deployment.auditShare === 0) return;
-    const claim = await watches.update(deployment.task, (before) =>
-      claimed(before, deployment.servingGeneration, canaryHours * 3_600_000, nowMs),
-    );
-    if (claim.round === undefined) return;
-    const round = await askAgain(this.#context, deployment, claim.round);
-    if (round.changed) await demoteFor(this.#context, deployment, round, '', undefined);
-    else await noticeRound(this.#context, deployment, round);
-  }
+/** Asks the teacher of the student that serves the same prompts again, where that is due at its task's intervals; of several deployers one does. */
+export async function lookForDrift(context: DeployerContext, deployment: Deployment, nowMs: number): Promise<void> {
+  const { standings, watches } = context;
+  const { canaryHours, callsPerDay } = auditPolicyOf(await standings.task(deployment.taskDigest));
+  if (callsPerDay === 0 || deployment.auditShare === 0) return;
+  const claim = await watches.update(deployment.task, (before) =>
+    claimed(before, deployment.servingGeneration, canaryHours * 3_600_000, nowMs),
+  );
+  if (claim.round === undefined) return;
+  const round = await askAgain(context, deployment, claim.round);
+  if (round.changed) await demoteFor(context, deployment, round, '', undefined);
+  else await noticeRound(context, deployment, round);
 }
 
 /**
@@ -147,17 +111,4 @@ export async function tellDrift(
   const about = { task, id, at, action: 'drift', author: POLICY, reason, generation, studentDigest, taskDigest };
   await decisions.keep(create(DecisionSchema, about));
   journal.drifted(task, reason);
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) return resolve();
-    const timer = setTimeout(done, ms);
-    signal.addEventListener('abort', done, { once: true });
-    function done(): void {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', done);
-      resolve();
-    }
-  });
 }

@@ -73,6 +73,14 @@ export class Journal {
     this.#telemetry.log.warn({ task, error }, 'the teacher could not be asked fixed prompts again');
   }
 
+  gathered(task: string, reason: string): void {
+    this.#telemetry.log.info({ task, reason }, 'enough new pairs for another student');
+  }
+
+  pairsUncounted(task: string, error: string): void {
+    this.#telemetry.log.warn({ task, error }, 'new pairs could not be counted');
+  }
+
   drifted(task: string, reason: string): void {
     this.#telemetry.log.warn({ task, reason }, 'alarm: the teacher has changed');
   }

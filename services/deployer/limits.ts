@@ -32,6 +32,11 @@ export const STREAM_TIMEOUT_MS = 60_000;
 /** How often deployments are looked at for a round that is due. */
 export const DRIFT_POLL_MS = 15_000;
 
+/** How often new pairs are counted: a count reads the task's index once, and a run takes minutes. */
+export const NEW_PAIRS_POLL_MS = 60_000;
+/** New pairs that are worth a run at all. */
+export const MIN_NEW_PAIRS = 100;
+
 /** Bins of confidence, as reports and gateways count them. */
 export const CONFIDENCE_BINS = 15;
 /** Answers in one window of confidences: with fewer, the index is noise of its own size. */

@@ -10,11 +10,13 @@ import { type Config, config } from './config.ts';
 import type { DeployerContext } from './context.ts';
 import { Decisions } from './decisions.ts';
 import { Deployments } from './deployments.ts';
-import { DriftWatch } from './drift.ts';
+import { lookForDrift } from './drift.ts';
 import { Journal } from './journal.ts';
-import { AUDIT_BATCH, AUDIT_WAIT_MS, CONCURRENT_PROMOTIONS } from './limits.ts';
+import { AUDIT_BATCH, AUDIT_WAIT_MS, CONCURRENT_PROMOTIONS, DRIFT_POLL_MS, NEW_PAIRS_POLL_MS } from './limits.ts';
+import { lookForNewPairs } from './new-pairs.ts';
 import { onTraffic } from './on-answers-audited.ts';
 import { onEvalPassed } from './on-eval-passed.ts';
+import { Rounds } from './rounds.ts';
 import { approve, reject } from './routes/decide.ts';
 import { getDeployment } from './routes/get-deployment.ts';
 import { getWatch } from './routes/get-watch.ts';
@@ -42,7 +44,7 @@ async function create(base: ServiceContext<Config>): Promise<ServiceParts> {
     journal: new Journal(base.telemetry),
     trusted: readTrusted(settings),
   };
-  const drift = new DriftWatch(context);
+  const rounds = [driftRounds(context), newPairsRounds(context)];
   return {
     rpc: [
       rpcService(DeployerService, {
@@ -68,11 +70,25 @@ async function create(base: ServiceContext<Config>): Promise<ServiceParts> {
     },
     start: async () => {
       await tellAgain(context);
-      drift.start();
+      for (const one of rounds) one.start();
     },
     stop: async () => {
-      await drift.stop();
+      await Promise.all(rounds.map((one) => one.stop()));
       for (const client of [context.evaluator, context.pairStore, context.teacher]) client.close();
     },
   };
 }
+
+const driftRounds = (context: DeployerContext): Rounds =>
+  new Rounds(context, {
+    everyMs: DRIFT_POLL_MS,
+    look: (deployment) => lookForDrift(context, deployment, Date.now()),
+    onFailure: (task, error) => context.journal.canariesFailed(task, error),
+  });
+
+const newPairsRounds = (context: DeployerContext): Rounds =>
+  new Rounds(context, {
+    everyMs: NEW_PAIRS_POLL_MS,
+    look: (deployment) => lookForNewPairs(context, deployment),
+    onFailure: (task, error) => context.journal.pairsUncounted(task, error),
+  });

@@ -5,6 +5,7 @@ import { create } from '@bufbuild/protobuf';
 import { AuditOutcome, EvalSummarySchema } from '@understudy/contract';
 import { DeployerService, type Deployment, Stage } from '@understudy/contract/deployer';
 import { EvaluatorService, type GetReportResponse, GetReportResponseSchema } from '@understudy/contract/evaluator';
+import { PairStoreService } from '@understudy/contract/pair-store';
 import { FolderBlobStore } from '@understudy/service/blobs/folder';
 import { type RunningService, startService } from '@understudy/service/lifecycle';
 import { createClient, type RpcClient } from '@understudy/service/rpc/client';
@@ -15,12 +16,16 @@ import { type Policy, policyJson } from '@understudy/student';
 import { LABELS, smallStudent } from '@understudy/student/testing';
 import { parseTask, sha256Hex, taskJson } from '@understudy/task';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { timesReached } from './new-pairs.ts';
 import { definition } from './service.ts';
 
 let server: TestBus;
 let folder: string;
 let blobs: FolderBlobStore;
 let evaluator: RpcServer;
+let pairStore: RpcServer;
+/** What the pair store counts beyond any snapshot. */
+let newPairs = 0;
 /** Two of them all the time: every fact may be handled by either, and every decision raced for. */
 const deployers: RunningService[] = [];
 let client: RpcClient<typeof DeployerService>;
@@ -42,14 +47,23 @@ beforeAll(async () => {
       listReports: async () => ({ reports: [] }),
     }),
   ]);
-  await evaluator.listen();
+  const absent = async () => {
+    throw notFound('nothing of the kind is kept here');
+  };
+  pairStore = new RpcServer({ host: '127.0.0.1', port: 0, reflection: false, telemetry: server.telemetry }, [
+    rpcService(PairStoreService, {
+      ...{ streamPairs: async function* () {}, getSnapshot: absent, findPairs: absent, importPairs: absent },
+      stats: async () => ({ trainPairs: newPairs }),
+    }),
+  ]);
+  await Promise.all([evaluator.listen(), pairStore.listen()]);
   deployers.push(await startDeployer(), await startDeployer());
   client = createClient(DeployerService, { address: `127.0.0.1:${deployers[0]!.grpcPort}` });
 });
 afterAll(async () => {
   client.close();
   for (const deployer of deployers) await deployer.stop();
-  await evaluator.stop(1_000);
+  await Promise.all([evaluator.stop(1_000), pairStore.stop(1_000)]);
   await server[Symbol.asyncDispose]();
   await rm(folder, { recursive: true, force: true });
 });
@@ -60,8 +74,8 @@ const startDeployer = (): Promise<RunningService> =>
     {
       NATS_URL: server.server.url,
       EVALUATOR_ADDRESS: `127.0.0.1:${evaluator.port}`,
+      PAIR_STORE_ADDRESS: `127.0.0.1:${pairStore.port}`,
       // Nobody is there: the teacher cannot be asked again.
-      PAIR_STORE_ADDRESS: '127.0.0.1:1',
       TEACHER_GATEWAY_ADDRESS: '127.0.0.1:1',
       DATA_DIR: folder,
       LOG_LEVEL: 'fatal',
@@ -97,7 +111,7 @@ async function prove(name: string, sequence: number, deployment: object = {}): P
   const heads = [{ name: 'topic', temperature: 1 }];
   const policy: Policy = { version: 2, studentDigest, heads, threshold: 0.5 };
   const policyDigest = await blobs.put('policies', new TextEncoder().encode(policyJson(policy)));
-  const snapshot = { digest: snapshotDigest, fingerprint };
+  const snapshot = { digest: snapshotDigest, fingerprint, trainPairs: 200 };
   const reportJson = JSON.stringify({ name, sequence, snapshot, test: null });
   const reportDigest = sha256Hex(reportJson);
   const summary = create(EvalSummarySchema, { reportDigest, studentDigest, policyDigest, snapshotDigest });
@@ -302,4 +316,53 @@ test('a move that nobody was told of is told when a deployer starts', async () =
   const third = await startDeployer();
   expect((await decisionsOf('untold')).map(({ action }) => action)).toEqual(['promoted']);
   await third.stop();
+});
+
+describe('enough new pairs', () => {
+  const told = async (task: string): Promise<number> => {
+    const subject = `pairs.gathered.${task}`;
+    const { state } = await server.bus.jsm.streams.info('FACTS', { subjects_filter: subject });
+    return state.subjects?.[subject] ?? 0;
+  };
+  /** Deployers look when they start. */
+  const lookTwice = async () => {
+    const more = await Promise.all([startDeployer(), startDeployer()]);
+    return async () => {
+      for (const one of more) await one.stop();
+    };
+  };
+  const gathered = async (task: string) => (await decisionsOf(task)).filter(({ action }) => action === 'pairs');
+
+  test('are told once each time that the share is reached, although deployers race, and are in the audit log', async () => {
+    await prove('gathering', 1);
+    await prove('likewise', 1);
+    await prove('content', 1, { retrain: { newPairsShare: 0 } });
+    for (const task of ['gathering', 'likewise', 'content'])
+      await when(task, ({ studentDigest }) => studentDigest !== '');
+    for (const [pairs, times] of [
+      [399, 1],
+      [400, 2],
+    ] as const) {
+      newPairs = pairs;
+      const stop = await lookTwice();
+      for (const task of ['gathering', 'likewise']) {
+        while ((await gathered(task)).length < times) await new Promise((wake) => setTimeout(wake, 20));
+      }
+      await stop();
+      for (const task of ['gathering', 'likewise']) {
+        expect([await told(task), (await gathered(task)).length], `${task}: ${pairs} pairs`).toEqual([times, times]);
+      }
+    }
+    expect((await gathered('gathering')).at(-1)).toMatchObject({
+      id: 'pairs-1-2',
+      author: 'policy',
+      reason: '400 pairs have come beside the 200 that the student learnt from; deployment.retrain.newPairsShare is 1',
+    });
+    expect(await told('content')).toBe(0);
+  });
+
+  test('are counted from a least number on', () => {
+    expect([timesReached(99, 10, 1), timesReached(100, 10, 1), timesReached(1_000, 0, 1)]).toEqual([0, 1, 10]);
+    expect([timesReached(1_000, 2_000, 0.5), timesReached(1_000_000, 10, 0)]).toEqual([1, 0]);
+  });
 });

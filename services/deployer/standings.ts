@@ -11,7 +11,7 @@ import { hasStudent, type Plan, planOf } from './plan.ts';
 
 /** The part of a report that a deployment is watched by; reports may say more. */
 const Proven = z.object({
-  snapshot: z.object({ digest: z.string(), fingerprint: z.string() }),
+  snapshot: z.object({ digest: z.string(), fingerprint: z.string(), trainPairs: z.int().min(0) }),
   test: z
     .object({
       calibration: z.object({ bins: z.array(z.object({ from: z.number(), to: z.number(), pairs: z.number() })) }),

@@ -296,12 +296,28 @@ describe.each(
     const asked = pairsFrom(6_100, 6_110);
     await answer(world, 'with-traffic', asked);
     await close(world, 'with-traffic', asked);
-    const all = await streamed(world, (await sealing(world, 'with-traffic')).snapshot!.digest);
+    const snapshotDigest = (await sealing(world, 'with-traffic')).snapshot!.digest;
+    const all = await streamed(world, snapshotDigest);
     const kept = all.filter(({ pair }) => pairs.some(({ pairId }) => pairId === pair!.pairId));
     expect(kept.length).toBe(30);
     expect(new Set(kept.map(({ pair }) => pair!.origin))).toEqual(new Set(['traffic']));
     expect(new Set(all.map(({ pair }) => pair!.origin))).toEqual(new Set(['traffic', 'mail.jsonl']));
     expect(new Set(kept.map(({ split }) => split))).toEqual(new Set([Split.TRAIN]));
+
+    // What comes later is counted beside the snapshot, another teacher's answers are not.
+    const beyond = async () => world.client.stats({ snapshotDigest });
+    expect(await beyond()).toMatchObject({ pairs: 0, trainPairs: 0, devPairs: 0, testPairs: 0 });
+    const [live, fingerprint] = [{ purpose: Purpose.SERVE, source: Source.TRAFFIC }, sha256Hex('another teacher')];
+    const later = Array.from({ length: 25 }, (_, n) =>
+      testPair(task, testText(6_200 + n), n < 5 ? { ...live, fingerprint } : live),
+    );
+    for (const pair of later) await publish(world, 'traffic.observed', { requestId: pair.pairId, pair, answerer: 2 });
+    const laterIds = later.map(({ pairId }) => pairId);
+    await expect
+      .poll(async () => (await world.client.findPairs({ task: task.name, pairIds: laterIds })).pairs.length)
+      .toBe(25);
+    expect(await beyond()).toMatchObject({ pairs: 20, trainPairs: 20, devPairs: 0, testPairs: 0 });
+    await expect(world.client.stats({ snapshotDigest: 'f'.repeat(64) })).rejects.toThrow(/there is no snapshot f/);
   });
 
   it('keeps imported pairs once, as outcomes of their run, and every later snapshot has them beside its own', async () => {
@@ -354,7 +370,7 @@ describe.each(
       /there is no snapshot a{64}/,
     );
     await expect(streamed(world, '../../etc/passwd')).rejects.toThrow(/expected a SHA-256 of 64 hex digits/);
-    await expect(world.client.stats({})).rejects.toThrow(/expected a task, or a run_id, came neither/);
+    await expect(world.client.stats({})).rejects.toThrow(/expected a task, a run_id or a snapshot_digest, came none/);
     await expect(world.client.findPairs({ task: task.name, pairIds: ['x'] })).rejects.toThrow(
       /expected 64 hex digits each, came "x"/,
     );

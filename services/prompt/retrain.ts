@@ -6,8 +6,9 @@ import type { PromptContext } from './context.ts';
 import type { Run } from './run.ts';
 import { isFinished } from './run-state.ts';
 
-/** Runs that nobody asked for are known by their ids. */
+/** Runs that nobody asked for are known by their ids, and among them those that shall make a good student better. */
 const OWN_ACCORD = 'auto-';
+const BETTERING = 'pairs-';
 const WEEK_MS = 7 * 24 * 60 * 60 * 1_000;
 const MINUTE_MS = 60_000;
 
@@ -15,23 +16,35 @@ export type Permission = 'now' | 'under way' | 'spent' | { waitMs: number };
 
 /**
  * Whether the policy lets a run begin by itself. A run of the task's newest version that is under way serves the reason as well. What counts
- * are the runs that are kept, so neither a crash nor a repetition gives one more.
+ * are the runs that are kept, so neither a crash nor a repetition gives one more. For new pairs a run begins only where no other reason has taken the
+ * week's runs; those for new pairs take none from a student that fell.
+ * @param occasion as `retrain` has it
  */
 export function permissionFor(
   runs: readonly Run[],
-  digest: string,
+  { task, digest }: { task: string; digest: string },
+  occasion: string,
   { runsPerWeek, cooldownMinutes }: DeploymentPolicy['retrain'],
   nowMs: number,
 ): Permission {
   if (runs.some((run) => !isFinished(run) && run.state.taskDigest === digest)) return 'under way';
+  const mayWait = occasion.startsWith(BETTERING);
   const begun = runs
     .filter(({ state }) => state.runId.startsWith(OWN_ACCORD))
-    .map(({ state }) => (state.startedAt ? timestampMs(state.startedAt) : 0))
-    .filter((startMs) => startMs > nowMs - WEEK_MS);
-  if (begun.length >= runsPerWeek) return 'spent';
-  const restMs = Math.max(0, ...begun) + cooldownMinutes * MINUTE_MS - nowMs;
+    .map(({ state }) => ({
+      startMs: state.startedAt ? timestampMs(state.startedAt) : 0,
+      counts: mayWait || !state.runId.startsWith(runIdOf(task, BETTERING)),
+    }))
+    .filter(({ startMs }) => startMs > nowMs - WEEK_MS);
+  if (begun.filter(({ counts }) => counts).length >= runsPerWeek) return 'spent';
+  const restMs = Math.max(0, ...begun.map(({ startMs }) => startMs)) + cooldownMinutes * MINUTE_MS - nowMs;
   return restMs <= 0 ? 'now' : { waitMs: Math.min(restMs, cooldownMinutes * MINUTE_MS) };
 }
+
+const runIdOf = (task: string, occasion: string): string => `${OWN_ACCORD}${task}-${occasion}`;
+
+/** The occasion of so many new pairs since the student of that generation. */
+export const newPairsOccasion = (generation: bigint, times: number): string => `${BETTERING}${generation}-${times}`;
 
 /**
  * Begins a run because something happened, as far as the task's policy allows.
@@ -45,10 +58,11 @@ export async function retrain(
   why: string,
 ): Promise<void> {
   const { task, digest } = compiled;
-  const runId = `${OWN_ACCORD}${task.name}-${occasion}`;
+  const runId = runIdOf(task.name, occasion);
   if ((await context.runStore.get(runId)) !== undefined) return;
   const runs = (await context.runStore.list()).filter(({ state }) => state.task === task.name);
-  const permission = permissionFor(runs, digest, deploymentPolicyOf(task).retrain, Date.now());
+  const { retrain: policy } = deploymentPolicyOf(task);
+  const permission = permissionFor(runs, { task: task.name, digest }, occasion, policy, Date.now());
   if (typeof permission === 'object') {
     throw new RetryableError(`deployment.retrain.cooldownMinutes of ${task.name} is not over`, {
       afterMs: permission.waitMs,

@@ -9,6 +9,7 @@ import type { PromptContext, StepContext } from './context.ts';
 import { Journal } from './journal.ts';
 import { onBatchClosed } from './on-batch-closed.ts';
 import { onMessageDeadLettered } from './on-message-dead-lettered.ts';
+import { onPairsGathered } from './on-pairs-gathered.ts';
 import { onRunFact } from './on-run-fact.ts';
 import { onRunRequested } from './on-run-requested.ts';
 import { onStudentDemoted } from './on-student-demoted.ts';
@@ -95,6 +96,7 @@ function consumersOf(context: PromptContext): NonNullable<ServiceParts['consumer
       on: {
         'student.demoted': (event) => onStudentDemoted(context, event),
         'teacher.drifted': (event) => onTeacherDrifted(context, event),
+        'pairs.gathered': (event) => onPairsGathered(context, event),
       },
     },
     'prompt-dead-letters': {

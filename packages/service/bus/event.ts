@@ -16,7 +16,7 @@ import { TerminalError } from '../errors.ts';
 export interface OutgoingEvent<T extends EventType = EventType> {
   type: T;
   payload: PayloadInit<T>;
-  /** What the fact is about, within its type and run: publishing the same entity again is the same message. */
+  /** What the fact is about, within its type and run, or task where it is of no run: publishing the same entity again is the same message. */
   entity: string;
   /** W3C trace context of what caused it. */
   traceparent?: string | undefined;
@@ -39,7 +39,7 @@ export interface EncodedEvent {
 const hex64 = /^[0-9a-f]{64}$/;
 
 /**
- * Encodes an event. Its id is SHA-256 of type, run and entity, so that a repetition is recognised.
+ * Encodes an event. Its id is SHA-256 of type, run (task where it is of no run) and entity, so that a repetition is recognised.
  * @throws TerminalError when the payload lacks its task or task digest
  */
 export const encodeEvent = <T extends EventType>(event: OutgoingEvent<T>): EncodedEvent => {
@@ -47,7 +47,7 @@ export const encodeEvent = <T extends EventType>(event: OutgoingEvent<T>): Encod
   const payload = create(schema, event.payload as never) as { task: string; taskDigest: string; runId?: string };
   requireAddress(event.type, payload);
   const id = createHash('sha256')
-    .update(`${event.type}\n${payload.runId ?? ''}\n${event.entity}`)
+    .update(`${event.type}\n${payload.runId ?? payload.task}\n${event.entity}`)
     .digest('hex');
   return {
     type: event.type,

@@ -63,6 +63,21 @@ async function lastPairSeq(sql: Sql): Promise<number> {
   return row?.seq ?? 0;
 }
 
+/** How many pairs of each split a snapshot of this teacher would have now; test counts groups, as a snapshot does. */
+export async function countNow(
+  database: Database,
+  { task, fingerprint }: Pick<Selection, 'task' | 'fingerprint'>,
+): Promise<{ train: number; dev: number; test: number }> {
+  const now = { task, fingerprint, lastSeq: Number.MAX_SAFE_INTEGER, withImported: true };
+  const inSplit = (split: Split) => `filter (where p.split = ${split})::int`;
+  const [row] = await database.query<{ train: number; dev: number; test: number }>(
+    `select count(*) ${inSplit(Split.TRAIN)} as train, count(*) ${inSplit(Split.DEV)} as dev,
+       count(distinct p.group_id) ${inSplit(Split.TEST)} as test ${selectedBy(now)}`,
+    parametersOf(now),
+  );
+  return row ?? { train: 0, dev: 0, test: 0 };
+}
+
 export async function countQuarantined(database: Database, selection: Selection): Promise<number> {
   const [row] = await database.query<{ pairs: number }>(
     `select count(*)::int as pairs ${selectedBy(selection)} and p.split = ${Split.QUARANTINED}`,

@@ -1,6 +1,8 @@
 import { DeclineReason, Split } from '@understudy/contract';
 import type { StatsResponse } from '@understudy/contract/pair-store';
-import type { Sql } from './database.ts';
+import type { Manifest } from '../snapshot/manifest.ts';
+import { countNow } from '../snapshot/read-pairs.ts';
+import type { Database, Sql } from './database.ts';
 
 type Stats = Omit<StatsResponse, '$typeName' | '$unknown'>;
 
@@ -49,6 +51,16 @@ export async function taskStats(sql: Sql, task: string): Promise<Stats> {
   );
   const declinesByReason = await declines(sql, 'in (select run_id from runs where task = $1)', task);
   return statsOf(counts ?? NO_COUNTS, pairs ?? NO_PAIRS, latency?.median_us ?? 0, declinesByReason);
+}
+
+/** Of the pairs that have come since a snapshot and would be in one of the same teacher today. What was erased since is not counted against them. */
+export async function statsBeyond(database: Database, { task, fingerprint, splits }: Manifest): Promise<Stats> {
+  const now = await countNow(database, { task, fingerprint });
+  const [trainPairs, devPairs, testPairs] = (['train', 'dev', 'test'] as const).map((split) =>
+    Math.max(0, now[split] - splits[split]),
+  ) as [number, number, number];
+  const found = { ...NO_PAIRS, pairs: trainPairs + devPairs + testPairs, trainPairs, devPairs, testPairs };
+  return statsOf(NO_COUNTS, found, 0, {});
 }
 
 interface CountRow {

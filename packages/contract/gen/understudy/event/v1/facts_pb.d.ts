@@ -871,6 +871,75 @@ export declare type TrafficShifted = Message<"understudy.event.v1.TrafficShifted
 export declare const TrafficShiftedSchema: GenMessage<TrafficShifted>;
 
 /**
+ * So many pairs have come since the snapshot of the student that serves that another one may be better.
+ *
+ * @generated from message understudy.event.v1.PairsGathered
+ */
+export declare type PairsGathered = Message<"understudy.event.v1.PairsGathered"> & {
+  /**
+   * @generated from field: string task = 1;
+   */
+  task: string;
+
+  /**
+   * @generated from field: string task_digest = 2;
+   */
+  taskDigest: string;
+
+  /**
+   * @generated from field: string student_digest = 3;
+   */
+  studentDigest: string;
+
+  /**
+   * Generation at which that student came to where it is.
+   *
+   * @generated from field: uint64 serving_generation = 4;
+   */
+  servingGeneration: bigint;
+
+  /**
+   * @generated from field: string snapshot_digest = 5;
+   */
+  snapshotDigest: string;
+
+  /**
+   * In train: of the snapshot, and beyond it.
+   *
+   * @generated from field: uint32 snapshot_pairs = 6;
+   */
+  snapshotPairs: number;
+
+  /**
+   * @generated from field: uint32 new_pairs = 7;
+   */
+  newPairs: number;
+
+  /**
+   * How often the task's policy has been reached for this student: 1 for the first time.
+   *
+   * @generated from field: uint32 times = 8;
+   */
+  times: number;
+
+  /**
+   * @generated from field: string reason = 9;
+   */
+  reason: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp at = 10;
+   */
+  at?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message understudy.event.v1.PairsGathered.
+ * Use `create(PairsGatheredSchema)` to create a new message.
+ */
+export declare const PairsGatheredSchema: GenMessage<PairsGathered>;
+
+/**
  * Nobody shall spend anything more on this run.
  *
  * @generated from message understudy.event.v1.RunCancelled

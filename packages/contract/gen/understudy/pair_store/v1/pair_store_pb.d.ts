@@ -143,6 +143,13 @@ export declare type StatsRequest = Message<"understudy.pair_store.v1.StatsReques
    * @generated from field: string run_id = 2;
    */
   runId: string;
+
+  /**
+   * Instead of both: of the pairs alone that a snapshot of the same teacher would have today beyond this one, by split.
+   *
+   * @generated from field: string snapshot_digest = 3;
+   */
+  snapshotDigest: string;
 };
 
 /**
