@@ -15,7 +15,7 @@ export class Journal {
     const registers = [telemetry.metrics];
     this.#outcomes = new Counter({
       name: 'understudy_outcomes_total',
-      help: 'Answers and declines recorded, repetitions included.',
+      help: 'Answers and declines recorded, repetitions included, and answers that came too late.',
       labelNames: ['task', 'outcome'],
       registers,
     });
@@ -36,6 +36,13 @@ export class Journal {
   recorded(task: string, answered: number, declined: number): void {
     this.#outcomes.inc({ task, outcome: 'answered' }, answered);
     this.#outcomes.inc({ task, outcome: 'declined' }, declined);
+  }
+
+  /** Answers that came after their run had been told that there is none. */
+  late(task: string, answers: number): void {
+    if (answers === 0) return;
+    this.#outcomes.inc({ task, outcome: 'late' }, answers);
+    this.#telemetry.log.warn({ task, answers }, 'answers to prompts that were declined before are not kept');
   }
 
   sealed({ run_id: runId, task, seal }: Sealable, snapshot: string, { splits, leftOut }: Manifest, ms: number): void {

@@ -14,7 +14,11 @@ interface Outcomes {
   readonly declines: Decline[];
 }
 
-/** Records a batch of answers and declines: one transaction for each version of a task that it speaks of. */
+/**
+ * Records a batch of answers and declines: one transaction for each version of a task that it speaks of. A prompt that is both
+ * answered and declined in a run has the outcome that came first: a gateway may die between telling it and acknowledging the
+ * prompt, and another one asks again.
+ */
 export async function recordOutcomes(context: PairStoreContext, events: readonly Event[]): Promise<void> {
   const spans = events
     .filter(({ traceparent }) => isSampled(traceparent))
@@ -30,19 +34,32 @@ export async function recordOutcomes(context: PairStoreContext, events: readonly
 
 async function recordByVersion(context: PairStoreContext, events: readonly Event[]): Promise<void> {
   const versions = new Map<string, Outcomes>();
+  const told = new Map<string, 'answer' | 'decline'>();
+  const isFirst = (runId: string, promptId: string, kind: 'answer' | 'decline') => {
+    const key = `${runId} ${promptId}`;
+    const first = told.get(key) ?? kind;
+    told.set(key, first);
+    return first === kind;
+  };
   for (const { type, payload } of events) {
     const { task, taskDigest } = payload as TeacherAnswered | TeacherDeclined;
     const key = `${task} ${taskDigest}`;
     const outcomes = versions.get(key) ?? { task, taskDigest, answers: [], declines: [] };
     versions.set(key, outcomes);
-    if (type === 'teacher.answered') outcomes.answers.push(answerOf(payload as TeacherAnswered));
-    else if (type === 'teacher.declined') outcomes.declines.push(declineOf(payload as TeacherDeclined));
-    else throw new TerminalError(`expected teacher.answered or teacher.declined, came ${type}`);
+    if (type === 'teacher.answered') {
+      const answer = answerOf(payload as TeacherAnswered);
+      if (isFirst((payload as TeacherAnswered).runId, answer.pair.promptId, 'answer')) outcomes.answers.push(answer);
+      else context.journal.late(task, 1);
+    } else if (type === 'teacher.declined') {
+      const decline = declineOf(payload as TeacherDeclined);
+      if (isFirst(decline.runId, decline.promptId, 'decline')) outcomes.declines.push(decline);
+    } else throw new TerminalError(`expected teacher.answered or teacher.declined, came ${type}`);
   }
   for (const { task, taskDigest, answers, declines } of versions.values()) {
     const known = await context.tasks.get(task, taskDigest);
-    const mayBeComplete = await record(context.database, context.groups, known, answers, declines);
-    context.journal.recorded(task, answers.length, declines.length);
+    const { mayBeComplete, late } = await record(context.database, context.groups, known, answers, declines);
+    context.journal.recorded(task, answers.length - late, declines.length);
+    context.journal.late(task, late);
     if (mayBeComplete) context.wakeSealer();
   }
 }

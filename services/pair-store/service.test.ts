@@ -218,6 +218,32 @@ describe.each(
     expect((await world.client.stats({ runId: 'declined' })).declinesByReason).toEqual({ BUDGET: 3 });
   });
 
+  it('keeps one outcome of a prompt that is declined by one gateway and answered by another, and a pair for each answer', async () => {
+    const [sooner, later, together] = [pairsFrom(3_110, 3_130), pairsFrom(3_130, 3_150), pairsFrom(3_150, 3_190)];
+    await decline(world, 'both', sooner);
+    await answer(world, 'both', later);
+    await settled(world);
+    await answer(world, 'both', sooner);
+    await decline(world, 'both', later);
+    // As they come in one batch, in either order.
+    await Promise.all(
+      together.map((pair, n) =>
+        Promise.all(
+          n % 2 === 0
+            ? [decline(world, 'both', [pair]), answer(world, 'both', [pair])]
+            : [answer(world, 'both', [pair]), decline(world, 'both', [pair])],
+        ),
+      ),
+    );
+    await settled(world);
+    const { answered, declined } = await world.client.stats({ runId: 'both' });
+    expect(answered + declined).toBe(80);
+    const found = async (pairs: Pair[]) =>
+      (await world.client.findPairs({ task: task.name, pairIds: pairs.map(({ pairId }) => pairId) })).pairs.length;
+    expect([await found(sooner), await found(later)]).toEqual([0, 20]);
+    expect(20 + (await found(together))).toBe(answered);
+  });
+
   it('never seals a cancelled run', async () => {
     const pairs = pairsFrom(3_200, 3_210);
     await publish(world, 'run.cancelled', { runId: 'cancelled', reason: 'enough' });

@@ -24,7 +24,7 @@ export async function importPairs(context: PairStoreContext, request: ImportPair
   if (ids.size === 0) return { kept: 0 };
   const before = await findPairs(context.database, task, [...ids]);
   const answers = pairs.map((pair): Answer => (runId === '' ? { pair } : { pair, asked: { runId, cached: true } }));
-  const mayBeComplete = await record(context.database, context.groups, known, answers, []);
+  const { mayBeComplete } = await record(context.database, context.groups, known, answers, []);
   context.journal.recorded(task, answers.length, 0);
   if (mayBeComplete) context.wakeSealer();
   return { kept: ids.size - before.length };

@@ -112,7 +112,21 @@ describe.each(databaseKinds)('pairs in $name', ({ skip, shared, start }) => {
       decline_reason: DeclineReason.BUDGET,
     });
     expect(byPrompt('run-2').get(first.promptId)).toMatchObject({ pair_id: first.pairId });
-    expect(await findPairs(database, task.name, [second.pairId])).toHaveLength(1);
+    expect(await findPairs(database, task.name, [first.pairId, second.pairId])).toEqual([
+      expect.objectContaining({ pairId: first.pairId }),
+    ]);
+  });
+
+  it('of a prompt that was declined are kept where they had been paid for before, or another run asked', async () => {
+    const [found, imported, elsewhere] = [1, 2, 3].map((n) => testPair(task, testText(n))) as [Pair, Pair, Pair];
+    await put(
+      [],
+      [found, imported, elsewhere].map(({ promptId }) => decline(promptId)),
+    );
+    const late = await put([answer(found, 'run-1', true), { pair: imported }, answer(elsewhere, 'run-2')]);
+    expect(late).toMatchObject({ late: 0 });
+    expect((await everything(database)).pairs).toHaveLength(3);
+    expect(await put([answer(elsewhere)])).toMatchObject({ late: 1 });
   });
 
   it('keep the split that their prompt got first, for every fingerprint and run', async () => {

@@ -24,10 +24,18 @@ export interface Decline {
   readonly usage: Usage | undefined;
 }
 
+/** What recording came to. */
+export interface Recorded {
+  /** A closed batch may have become complete. */
+  readonly mayBeComplete: boolean;
+  /** Answers that were not kept, because their run had been told before that there is none. */
+  readonly late: number;
+}
+
 /**
  * Records answers and declines of one task in one transaction. What is recorded already changes nothing: the first outcome
- * of a prompt in a run stays, whatever comes later.
- * @returns true when a closed batch may have become complete
+ * of a prompt in a run stays, whatever comes later, and the answer of a prompt that was declined in its run is not kept.
+ * @param answers none of a prompt that `declines` speaks of in the same run
  */
 export async function record(
   database: Database,
@@ -35,18 +43,39 @@ export async function record(
   known: KnownTask,
   answers: readonly Answer[],
   declines: readonly Decline[],
-): Promise<boolean> {
+): Promise<Recorded> {
   const { name } = known.task;
   const recordIn = async (sql: Sql) => {
     await lockTask(sql, name);
     const index = await groups.upToDate(sql, name);
-    const rows = rowsToRecord(index, known, answers, declines);
+    const timely = await withoutDeclined(sql, answers);
+    const rows = rowsToRecord(index, known, timely, declines);
     const parameters = [name, ...rows.map((value) => JSON.stringify(value))];
     const [done] = await sql.query<{ last_seq: number | null; batch_due: boolean }>(RECORD, parameters);
     index.lastSeq = Math.max(index.lastSeq, done?.last_seq ?? 0);
-    return done?.batch_due ?? false;
+    return { mayBeComplete: done?.batch_due ?? false, late: answers.length - timely.length };
   };
   return groups.oneAtATime(name, () => database.transaction(recordIn));
+}
+
+/** Whether an answer is the outcome of a call that a run waited for, and not one that was there anyway. */
+const isBought = ({ asked }: Answer): boolean => asked !== undefined && !asked.cached;
+
+/** Answers but those that were bought for a prompt which is declined in their run. */
+async function withoutDeclined(sql: Sql, answers: readonly Answer[]): Promise<readonly Answer[]> {
+  const bought = answers.filter(isBought);
+  if (bought.length === 0) return answers;
+  const declined = await sql.query<{ run_id: string; prompt_id: string }>(
+    `select o.run_id, encode(o.prompt_id, 'hex') as prompt_id from runs r join outcomes o using (run_id)
+     where r.run_id = any ($1::text[]) and r.declined > 0 and o.prompt_id = any ($2::bytea[]) and o.decline_reason is not null`,
+    [
+      [...new Set(bought.map(({ asked }) => asked?.runId ?? ''))],
+      bought.map(({ pair }) => Buffer.from(pair.promptId, 'hex')),
+    ],
+  );
+  if (declined.length === 0) return answers;
+  const refused = new Set(declined.map(({ run_id, prompt_id }) => `${run_id} ${prompt_id}`));
+  return answers.filter((one) => !(isBought(one) && refused.has(`${one.asked?.runId} ${one.pair.promptId}`)));
 }
 
 /**
