@@ -1,4 +1,7 @@
-/** The service on a real bus and real databases: sealing in whatever order events come, and twice. */
+/**
+ * The service on a real bus and real databases: sealing in whatever order events come, and twice. The file is longer than 400 lines because all of
+ * it needs this one world, which takes seconds to set up.
+ */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';

@@ -331,6 +331,33 @@ describe('a run is closed', () => {
   });
 });
 
+describe('enough new pairs', () => {
+  test('begin one run, however often and by however many they are told; the week then has no second one', async () => {
+    const path = await stage.source('gathered.jsonl', 20);
+    const { taskDigest } = await client.applyTask({
+      taskJson: taskOf('gathered', {
+        sources: [{ kind: 'jsonl', path }],
+        deployment: { retrain: { runsPerWeek: 1, cooldownMinutes: 0 } },
+      }),
+    });
+    const gathered = { task: 'gathered', taskDigest, servingGeneration: 3n, snapshotPairs: 200, newPairs: 200 };
+    for (const entity of ['first', 'again']) await stage.publish('pairs.gathered', entity, { ...gathered, times: 1 });
+    await stage.publish('pairs.gathered', 'more', { ...gathered, times: 2 });
+    await expect.poll(async () => (await client.listRuns({ task: 'gathered' })).runs).toHaveLength(1);
+    await runWhen(client, 'auto-gathered-pairs-3-1', ({ answered }) => answered === 20);
+    await expect
+      .poll(async () => {
+        const { num_pending, num_ack_pending } = await stage.bus.bus.jsm.consumers.info('FACTS', 'prompt-policy');
+        return num_pending + num_ack_pending;
+      })
+      .toBe(0);
+    expect((await client.listRuns({ task: 'gathered' })).runs.map(({ runId }) => runId)).toEqual([
+      'auto-gathered-pairs-3-1',
+    ]);
+    expect(await stage.facts('run.requested', 'auto-gathered-pairs-3-1')).toHaveLength(1);
+  });
+});
+
 describe('an outside program', () => {
   test('starts a run by an event', async () => {
     const path = await stage.source('event.jsonl', 20);
