@@ -32,7 +32,7 @@ const serving = async ({ events, exit }: Supervisor): Promise<void> => {
   const ended = exit.then((code) => {
     throw new Error(`the supervisor ended with ${code}: ${JSON.stringify(events)}`);
   });
-  const poll = expect.poll(() => events.some(({ event }) => event === 'serving'), { timeout: 50_000 }).toBe(true);
+  const poll = expect.poll(() => events.some(({ event }) => event === 'serving')).toBe(true);
   await Promise.race([poll, ended]);
   ended.catch(() => {});
 };
@@ -100,5 +100,5 @@ test('without a supervisor everything ends by itself', async () => {
   await serving({ child, ...rest });
   const orphans = processes();
   child.kill('SIGKILL');
-  await expect.poll(() => alive(orphans), { timeout: 50_000 }).toEqual([]);
+  await expect.poll(() => alive(orphans)).toEqual([]);
 });

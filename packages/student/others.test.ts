@@ -79,7 +79,7 @@ beforeAll(async () => {
     encoder: { folder: encoder.folder, train: 'all' },
   });
   python = await pythonForBundles();
-}, 240_000);
+});
 afterAll(() => rm(home, { recursive: true, force: true }));
 
 const expectSame = (logits: readonly (readonly number[])[], expected: readonly (readonly number[])[]): void => {

@@ -72,7 +72,7 @@ const pairsFrom = (from: number, to: number) =>
 const sealedOf = (world: World, runId: string) => world.sealed.filter((fact) => fact.runId === runId);
 
 const sealing = async (world: World, runId: string, seals = 1) => {
-  await expect.poll(() => sealedOf(world, runId).length, { timeout: 30_000 }).toBe(seals);
+  await expect.poll(() => sealedOf(world, runId).length).toBe(seals);
   return sealedOf(world, runId).at(-1)!;
 };
 
@@ -83,7 +83,7 @@ async function settled({ bus }: World) {
       const { num_pending, num_ack_pending } = await bus.bus.jsm.consumers.info('FACTS', consumer);
       return num_pending + num_ack_pending;
     };
-    await expect.poll(left, { timeout: 30_000 }).toBe(0);
+    await expect.poll(left).toBe(0);
   }
 }
 

@@ -15,7 +15,7 @@ afterAll(async () => {
   await stage[Symbol.asyncDispose]();
 });
 
-const teacher = { kind: 'nats', subject: 'models.fake', timeoutMs: 2_000, maxRetries: 1 };
+const teacher = { kind: 'nats', subject: 'models.fake', timeoutMs: 20_000, maxRetries: 1 };
 const opened = async (client: (typeof clients)[number]) =>
   (await client.listTeachers({})).teachers.some(({ open }) => open);
 
@@ -50,15 +50,17 @@ test("one replica's 429 makes all of them wait as long as the teacher asked for"
   await stage.submit(task, 'pausing', texts(20, 'before'));
   await stage.outcomes('pausing', 20);
   await stage.fake.reset();
-  await stage.fake.behave({ failures: { 'rate-limited': 1 }, retryAfterMs: 3_000 });
+  const retryAfterMs = 3_000;
+  await stage.fake.behave({ failures: { 'rate-limited': 1 }, retryAfterMs });
   await stage.submit(task, 'pausing', texts(100));
   await until(async () => (await stage.fake.stats()).calls > 0);
   await until(async () => (await clients[1]!.listTeachers({})).teachers.some(({ waitMs }) => waitMs > 0n));
+  const { calls, firstCallMs, lastCallMs } = await stage.fake.stats();
   await stage.fake.behave({ failures: {} });
-  expect((await stage.fake.stats()).calls).toBeLessThanOrEqual(8);
-  await until(async () => (await stage.fake.stats()).calls > 8);
-  expect((await stage.fake.stats()).longestPauseMs).toBeGreaterThan(2_900);
+  const pauses = Math.floor((lastCallMs - firstCallMs) / retryAfterMs);
+  expect(calls).toBeLessThanOrEqual(8 * (1 + pauses));
   await stage.outcomes('pausing', 120);
+  expect((await stage.fake.stats()).longestPauseMs).toBeGreaterThan(retryAfterMs - 100);
   expect(stage.declinedIn('pausing')).toEqual([]);
 });
 

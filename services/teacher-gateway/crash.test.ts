@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Stage, texts, until } from './testing.ts';
 
-/** What a dead replica held comes again sooner than in production, yet not before a living one has said that it still works on it. */
-const ackWaitMs = 4_000;
+/** What a dead replica held comes again sooner than in production. */
+const ackWaitMs = 2_000;
 
 let stage: Stage;
 beforeEach(async () => {
@@ -13,7 +13,8 @@ beforeEach(async () => {
 });
 afterEach(() => stage[Symbol.asyncDispose]());
 
-const teacher = { kind: 'nats', model: 'fake', subject: 'models.fake', timeoutMs: 1_000 };
+/** Calls that are lost with the bus are made again after this; a slow machine makes none that long. */
+const teacher = { kind: 'nats', model: 'fake', subject: 'models.fake', timeoutMs: 5_000 };
 const count = 400;
 
 /** Every prompt has an answer, and all its answers are one. */
@@ -25,9 +26,7 @@ const expectAllAnsweredOnce = () => {
 
 const allAnswered = () => until(() => stage.pairStore.pairs.size === count && stage.answered.length >= count);
 
-test('kill -9 of a replica: the others finish, and no call is repeated but those that were in flight', {
-  timeout: 60_000,
-}, async () => {
+test('kill -9 of a replica: the others finish, and no call is repeated but those that were in flight', async () => {
   const [victim] = await Promise.all([
     stage.gateway({ TEACHER_CONCURRENCY: '8' }),
     stage.gateway({ TEACHER_CONCURRENCY: '8' }),
@@ -44,9 +43,9 @@ test('kill -9 of a replica: the others finish, and no call is repeated but those
   expect(calls - count).toBeLessThanOrEqual(8);
 });
 
-test('kill -9 and start again: budget and rate hold over both lives', { timeout: 60_000 }, async () => {
+test('kill -9 and start again: budget and rate hold over both lives', async () => {
   const first = await stage.gateway();
-  const limited = { ...teacher, rate: { concurrency: 6 } };
+  const limited = { ...teacher, timeoutMs: 1_000, rate: { concurrency: 6 } };
   const task = await stage.apply({ name: 'relived', teacher: limited, budget: { calls: 300, usd: 0 } });
   await stage.fake.behave({ latencyMs: 30 });
   await stage.submit(task, 'relived', texts(count));
@@ -61,7 +60,7 @@ test('kill -9 and start again: budget and rate hold over both lives', { timeout:
   expect(maxInFlight).toBeLessThanOrEqual(6);
 });
 
-test('kill -9 of nats-server: every prompt is answered once', { timeout: 60_000 }, async () => {
+test('kill -9 of nats-server: every prompt is answered once', async () => {
   await stage.gateway({ TEACHER_CONCURRENCY: '8' });
   const task = await stage.apply({ name: 'busless', teacher });
   await stage.fake.behave({ latencyMs: 40 });
@@ -75,20 +74,18 @@ test('kill -9 of nats-server: every prompt is answered once', { timeout: 60_000 
   expect(calls - count).toBeLessThanOrEqual(8);
 });
 
-test('a replica that is told to stop finishes its calls and leaves the rest to others', {
-  timeout: 60_000,
-}, async () => {
-  const stopping = await stage.gateway({ TEACHER_CONCURRENCY: '8' });
+test('a replica that is told to stop finishes its calls and leaves the rest to others', async () => {
+  // One that waited out the time it is given would outlast this test.
+  const stopping = await stage.gateway({ TEACHER_CONCURRENCY: '8', DRAIN_TIMEOUT_MS: '600000' });
   const task = await stage.apply({
     name: 'drained',
-    teacher: { ...teacher, timeoutMs: 10_000, rate: { concurrency: 4 } },
+    teacher: { ...teacher, timeoutMs: 60_000, rate: { concurrency: 4 } },
   });
   await stage.fake.behave({ latencyMs: 40 });
   await stage.submit(task, 'drained', texts(count));
   await until(() => stage.answered.length > count / 8);
-  const began = performance.now();
   await stopping.process.kill('SIGTERM');
-  expect(performance.now() - began).toBeLessThan(5_000);
+  expect(stopping.process.child.exitCode).toBe(0);
   await stage.gateway({ TEACHER_CONCURRENCY: '32' });
   await allAnswered();
   expectAllAnsweredOnce();
@@ -96,7 +93,7 @@ test('a replica that is told to stop finishes its calls and leaves the rest to o
   expect(await stage.fake.stats()).toMatchObject({ maxInFlight: 4 });
 });
 
-test('nothing is paid while nobody knows whether it was paid already', { timeout: 60_000 }, async () => {
+test('nothing is paid while nobody knows whether it was paid already', async () => {
   await stage.gateway();
   const task = await stage.apply({ name: 'unknowing', teacher });
   await stage.submit(task, 'first', ['known']);
@@ -112,7 +109,7 @@ test('nothing is paid while nobody knows whether it was paid already', { timeout
   expect(stage.answeredIn('unknowing')).toHaveLength(40);
 });
 
-test('while the pair store lags, prompts stay on the bus', { timeout: 60_000 }, async () => {
+test('while the pair store lags, prompts stay on the bus', async () => {
   const task = await stage.apply({ name: 'lagging', teacher });
   await stage.pairStore.lag();
   const fact = { runId: 'before', task: 'lagging', taskDigest: task.digest };

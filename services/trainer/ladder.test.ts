@@ -36,9 +36,6 @@ function ordered(seed: number, split: Split, count: number): Pair[] {
 const PAIRS = [...ordered(1, Split.TRAIN, 600), ...ordered(2, Split.DEV, 150), ...ordered(3, Split.TEST, 300)];
 const TASK = { training: { families: ['bag', 'conv', 'transformer'] } };
 
-/** Real trainings, and the ten seconds after which a killed trainer's message is delivered again. */
-const TIMEOUT_MS = 180_000;
-
 /** Of the student that an undisturbed search chooses, with its candidates beside each other. */
 let digest = '';
 
@@ -58,48 +55,44 @@ describe('a task that the cheapest student cannot learn', () => {
     await stage[Symbol.asyncDispose]();
   });
 
-  it(
-    'gets the next one that can, and is told of both',
-    async () => {
-      const service = await stage.startTrainer();
-      await stage.seal('run-1', PAIRS);
-      const { student, candidates } = await trained.first();
-      digest = student!.digest;
-      expect(student).toMatchObject({ family: 'conv' });
-      expect(student!.devAgreement).toBeGreaterThan(0.95);
-      const { description } = await openBundle(await stage.blobs.get('students', digest), digest);
-      expect(description).toMatchObject({ family: 'conv', training: { threads: 2 } });
+  it('gets the next one that can, and is told of both', async () => {
+    const service = await stage.startTrainer();
+    await stage.seal('run-1', PAIRS);
+    const { student, candidates } = await trained.first();
+    digest = student!.digest;
+    expect(student).toMatchObject({ family: 'conv' });
+    expect(student!.devAgreement).toBeGreaterThan(0.95);
+    const { description } = await openBundle(await stage.blobs.get('students', digest), digest);
+    expect(description).toMatchObject({ family: 'conv', training: { threads: 2 } });
 
-      const [bag, conv, transformer] = candidates;
-      expect(bag).toMatchObject({ name: 'bag', status: CandidateStatus.TRAINED, onFront: true });
-      expect(bag!.devAgreement).toBeLessThan(0.8);
-      expect(bag!.devMargin).toBeLessThan(0);
-      expect(conv).toMatchObject({ name: 'conv', status: CandidateStatus.TRAINED, onFront: true, digest });
-      expect(conv!.devAgreement).toBeGreaterThan(0.9);
-      expect(conv!.devCoverage).toBeGreaterThan(0.5);
-      expect(conv!.sizeBytes).toBe(student!.sizeBytes);
-      expect(conv!.latencyUs).toBeGreaterThan(0n);
-      expect(JSON.parse(conv!.hyperparameters)).toMatchObject({ widest: 3 });
-      expect(transformer).toMatchObject({
-        status: CandidateStatus.SKIPPED,
-        reason: 'a cheaper student reached the goal',
-        digest: '',
-      });
-      expect(new Set(progress.all.map(({ candidate }) => candidate))).toEqual(new Set(['bag', 'conv']));
+    const [bag, conv, transformer] = candidates;
+    expect(bag).toMatchObject({ name: 'bag', status: CandidateStatus.TRAINED, onFront: true });
+    expect(bag!.devAgreement).toBeLessThan(0.8);
+    expect(bag!.devMargin).toBeLessThan(0);
+    expect(conv).toMatchObject({ name: 'conv', status: CandidateStatus.TRAINED, onFront: true, digest });
+    expect(conv!.devAgreement).toBeGreaterThan(0.9);
+    expect(conv!.devCoverage).toBeGreaterThan(0.5);
+    expect(conv!.sizeBytes).toBe(student!.sizeBytes);
+    expect(conv!.latencyUs).toBeGreaterThan(0n);
+    expect(JSON.parse(conv!.hyperparameters)).toMatchObject({ widest: 3 });
+    expect(transformer).toMatchObject({
+      status: CandidateStatus.SKIPPED,
+      reason: 'a cheaper student reached the goal',
+      digest: '',
+    });
+    expect(new Set(progress.all.map(({ candidate }) => candidate))).toEqual(new Set(['bag', 'conv']));
 
-      const { reads } = stage.pairStore;
-      await stage.seal('run-2', PAIRS);
-      const again = await trained.first(({ runId }) => runId === 'run-2');
-      expect(again.candidates).toEqual(candidates);
-      expect(stage.pairStore.reads).toBe(reads);
-      const metrics = await (await fetch(`http://127.0.0.1:${service.metricsPort}/metrics`)).text();
-      expect(metrics).toMatch(/^understudy_candidates_total\{.*family="conv",status="trained".*\} 1$/m);
-      expect(metrics).toMatch(/^understudy_students_total\{.*family="conv",source="kept".*\} 1$/m);
-      expect(metrics).toMatch(/^understudy_training_processes_total\{.*family="bag".*\} 1$/m);
-      await service.stop();
-    },
-    TIMEOUT_MS,
-  );
+    const { reads } = stage.pairStore;
+    await stage.seal('run-2', PAIRS);
+    const again = await trained.first(({ runId }) => runId === 'run-2');
+    expect(again.candidates).toEqual(candidates);
+    expect(stage.pairStore.reads).toBe(reads);
+    const metrics = await (await fetch(`http://127.0.0.1:${service.metricsPort}/metrics`)).text();
+    expect(metrics).toMatch(/^understudy_candidates_total\{.*family="conv",status="trained".*\} 1$/m);
+    expect(metrics).toMatch(/^understudy_students_total\{.*family="conv",source="kept".*\} 1$/m);
+    expect(metrics).toMatch(/^understudy_training_processes_total\{.*family="bag".*\} 1$/m);
+    await service.stop();
+  });
 
   it('is told of the best where no family reaches the goal', async () => {
     await using other = await Stage.set({ training: { families: ['bag'] } });
@@ -117,32 +110,28 @@ describe('a task that the cheapest student cannot learn', () => {
   });
 });
 
-it(
-  'a trainer that is killed in the midst of a search goes on to the same student, and repeats no candidate',
-  async () => {
-    await using stage = await Stage.set(TASK);
-    await using trained = new Heard(stage.bus, 'student.trained');
-    await using progress = new Heard(stage.bus, 'training.progressed');
-    await stage.pairStore.listen();
-    const victim = spawn(process.execPath, [join(import.meta.dirname, 'main.ts')], {
-      env: { ...process.env, ...stage.environment },
-      stdio: ['ignore', 'ignore', 'inherit'],
-    });
-    await stage.seal('run-1', PAIRS);
-    await progress.first(({ candidate }) => candidate === 'conv');
-    await kill(victim);
-    expect(trained.all).toEqual([]);
-    const before = progress.all.length;
+it('a trainer that is killed in the midst of a search goes on to the same student, and repeats no candidate', async () => {
+  await using stage = await Stage.set(TASK);
+  await using trained = new Heard(stage.bus, 'student.trained');
+  await using progress = new Heard(stage.bus, 'training.progressed');
+  await stage.pairStore.listen();
+  const victim = spawn(process.execPath, [join(import.meta.dirname, 'main.ts')], {
+    env: { ...process.env, ...stage.environment },
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+  await stage.seal('run-1', PAIRS);
+  await progress.first(({ candidate }) => candidate === 'conv');
+  await kill(victim);
+  expect(trained.all).toEqual([]);
+  const before = progress.all.length;
 
-    const service = await stage.startTrainer();
-    const { student, candidates } = await trained.first();
-    expect(candidates.map(({ status }) => CandidateStatus[status])).toEqual(['TRAINED', 'TRAINED', 'SKIPPED']);
-    expect(student?.digest).toBe(digest);
-    expect(new Set(progress.all.slice(before).map(({ candidate }) => candidate))).toEqual(new Set(['conv']));
-    await service.stop();
-  },
-  TIMEOUT_MS,
-);
+  const service = await stage.startTrainer();
+  const { student, candidates } = await trained.first();
+  expect(candidates.map(({ status }) => CandidateStatus[status])).toEqual(['TRAINED', 'TRAINED', 'SKIPPED']);
+  expect(student?.digest).toBe(digest);
+  expect(new Set(progress.all.slice(before).map(({ candidate }) => candidate))).toEqual(new Set(['conv']));
+  await service.stop();
+});
 
 async function kill(child: ChildProcess): Promise<void> {
   const ended = once(child, 'exit');

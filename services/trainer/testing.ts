@@ -34,7 +34,7 @@ export const taskOf = ({ goal = {}, training = {} }: { goal?: object; training?:
   teacher: { kind: 'nats', subject: 'teacher.desk', model: 'fake' },
   sources: [{ kind: 'lines', path: '/prompts.txt' }],
   budget: { calls: 100, usd: 0 },
-  goal: { agreement: 0.9, coverage: 0.5, confidence: 0.95, latencyMs: 20, sizeBytes: 5_000_000, ...goal },
+  goal: { agreement: 0.9, coverage: 0.5, confidence: 0.95, latencyMs: 1_000, sizeBytes: 5_000_000, ...goal },
   training,
 });
 

@@ -8,8 +8,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Heard, LABELS, type Pair, pairs, SNAPSHOT, Stage, TASK } from './testing.ts';
 
 const PAIRS = [...pairs(Split.TRAIN, 400), ...pairs(Split.DEV, 60)];
-/** Enough for a training of 192 steps, which has a checkpoint after 100. */
-const MANY_PAIRS = [...pairs(Split.TRAIN, 2_000), ...pairs(Split.DEV, 60)];
+/** Enough for a training of several checkpoints: what is to happen after the first happens long before the end. */
+const MANY_PAIRS = [...pairs(Split.TRAIN, 4_000), ...pairs(Split.DEV, 60)];
 
 let stage: Stage;
 let trained: Heard<'student.trained'>;
@@ -175,14 +175,14 @@ describe('a cancelled run', () => {
   it('is not trained for, neither from the start nor any further', async () => {
     await stage.pairStore.listen();
     await start();
-    await stage.seal('run-1', PAIRS);
+    await stage.seal('run-1', MANY_PAIRS);
     await progress.first();
     await stage.cancel('run-1');
     await settled();
     await stage.cancel('run-2');
-    await stage.seal('run-2', PAIRS);
+    await stage.seal('run-2', MANY_PAIRS);
     await settled();
-    await stage.seal('run-3', PAIRS);
+    await stage.seal('run-3', MANY_PAIRS);
     await trained.first(({ runId }) => runId === 'run-3');
     expect(trained.all.map(({ runId }) => runId)).toEqual(['run-3']);
   });

@@ -3,9 +3,7 @@ import { checkFaults, runWithFaults } from '../harness/faults.ts';
 
 const prompts = 1_000;
 
-test('a teacher that fails in every way, and a replica killed: each prompt has one outcome, and the ledger covers what was charged', {
-  timeout: 180_000,
-}, async () => {
+test('a teacher that fails in every way, and a replica killed: each prompt has one outcome, and the ledger covers what was charged', async () => {
   const outcome = await runWithFaults(prompts, 0.2, 200);
   checkFaults(prompts, outcome);
   // What it is about did happen.

@@ -7,9 +7,7 @@ import { natsTeacher, routingTask } from '../harness/task.ts';
 
 const prompts = 1_200;
 
-test('every event delivered twice: one outcome per prompt, one student, one promotion', {
-  timeout: 180_000,
-}, async () => {
+test('every event delivered twice: one outcome per prompt, one student, one promotion', async () => {
   await using platform = await TestPlatform.start({ env: { UNDERSTUDY_TEACHER_GATEWAYS: '3' } });
   await using teacher = await FakeTeacher.start({ natsUrl: platform.run.natsUrl, natsSeed: platform.operatorSeed });
   using doubler = doubleEverything(await platform.bus(), 300);

@@ -41,9 +41,7 @@ const spans = (): SpanRecord[] =>
       .map((line) => ({ ...JSON.parse(line), service: file.replace('.jsonl', '') })),
   );
 
-test('prompts become pairs, a student, a promotion, and answers for an OpenAI client', {
-  timeout: 180_000,
-}, async () => {
+test('prompts become pairs, a student, a promotion, and answers for an OpenAI client', async () => {
   await using platform = await TestPlatform.start({ dataDir, env: { TRACE_PROMPTS_RATIO: '1' } });
   const run = await platform.finished(await platform.startRun(taskOf()));
   expect(Verdict[run.verdict], run.reason).toBe('PROMOTED');
@@ -87,7 +85,7 @@ test('one trace follows a prompt from its submission to the promotion', () => {
   expect(asked.length).toBeGreaterThanOrEqual(prompts);
 });
 
-test('a second start reuses what is there and asks the teacher nothing again', { timeout: 180_000 }, async () => {
+test('a second start reuses what is there and asks the teacher nothing again', async () => {
   await teacher.reset();
   await using platform = await TestPlatform.start({ dataDir });
   await platform.untilServed('loop');

@@ -14,7 +14,7 @@ import { FakeTeacher } from '../harness/fake-teacher.ts';
 import { TestPlatform } from '../harness/platform.ts';
 import { natsTeacher, routingTask } from '../harness/task.ts';
 
-test('it publishes prompt.submitted and receives eval.passed', { timeout: 180_000 }, async () => {
+test('it publishes prompt.submitted and receives eval.passed', async () => {
   await using platform = await TestPlatform.start();
   await using _teacher = await FakeTeacher.start({ natsUrl: platform.run.natsUrl, natsSeed: platform.operatorSeed });
   const task = routingTask({ name: 'outside', folder: platform.dataDir, prompts: 1, teacher: natsTeacher });

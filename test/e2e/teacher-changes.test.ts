@@ -54,9 +54,7 @@ class Traffic {
   }
 }
 
-test('the teacher changes: the student is demoted, and one that learnt the new answers takes its place, nobody asked, no request failed', {
-  timeout: 300_000,
-}, async () => {
+test('the teacher changes: the student is demoted, and one that learnt the new answers takes its place, nobody asked, no request failed', async () => {
   await using platform = await TestPlatform.start();
   await using teacher = await FakeTeacher.start({ natsUrl: platform.run.natsUrl, natsSeed: platform.operatorSeed });
   const { deployer } = platform;

@@ -14,6 +14,8 @@ import { chargeOf, contentOf, type Failure, refusalOf, tokensPerCall } from './f
 export interface Behaviour {
   /** Before each answer. */
   latencyMs?: number;
+  /** So many calls since the last reset are answered; what comes after them waits until it is told to behave otherwise. */
+  answers?: number;
   /** Shares of the calls that fail, by kind; a call's fate depends on its text and on how often it was asked. */
   failures?: Partial<Record<Failure, number>>;
   /** A teacher that has changed its mind: its labels are so many further than they were. */
@@ -53,6 +55,7 @@ export interface Stats {
 
 const settings = JSON.parse(process.argv[2] ?? '{}') as Settings;
 let behaviour: Behaviour = settings;
+let behaved = Promise.withResolvers<void>();
 const batches = new FakeBatches();
 const callsByText = new Map<string, number>();
 let calls = 0;
@@ -136,6 +139,8 @@ const fateOf = (text: string): Failure | undefined => {
 const timed = async (failure: Failure | undefined, finish: () => void): Promise<void> => {
   inFlight += 1;
   maxInFlight = Math.max(maxInFlight, inFlight);
+  const number = calls;
+  while (number > (behaviour.answers ?? number)) await behaved.promise;
   const waitMs = failure === 'slow' ? (behaviour.slowMs ?? 60_000) : (behaviour.latencyMs ?? 0);
   if (waitMs > 0) await new Promise((resolve) => setTimeout(resolve, waitMs));
   inFlight -= 1;
@@ -195,6 +200,8 @@ const serveHttp = async (): Promise<number> => {
     else if (request.url === '/stats') response.end(JSON.stringify(stats()));
     else if (request.url === '/behave') {
       behaviour = JSON.parse(body) as Behaviour;
+      behaved.resolve();
+      behaved = Promise.withResolvers();
       batches.behaviour = behaviour.batches ?? {};
       response.end();
     } else if (request.url === '/reset') {

@@ -13,6 +13,8 @@ export interface TaskOptions {
   goal?: object;
   batches?: object;
   recordTraffic?: boolean;
+  /** What the prompts say, where it is not `texts(prompts)`. */
+  texts?: readonly string[];
   /** Further parts of the task. */
   parts?: object;
 }
@@ -22,9 +24,7 @@ export const routingTask = (options: TaskOptions): object => {
   const path = join(options.folder, `${options.name}.jsonl`);
   writeFileSync(
     path,
-    texts(options.prompts)
-      .map((text) => `${JSON.stringify({ text })}\n`)
-      .join(''),
+    (options.texts ?? texts(options.prompts)).map((text) => `${JSON.stringify({ text })}\n`).join(''),
   );
   return {
     name: options.name,

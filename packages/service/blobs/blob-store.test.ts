@@ -60,7 +60,7 @@ describe.each([
   beforeAll(async () => {
     place = await start();
     store = await place.open();
-  }, 30_000);
+  });
 
   afterAll(async () => {
     await store?.[Symbol.asyncDispose]();

@@ -58,7 +58,7 @@ describe('a folder of blobs', () => {
     const named = await store.getNamed('checkpoints/only');
     expect(named?.length).toBe(1_000_000);
     expect(named?.every((value) => value === named[0])).toBe(true);
-  }, 30_000);
+  });
 
   it('repairs a damaged blob when it is put again', async () => {
     const store = await FolderBlobStore.open(root);

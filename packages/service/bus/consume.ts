@@ -1,4 +1,5 @@
 import type { Consumer, ConsumerMessages, JsMsg } from '@nats-io/jetstream';
+import { millis } from '@nats-io/transport-node';
 import { type ConsumerName, consumers, type EventType, storeNameOf } from '@understudy/contract';
 import { messageOf, TerminalError } from '../errors.ts';
 import { type ConsumeContext, type Event, Settler, type Taken } from './settle.ts';
@@ -47,6 +48,7 @@ interface Worker {
 export class Consumption {
   readonly #context: ConsumeContext;
   readonly #name: ConsumerName;
+  readonly #settler: Settler;
   readonly #worker: Worker;
   readonly #abort = new AbortController();
   #stopped = false;
@@ -57,9 +59,11 @@ export class Consumption {
   constructor(context: ConsumeContext, name: ConsumerName, options: EachOptions | BatchOptions) {
     this.#context = context;
     this.#name = name;
-    const settler = new Settler(context, name);
+    this.#settler = new Settler(context, name);
     this.#worker =
-      'on' in options ? new EachWorker(settler, name, options) : new BatchWorker(context, settler, name, options);
+      'on' in options
+        ? new EachWorker(this.#settler, name, options)
+        : new BatchWorker(context, this.#settler, name, options);
   }
 
   start(): void {
@@ -115,9 +119,13 @@ export class Consumption {
     });
   }
 
-  #open(): Promise<Consumer> {
+  async #open(): Promise<Consumer> {
     const { bus } = this.#context;
-    return bus.js.consumers.get(storeNameOf(bus.naming, consumers[this.#name].stream), this.#name);
+    const consumer = await bus.js.consumers.get(storeNameOf(bus.naming, consumers[this.#name].stream), this.#name);
+    // As the server has it: an operator may have changed it, and what is kept alive too seldom is delivered twice.
+    const { config } = await consumer.info(true);
+    if (config.ack_wait) this.#settler.ackWaitMs = millis(config.ack_wait);
+    return consumer;
   }
 }
 

@@ -34,8 +34,8 @@ test('a kill -9 of the server in the middle loses no stored fact, and consumers 
   await server.server.start();
   await publishing;
   expect(storedBefore).toBeLessThan(300);
-  await expect.poll(() => handled.size, { timeout: 30_000 }).toBe(300);
-  await expect.poll(() => heard.size, { timeout: 30_000 }).toBe(300);
+  await expect.poll(() => handled.size).toBe(300);
+  await expect.poll(() => heard.size).toBe(300);
   await unhear();
   await consumption.stop(1_000);
 });

@@ -46,6 +46,8 @@ export class Settler {
   readonly #context: ConsumeContext;
   readonly #name: ConsumerName;
   readonly #metrics: ConsumeMetrics;
+  /** How long the server waits for a word about a message before it delivers it again. */
+  ackWaitMs: number;
   /** Beginnings of the subjects that this consumer is for. */
   readonly #subjects: readonly string[];
   #acknowledging: { group: JsMsg[]; confirmed: Promise<void> } | undefined;
@@ -53,6 +55,7 @@ export class Settler {
   constructor(context: ConsumeContext, name: ConsumerName) {
     this.#context = context;
     this.#name = name;
+    this.ackWaitMs = consumers[name].ackWaitMs;
     this.#metrics = metricsOf(context.telemetry);
     this.#subjects = consumerSubjects(context.bus.naming, name).map((pattern) => pattern.slice(0, -1));
   }
@@ -83,7 +86,7 @@ export class Settler {
         deliveries: message.info.deliveryCount,
         signal,
       };
-      const keepAlive = setInterval(() => message.working(), consumers[this.#name].ackWaitMs / 3);
+      const keepAlive = setInterval(() => message.working(), this.ackWaitMs / 3);
       return { message, event, keepAlive };
     } catch (error) {
       await this.#deadLetter(message, messageOf(error));

@@ -63,7 +63,7 @@ beforeAll(async () => {
   gateway = await TestGateway.start(bus.server.url, folder.path, { UPSTREAM_BASE_URL: upstream.baseUrl });
   await deploy(bus.bus, gateway.blobs, { task: taskOf('help-desk', { matchCalls: true }), generation: 1, seed: 7 });
   await gateway.serves('help-desk', 1);
-}, 240_000);
+});
 afterAll(async () => {
   await gateway[Symbol.asyncDispose]();
   await upstream[Symbol.asyncDispose]();

@@ -9,13 +9,10 @@ import { PromptService } from '@understudy/contract/prompt';
 import { RpcServer, rpcService } from '@understudy/service/rpc/server';
 import { notFound } from '@understudy/service/rpc/status';
 import { type CompiledTask, taskJson } from '@understudy/task';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { Stage, type TaskOptions, texts, until } from '../testing.ts';
 import { openContext } from './context.ts';
 import { runBatch } from './run-batch.ts';
-
-/** Many processes start here, one after the other. */
-vi.setConfig({ testTimeout: 180_000 });
 
 const canary = 'sk-canary-4f9d1c';
 let stage: Stage;
@@ -57,7 +54,7 @@ beforeAll(async () => {
     BATCH_POLL_MS: '5',
     BATCH_KEY: canary,
   };
-}, 60_000);
+});
 afterAll(async () => {
   await prompts?.stop(100);
   await stage[Symbol.asyncDispose]();

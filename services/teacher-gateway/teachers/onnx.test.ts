@@ -19,7 +19,7 @@ const taskOf = (labels: string[]): TeacherTask => ({
   single: { field: 'about', labels },
   examples: [],
 });
-const limits = { rate: { concurrency: 16 }, timeoutMs: 1_000, maxRetries: 0, epoch: 0 };
+const limits = { rate: { concurrency: 16 }, timeoutMs: 60_000, maxRetries: 0, epoch: 0 };
 const never = new AbortController().signal;
 
 let classifier: TinyModel;

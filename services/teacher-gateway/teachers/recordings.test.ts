@@ -16,7 +16,7 @@ const task: TeacherTask = {
 };
 const settings: TeacherSettings = {
   ...{ kind: 'openai', baseUrl: 'http://127.0.0.1:1/v1', model: 'm', temperature: 0, maxOutputTokens: 16 },
-  ...{ rate: { concurrency: 1 }, timeoutMs: 1_000, maxRetries: 0, epoch: 0 },
+  ...{ rate: { concurrency: 1 }, timeoutMs: 60_000, maxRetries: 0, epoch: 0 },
 };
 const never = new AbortController().signal;
 
