@@ -64,6 +64,17 @@ export function isAuditable(task: Task): boolean {
   return share > 0 && callsPerDay > 0 && (usdPerDay > 0 || !hasPrice(task));
 }
 
+/**
+ * What a task asks of its deployment that cannot be done, for whoever applies it; undefined where there is nothing. Versions that were applied before
+ * are not held against it: their students go live on the gate's proof, and the audit log says so.
+ */
+export function policyFault(task: Task): string | undefined {
+  const { stages = [] } = deploymentPolicyOf(task);
+  if (stages.length === 0 || isAuditable(task)) return undefined;
+  const money = hasPrice(task) ? ', and live.audit.usdPerDay above 0 because the teacher has a price' : '';
+  return `deployment.stages: got ${stages.join(', ')}, but live.audit allows no checks, so no stage could ever be passed; expected live.audit.share and callsPerDay above 0${money}, or no stages`;
+}
+
 /** The same task, its teacher taken for another: all that it answered before counts no more. */
 export function withEpoch(task: Task, epoch: number): Task {
   return { ...task, teacher: { ...task.teacher, epoch } };

@@ -26,6 +26,7 @@ export {
   type DeploymentPolicy,
   deploymentPolicyOf,
   isAuditable,
+  policyFault,
   withEpoch,
 } from './deployment-policy.ts';
 export { InputError, type InputErrorReason, TaskError, type TaskIssue } from './errors.ts';

@@ -35,7 +35,11 @@ export function planOf(task: Task, serving: Task | undefined, current: Deploymen
     canaryShare: policy.canaryShare,
     stageAuditShare: auditable ? policy.auditShare : 0,
     liveAuditShare: auditable ? auditPolicyOf(task).share : 0,
-    why: [waits ? 'deployment.approval is required' : '', whyThese(asked.length, hindrance, serving !== undefined)]
+    why: [
+      waits ? 'deployment.approval is required' : '',
+      whyThese(asked.length, hindrance, serving !== undefined),
+      auditable ? '' : 'nobody will watch it: live.audit allows no checks',
+    ]
       .filter((text) => text !== '')
       .join('; '),
   };

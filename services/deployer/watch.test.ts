@@ -1,4 +1,5 @@
 import { create } from '@bufbuild/protobuf';
+import { TimestampSchema } from '@bufbuild/protobuf/wkt';
 import { type AnswerAudited, AnswerAuditedSchema, AuditOutcome } from '@understudy/contract';
 import { Stage } from '@understudy/contract/deployer';
 import fc from 'fast-check';
@@ -52,6 +53,19 @@ describe('checked answers', () => {
     expect(subjectOf(watch, places.serving)).toMatchObject({ checks: 1, disagreements: 0 });
     expect(subjectOf(watch, places.challenger)).toMatchObject({ checks: 1, disagreements: 1, detector: null });
     expect(watched(watch, { serving: undefined, challenger: undefined }, facts).subjects).toEqual([]);
+  });
+
+  test('weigh the same whatever the clocks of gateways say: in order, jumping ahead a century, or back before 1970', () => {
+    const facts = Array.from({ length: 300 }, (_, n) => audit(n, n % 5 === 0 ? DISAGREED : AGREED));
+    const steady = watched(empty, places, facts);
+    const seconds = fc.bigInt({ min: -10_000_000_000n, max: 10_000_000_000n });
+    fc.assert(
+      fc.property(fc.array(seconds, { minLength: 300, maxLength: 300 }), (clocks) => {
+        const told = facts.map((fact, n) => ({ ...fact, at: create(TimestampSchema, { seconds: clocks[n]! }) }));
+        expect(watched(empty, places, told)).toEqual(steady);
+      }),
+      { numRuns: 20 },
+    );
   });
 
   test('that fall below the goal raise an alarm, and a past however good does not delay it', () => {

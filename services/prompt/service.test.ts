@@ -51,6 +51,7 @@ describe('tasks', () => {
   test.each([
     ['{', /expected a task as JSON/],
     ['{"name":"x","nome":1}', /nome: unknown key nome; expected one of name/],
+    [taskOf('unseen', { live: { audit: { share: 0 } }, deployment: { stages: ['canary'] } }), /allows no checks/],
   ])('%s is refused', async (taskJson, message) => {
     await expect(client.applyTask({ taskJson })).rejects.toThrow(message);
   });

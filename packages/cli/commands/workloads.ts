@@ -87,6 +87,9 @@ export const adopt = async (output: Output, idPrefix: string, options: AdoptOpti
   const { digest } = await applyTask(connection, task);
   output.answer({ task: task.name, digest, files, pairs: pairs.length }, () => [
     `task ${task.name} applied with ${count(pairs.length)} recorded pairs`,
+    ...(task.live.audit
+      ? [`a student's answers will be checked for up to $${task.live.audit.usdPerDay} a day (live.audit)`]
+      : []),
     `once a student of it is promoted, the same calls are answered by it: understudy run ${task.name}`,
   ]);
 };

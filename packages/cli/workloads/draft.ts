@@ -7,6 +7,8 @@ const roomForLonger = 1.5;
 const maxCharacters = 100_000;
 /** Calls that a first run may make beside the recorded pairs, and at least so many: those of a first batch. */
 const minBudgetCalls = 1_000;
+/** Checks a day that the adopted task's owner is taken to pay for: the default `live.audit.callsPerDay`, of which a share of 1% needs 100,000 answers. */
+const checksPerDay = 1_000;
 /** A message seen more often than this weighs no more: lines of the log are its weight. */
 const maxRepeats = 100;
 
@@ -25,6 +27,8 @@ export const draftOf = (workload: Workload, pairs: readonly WorkloadPair[], opti
   const { inputPrice, outputPrice } = workload;
   const priced = inputPrice !== undefined && outputPrice !== undefined && inputPrice + outputPrice > 0;
   const perCallMicroUsd = Number(workload.spentMicroUsd) / Math.max(Number(workload.calls - workload.failed), 1);
+  /** What so many calls cost, to the next cent. */
+  const usdOf = (count: number) => Math.ceil((count * perCallMicroUsd) / 10_000) / 100;
   return {
     name,
     description: `Adopted from workload ${workload.workloadId.slice(0, 12)} of ${workload.model}.`,
@@ -43,7 +47,9 @@ export const draftOf = (workload: Workload, pairs: readonly WorkloadPair[], opti
     },
     // Distinct inputs are a uniform sample, each as often as it was asked: what is recorded is the population.
     sources: [{ kind: 'log', name: 'adopted', path: logPath, population: true }],
-    budget: { calls, usd: Math.ceil((calls * perCallMicroUsd) / 10_000) / 100 },
+    budget: { calls, usd: usdOf(calls) },
+    // Without money for checks nobody would see the student fall. What it is unsure of goes to the upstream on the client's account.
+    ...(priced && { live: { audit: { callsPerDay: checksPerDay, usdPerDay: Math.max(usdOf(checksPerDay), 0.01) } } }),
     goal: { agreement: 0.95, coverage: 0.8 },
     matchCalls: [workload.workloadId],
     recordTraffic: true,

@@ -1,6 +1,14 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { WorkloadPairSchema, WorkloadSchema } from '@understudy/contract/pair-store';
-import { compileTask, insideFrame, parseTask, readLogged, templateFrame, workloadId } from '@understudy/task';
+import {
+  compileTask,
+  insideFrame,
+  isAuditable,
+  parseTask,
+  readLogged,
+  templateFrame,
+  workloadId,
+} from '@understudy/task';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { draftOf, logLines } from './draft.ts';
@@ -65,8 +73,14 @@ describe('a draft', () => {
       prompt: { instructions: system, template: 'Message: my {{text}}\n-- end' },
       teacher: { baseUrl: 'https://models.example/v1', model: 'large', apiKeyEnv: 'SOME_KEY' },
       budget: { calls: 1_000, usd: 2 },
+      live: { usdPerDay: 0, audit: { callsPerDay: 1_000, usdPerDay: 2 } },
       matchCalls: [workload.workloadId],
     });
+    // A student of it is watched, whether the calls have a price or not.
+    expect(isAuditable(task)).toBe(true);
+    const free = workloadOf({ inputPrice: 0, outputPrice: 0, spentMicroUsd: 0n });
+    const unpriced = draftOf(free, pairs, { name: 'free', logPath: '/logs/free.jsonl', apiKeyEnv: undefined });
+    expect(isAuditable(parseTask(JSON.stringify(unpriced)))).toBe(true);
     const lines = [...logLines(workload, pairs)].map((line) => JSON.parse(line));
     expect(lines).toHaveLength(pairs.reduce((sum, { times }) => sum + times, 0));
     const compiled = compileTask(task);

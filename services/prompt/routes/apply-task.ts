@@ -1,10 +1,12 @@
 import type { ApplyTaskRequest } from '@understudy/contract/prompt';
 import { invalidArgument } from '@understudy/service/rpc/status';
-import { parseTask, type Task, TaskError, withEpoch } from '@understudy/task';
+import { parseTask, policyFault, type Task, TaskError, withEpoch } from '@understudy/task';
 import type { PromptContext } from '../context.ts';
 
 export async function applyTask(context: PromptContext, { taskJson }: ApplyTaskRequest) {
   const task = validTask(taskJson);
+  const fault = policyFault(task);
+  if (fault !== undefined) throw invalidArgument(fault);
   const newest = await context.tasks.newest(task.name);
   // The platform may have raised the epoch because the teacher changed; the file, applied again, must not bring its old answers back.
   const epoch = Math.max(task.teacher.epoch, newest?.task.teacher.epoch ?? 0);
