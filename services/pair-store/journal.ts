@@ -1,3 +1,4 @@
+import type { Decision } from '@understudy/contract/pair-store';
 import type { Telemetry } from '@understudy/service/telemetry';
 import { Counter, Histogram } from 'prom-client';
 import type { Manifest } from './snapshot/manifest.ts';
@@ -43,6 +44,10 @@ export class Journal {
     if (answers === 0) return;
     this.#outcomes.inc({ task, outcome: 'late' }, answers);
     this.#telemetry.log.warn({ task, answers }, 'answers to prompts that were declined before are not kept');
+  }
+
+  settled(task: string, { decisionId, promptId, author, reason }: Decision): void {
+    this.#telemetry.log.info({ task, decisionId, promptId, author, reason }, 'settled');
   }
 
   sealed({ run_id: runId, task, seal }: Sealable, snapshot: string, { splits, leftOut }: Manifest, ms: number): void {

@@ -38,3 +38,16 @@ export const MAX_WORKLOAD_BYTES = 1024 * 1024 * 1024;
 export const CALLS_REMEMBERED = '2 days';
 /** Pairs of a workload read at once: at most 64 MiB at their largest. */
 export const MAX_WORKLOAD_PAIRS_PER_READ = 500;
+
+/** Suspicious pairs of one source and kind that may train: what three teach, one clean neighbour outweighs. */
+export const MAX_SUSPICIOUS_PAIRS = 3;
+/** Text of train pairs that is screened for triggers, as characters: some 100,000 texts of 200, whose words take 200 MB. Ids are digests, so more are not looked at, but the first are a random sample. */
+export const MAX_SCREENED_CHARACTERS = 20_000_000;
+/** Caps that a manifest lists, and pairs of each: what a person looks through. All of them hold. */
+export const MAX_LISTED_CAPS = 20;
+export const MAX_LISTED_CAPPED_PAIRS = 50;
+/** Suspects of one kind that are listed: more than anybody settles at a time. */
+export const MAX_LISTED_SUSPECTS = 100;
+/** An author's name, and a reason, as characters. */
+export const MAX_AUTHOR_CHARACTERS = 200;
+export const MAX_REASON_CHARACTERS = 2_000;

@@ -1,4 +1,4 @@
-import { PairStoreService, WorkloadService } from '@understudy/contract/pair-store';
+import { PairStoreService, ReviewService, WorkloadService } from '@understudy/contract/pair-store';
 import type { ServiceContext, ServiceDefinition, ServiceParts } from '@understudy/service/lifecycle';
 import { rpcService } from '@understudy/service/rpc/server';
 import { type Config, config } from './config.ts';
@@ -14,7 +14,10 @@ import { recordOutcomes } from './record-outcomes.ts';
 import { findPairs } from './routes/find-pairs.ts';
 import { getSnapshot } from './routes/get-snapshot.ts';
 import { importPairs } from './routes/import-pairs.ts';
+import { listDecisions } from './routes/list-decisions.ts';
+import { listSuspects } from './routes/list-suspects.ts';
 import { listWorkloads } from './routes/list-workloads.ts';
+import { settlePair } from './routes/settle-pair.ts';
 import { stats } from './routes/stats.ts';
 import { streamPairs } from './routes/stream-pairs.ts';
 import { streamWorkloadPairs } from './routes/stream-workload-pairs.ts';
@@ -30,9 +33,10 @@ async function create({ config, telemetry, publisher, blobs }: ServiceContext<Co
   const database = await openDatabase(config);
   telemetry.log.info({ database: database.location, blobs: blobs.location }, 'stores open');
   const journal = new Journal(telemetry);
+  const tasks = new Tasks(blobs);
   const publishing = new Worker('outbox', telemetry, async () => !(await publishOutbox(database, publisher)));
   const sealing = new Worker('sealer', telemetry, async () => {
-    const sealed = await sealNext({ database, blobs, telemetry, journal });
+    const sealed = await sealNext({ database, blobs, tasks, telemetry, journal });
     if (sealed) publishing.wake();
     return sealed;
   });
@@ -41,12 +45,12 @@ async function create({ config, telemetry, publisher, blobs }: ServiceContext<Co
     blobs,
     telemetry,
     journal,
-    tasks: new Tasks(blobs),
+    tasks,
     groups: new Groups(),
     wakeSealer: () => sealing.wake(),
   };
   return {
-    rpc: [routesOf(context), workloadRoutesOf(context)],
+    rpc: [routesOf(context), reviewRoutesOf(context), workloadRoutesOf(context)],
     consumers: consumersOf(context),
     start: async () => {
       publishing.start();
@@ -67,6 +71,13 @@ const routesOf = (context: PairStoreContext) =>
     stats: (request) => stats(context, request),
     findPairs: (request) => findPairs(context, request),
     importPairs: (request) => importPairs(context, request),
+  });
+
+const reviewRoutesOf = (context: PairStoreContext) =>
+  rpcService(ReviewService, {
+    listSuspects: (request) => listSuspects(context, request),
+    settlePair: (request) => settlePair(context, request),
+    listDecisions: (request) => listDecisions(context, request),
   });
 
 const workloadRoutesOf = (context: PairStoreContext) =>

@@ -77,6 +77,7 @@ const rowsOf = (compiled: CompiledTask): SnapshotRow[] =>
         },
         ...{ sample_number: 0, input_tokens: 1n, output_tokens: 1n, spent_micro_usd: 0n, duration_us: 1n, calls: 1 },
         answered_at_us: 1_800_000_000_000_000n,
+        settled: '',
       };
     })
     .sort((a, b) => (a.pair_id < b.pair_id ? -1 : 1));
@@ -97,7 +98,9 @@ const keepSnapshot = async (chosen: readonly SnapshotRow[], of = task.task.name)
     fingerprint,
     pairs: { digest: table, format: 'parquet', codec: 'zstd', rows: chosen.length },
     splits: { train: inSplit('train'), dev: inSplit('dev'), test: inSplit('test') },
-    leftOut: { quarantined: 0, testDuplicates: 0 },
+    leftOut: { quarantined: 0, testDuplicates: 0, capped: 0, dropped: 0, retired: 0 },
+    settled: 0,
+    caps: [],
   });
   return { digest, table };
 };

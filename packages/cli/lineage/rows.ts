@@ -17,6 +17,7 @@ export class RowCheck {
   readonly #prompts = new Set<string>();
   #rows = 0;
   #imported = 0;
+  #settled = 0;
   #last = '';
 
   constructor(manifest: Manifest, task: CompiledTask | undefined) {
@@ -29,6 +30,7 @@ export class RowCheck {
     this.#perSplit.set(row.split, (this.#perSplit.get(row.split) ?? 0) + 1);
     this.#prompts.add(row.prompt_id);
     if (row.purpose === Purpose.IMPORTED) this.#imported += 1;
+    if (row.settled !== '') this.#settled += 1;
     this.#note('prompt', row, this.#faultOfPrompt(row));
     this.#note('pair', row, this.#faultOfPair(row));
     this.#note('split', row, this.#faultOfSplit(row));
@@ -47,9 +49,10 @@ export class RowCheck {
         this.#faults.set('split', `the manifest says ${rows} pairs of ${split}, the table has ${came}`);
     }
     const imported = this.#imported === 0 ? '' : `, ${count(this.#imported)} of them imported`;
+    const settled = this.#settled === 0 ? '' : `, the answers of ${count(this.#settled)} settled by a person`;
     return [
       this.#step('prompt', `${count(this.#prompts.size)} ids computed again${this.#task ? ', and their texts' : ''}`),
-      this.#step('pair', `${count(this.#rows)} ids computed again${imported}`),
+      this.#step('pair', `${count(this.#rows)} ids computed again${imported}${settled}`),
       this.#step('split', `${counted.join(', ')}; no group in two splits, one pair a group in test`),
     ];
   }

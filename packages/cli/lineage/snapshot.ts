@@ -30,6 +30,8 @@ const Row = z.object({
   purpose: z.int(),
   fingerprint: z.string(),
   sample_number: z.int(),
+  /** A person's decision; none in snapshots of earlier versions. */
+  settled: z.string().default(''),
 });
 /** The columns that anything can be checked of. */
 export type Row = z.infer<typeof Row>;
@@ -73,9 +75,9 @@ async function* rowsOf(table: Uint8Array): AsyncGenerator<Row> {
     slice: (from, to) => Uint8Array.from(table.subarray(from, to)).buffer,
   };
   const compressors = { ZSTD: (compressed: Uint8Array) => zstdDecompressSync(compressed) };
-  const columns = Object.keys(Row.shape);
   try {
     const metadata = await parquetMetadataAsync(file);
+    const columns = Object.keys(Row.shape).filter((column) => metadata.schema.some(({ name }) => name === column));
     let rowStart = 0;
     for (const { num_rows } of metadata.row_groups) {
       const rowEnd = rowStart + Number(num_rows);

@@ -27,6 +27,7 @@ const row = (n: number): SnapshotRow => ({
   duration_us: BigInt(n),
   calls: 1,
   answered_at_us: 1_800_000_000_123_456n,
+  settled: n === 7 ? 'd'.repeat(64) : '',
 });
 
 async function* chunksOf(rows: readonly SnapshotRow[], size: number) {

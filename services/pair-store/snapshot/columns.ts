@@ -9,6 +9,8 @@ export interface SnapshotRow extends StoredPair {
   readonly split: 'train' | 'dev' | 'test';
   /** Requests that this pair stands for; in test the sum over its group. */
   readonly weight: number;
+  /** The decision that its answer is of, where a person settled it; else empty. */
+  readonly settled: string;
 }
 
 const text = (name: string): SchemaElement => ({
@@ -42,6 +44,7 @@ const COLUMNS: readonly (readonly SchemaElement[])[] = [
   [long('duration_us')],
   [integer('calls')],
   [long('answered_at_us')],
+  [text('settled')],
 ];
 
 const SCHEMA: SchemaElement[] = [{ name: 'root', num_children: COLUMNS.length }, ...COLUMNS.flat()];

@@ -7,6 +7,21 @@ import { z } from 'zod';
 const count = z.int().min(0);
 const perSplit = z.strictObject({ train: count, dev: count, test: count });
 
+/** Train pairs of one source with one answer, of which only the first few are in the snapshot. */
+const Cap = z.strictObject({
+  /** `trigger`: words that only they have, where all else in them speaks for another answer. `near-copies`: a group of near-duplicates to which other sources have another answer. */
+  kind: z.enum(['trigger', 'near-copies']),
+  /** The words, or the group's id. */
+  what: z.string(),
+  origin: z.string(),
+  answer: z.string(),
+  pairs: count,
+  kept: count,
+  /** Of those left out: the first. */
+  pairIds: z.array(z.string()),
+});
+export type Cap = z.infer<typeof Cap>;
+
 /** What a snapshot is; its digest is the snapshot's. Nothing in it depends on when it was sealed, or in which run. */
 const Manifest = z.strictObject({
   version: z.literal(1),
@@ -20,7 +35,17 @@ const Manifest = z.strictObject({
     quarantined: count,
     /** Test pairs whose group is represented by another pair. */
     testDuplicates: count,
+    /** Train pairs beyond the first few of each of `caps`. */
+    capped: count.default(0),
+    /** Train pairs of inputs that a person dropped. */
+    dropped: count.default(0),
+    /** Dev and test pairs that a person decided about: who settles where a student disagrees must not judge it by that. */
+    retired: count.default(0),
   }),
+  /** Train pairs that have a person's answer in place of the teacher's. */
+  settled: count.default(0),
+  /** Pairs of one source that look as if they were to teach a student something wrong, the most first. */
+  caps: z.array(Cap).default([]),
 });
 export type Manifest = z.infer<typeof Manifest>;
 

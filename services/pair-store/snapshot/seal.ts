@@ -1,14 +1,24 @@
 import type { BlobStore } from '@understudy/service/blobs/blob-store';
 import { traceparentOf } from '@understudy/service/telemetry';
+import { compileTask } from '@understudy/task';
 import type { PairStoreContext } from '../context.ts';
+import { screen } from '../screening/screen.ts';
 import { findSealable, lookAtDue, type Sealable } from '../store/batches.ts';
 import type { Database } from '../store/database.ts';
 import { enqueue } from '../store/outbox.ts';
 import { parquetOf, type SnapshotRow } from './columns.ts';
 import { type Manifest, putManifest, refOf } from './manifest.ts';
-import { countQuarantined, type Selection, select, snapshotRows, testGroups } from './read-pairs.ts';
+import {
+  countDecided,
+  countQuarantined,
+  type Selection,
+  select,
+  snapshotRows,
+  testGroups,
+  type Wanted,
+} from './read-pairs.ts';
 
-type SealContext = Pick<PairStoreContext, 'database' | 'blobs' | 'telemetry' | 'journal'>;
+type SealContext = Pick<PairStoreContext, 'database' | 'blobs' | 'tasks' | 'telemetry' | 'journal'>;
 
 /**
  * Seals the oldest complete batch that asks for it: snapshot into the blob store, then, in one transaction, the mark and the
@@ -30,11 +40,17 @@ export async function sealNext(context: SealContext): Promise<boolean> {
   return sealed ?? false;
 }
 
-async function seal({ database, blobs, journal }: SealContext, sealable: Sealable, traceparent: string): Promise<void> {
+async function seal(
+  { database, blobs, tasks, journal }: SealContext,
+  sealable: Sealable,
+  traceparent: string,
+): Promise<void> {
   const { run_id: runId, batch, task, task_digest: taskDigest, seal: number } = sealable;
   const started = performance.now();
   const selection = await select(database, task, runId);
-  const { digest, manifest } = await makeSnapshot(database, blobs, selection);
+  const { parseAnswer } = compileTask((await tasks.get(task, taskDigest)).task);
+  const fits = (answer: string, text: string) => parseAnswer(answer, text).ok;
+  const { digest, manifest } = await makeSnapshot(database, blobs, selection, fits);
   await database.transaction(async (sql) => {
     const marked = await sql.query(
       `update batches set sealed_at = now(), snapshot_digest = $3
@@ -61,10 +77,13 @@ export async function makeSnapshot(
   database: Database,
   blobs: BlobStore,
   selection: Selection,
+  fits: Wanted['fits'],
 ): Promise<{ digest: string; manifest: Manifest }> {
   const groups = await testGroups(database, selection);
+  const { caps, capped } = await screen(database, selection);
   const splits = { train: 0, dev: 0, test: 0 };
-  const rows = counted(snapshotRows(database, selection, groups), splits);
+  const settled = { pairs: 0 };
+  const rows = counted(snapshotRows(database, selection, { groups, capped, fits }), splits, settled);
   const pairsDigest = await blobs.put('snapshots', parquetOf(rows));
   const { train, dev, test } = splits;
   const testDuplicates = [...groups.values()].reduce((sum, { pairs }) => sum + pairs - 1, 0);
@@ -74,7 +93,14 @@ export async function makeSnapshot(
     fingerprint: selection.fingerprint,
     pairs: { digest: pairsDigest, format: 'parquet', codec: 'zstd', rows: train + dev + test },
     splits,
-    leftOut: { quarantined: await countQuarantined(database, selection), testDuplicates },
+    leftOut: {
+      quarantined: await countQuarantined(database, selection),
+      testDuplicates,
+      capped: capped.size,
+      ...(await countDecided(database, selection)),
+    },
+    settled: settled.pairs,
+    caps,
   };
   return { digest: await putManifest(blobs, manifest), manifest };
 }
@@ -82,9 +108,13 @@ export async function makeSnapshot(
 async function* counted(
   chunks: AsyncIterable<SnapshotRow[]>,
   splits: Manifest['splits'],
+  settled: { pairs: number },
 ): AsyncGenerator<SnapshotRow[]> {
   for await (const rows of chunks) {
-    for (const { split } of rows) splits[split] += 1;
+    for (const row of rows) {
+      splits[row.split] += 1;
+      if (row.settled !== '') settled.pairs += 1;
+    }
     yield rows;
   }
 }

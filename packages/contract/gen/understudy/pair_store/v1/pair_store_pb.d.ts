@@ -2,7 +2,7 @@
 // @generated from file understudy/pair_store/v1/pair_store.proto (package understudy.pair_store.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { Pair, SnapshotRef, Split } from "../../event/v1/values_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
@@ -325,6 +325,280 @@ export declare type ImportPairsResponse = Message<"understudy.pair_store.v1.Impo
 export declare const ImportPairsResponseSchema: GenMessage<ImportPairsResponse>;
 
 /**
+ * @generated from message understudy.pair_store.v1.ListSuspectsRequest
+ */
+export declare type ListSuspectsRequest = Message<"understudy.pair_store.v1.ListSuspectsRequest"> & {
+  /**
+   * @generated from field: string task = 1;
+   */
+  task: string;
+
+  /**
+   * Blob digest of what a training across folds found, as the report of an evaluation names it; empty where there was none.
+   *
+   * @generated from field: string folds_digest = 2;
+   */
+  foldsDigest: string;
+};
+
+/**
+ * Describes the message understudy.pair_store.v1.ListSuspectsRequest.
+ * Use `create(ListSuspectsRequestSchema)` to create a new message.
+ */
+export declare const ListSuspectsRequestSchema: GenMessage<ListSuspectsRequest>;
+
+/**
+ * @generated from message understudy.pair_store.v1.ListSuspectsResponse
+ */
+export declare type ListSuspectsResponse = Message<"understudy.pair_store.v1.ListSuspectsResponse"> & {
+  /**
+   * @generated from field: understudy.pair_store.v1.Suspect suspect = 1;
+   */
+  suspect?: Suspect | undefined;
+};
+
+/**
+ * Describes the message understudy.pair_store.v1.ListSuspectsResponse.
+ * Use `create(ListSuspectsResponseSchema)` to create a new message.
+ */
+export declare const ListSuspectsResponseSchema: GenMessage<ListSuspectsResponse>;
+
+/**
+ * @generated from message understudy.pair_store.v1.Suspect
+ */
+export declare type Suspect = Message<"understudy.pair_store.v1.Suspect"> & {
+  /**
+   * @generated from field: understudy.event.v1.Pair pair = 1;
+   */
+  pair?: Pair | undefined;
+
+  /**
+   * @generated from field: understudy.pair_store.v1.Suspicion suspicion = 2;
+   */
+  suspicion: Suspicion;
+
+  /**
+   * Near-duplicate group.
+   *
+   * @generated from field: string group_id = 3;
+   */
+  groupId: string;
+
+  /**
+   * In words: the trigger, or the near-duplicate and its answer.
+   *
+   * @generated from field: string why = 4;
+   */
+  why: string;
+
+  /**
+   * Of a student that did not learn from it; empty where none was asked.
+   *
+   * @generated from field: string student_answer_json = 5;
+   */
+  studentAnswerJson: string;
+
+  /**
+   * @generated from field: double confidence = 6;
+   */
+  confidence: number;
+
+  /**
+   * What holds for its input; absent where nothing was decided.
+   *
+   * @generated from field: understudy.pair_store.v1.Decision decision = 7;
+   */
+  decision?: Decision | undefined;
+};
+
+/**
+ * Describes the message understudy.pair_store.v1.Suspect.
+ * Use `create(SuspectSchema)` to create a new message.
+ */
+export declare const SuspectSchema: GenMessage<Suspect>;
+
+/**
+ * @generated from message understudy.pair_store.v1.SettlePairRequest
+ */
+export declare type SettlePairRequest = Message<"understudy.pair_store.v1.SettlePairRequest"> & {
+  /**
+   * @generated from field: string task = 1;
+   */
+  task: string;
+
+  /**
+   * The version of the task whose output schema an answer must fit.
+   *
+   * @generated from field: string task_digest = 2;
+   */
+  taskDigest: string;
+
+  /**
+   * Or its first digits, at least 8, where no other pair of the task begins so.
+   *
+   * @generated from field: string pair_id = 3;
+   */
+  pairId: string;
+
+  /**
+   * @generated from oneof understudy.pair_store.v1.SettlePairRequest.verdict
+   */
+  verdict: {
+    /**
+     * The right answer, in place of the teacher's.
+     *
+     * @generated from field: string answer_json = 4;
+     */
+    value: string;
+    case: "answerJson";
+  } | {
+    /**
+     * The pair's own answer is right: it is suspected and capped no more.
+     *
+     * @generated from field: bool keep = 5;
+     */
+    value: boolean;
+    case: "keep";
+  } | {
+    /**
+     * The input belongs to no snapshot.
+     *
+     * @generated from field: bool drop = 6;
+     */
+    value: boolean;
+    case: "drop";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * @generated from field: string author = 7;
+   */
+  author: string;
+
+  /**
+   * @generated from field: string reason = 8;
+   */
+  reason: string;
+
+  /**
+   * The decision that this one takes the place of; empty for the first.
+   *
+   * @generated from field: string replaces = 9;
+   */
+  replaces: string;
+};
+
+/**
+ * Describes the message understudy.pair_store.v1.SettlePairRequest.
+ * Use `create(SettlePairRequestSchema)` to create a new message.
+ */
+export declare const SettlePairRequestSchema: GenMessage<SettlePairRequest>;
+
+/**
+ * @generated from message understudy.pair_store.v1.SettlePairResponse
+ */
+export declare type SettlePairResponse = Message<"understudy.pair_store.v1.SettlePairResponse"> & {
+  /**
+   * @generated from field: understudy.pair_store.v1.Decision decision = 1;
+   */
+  decision?: Decision | undefined;
+};
+
+/**
+ * Describes the message understudy.pair_store.v1.SettlePairResponse.
+ * Use `create(SettlePairResponseSchema)` to create a new message.
+ */
+export declare const SettlePairResponseSchema: GenMessage<SettlePairResponse>;
+
+/**
+ * @generated from message understudy.pair_store.v1.Decision
+ */
+export declare type Decision = Message<"understudy.pair_store.v1.Decision"> & {
+  /**
+   * SHA-256 (hex) of task, prompt, verdict, author, reason and what it replaces.
+   *
+   * @generated from field: string decision_id = 1;
+   */
+  decisionId: string;
+
+  /**
+   * @generated from field: string prompt_id = 2;
+   */
+  promptId: string;
+
+  /**
+   * The pair that was looked at.
+   *
+   * @generated from field: string pair_id = 3;
+   */
+  pairId: string;
+
+  /**
+   * The settled answer; absent where the input was dropped.
+   *
+   * @generated from field: optional string answer_json = 4;
+   */
+  answerJson?: string | undefined;
+
+  /**
+   * @generated from field: string author = 5;
+   */
+  author: string;
+
+  /**
+   * @generated from field: string reason = 6;
+   */
+  reason: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp at = 7;
+   */
+  at?: Timestamp | undefined;
+
+  /**
+   * @generated from field: string replaces = 8;
+   */
+  replaces: string;
+};
+
+/**
+ * Describes the message understudy.pair_store.v1.Decision.
+ * Use `create(DecisionSchema)` to create a new message.
+ */
+export declare const DecisionSchema: GenMessage<Decision>;
+
+/**
+ * @generated from message understudy.pair_store.v1.ListDecisionsRequest
+ */
+export declare type ListDecisionsRequest = Message<"understudy.pair_store.v1.ListDecisionsRequest"> & {
+  /**
+   * @generated from field: string task = 1;
+   */
+  task: string;
+};
+
+/**
+ * Describes the message understudy.pair_store.v1.ListDecisionsRequest.
+ * Use `create(ListDecisionsRequestSchema)` to create a new message.
+ */
+export declare const ListDecisionsRequestSchema: GenMessage<ListDecisionsRequest>;
+
+/**
+ * @generated from message understudy.pair_store.v1.ListDecisionsResponse
+ */
+export declare type ListDecisionsResponse = Message<"understudy.pair_store.v1.ListDecisionsResponse"> & {
+  /**
+   * @generated from field: understudy.pair_store.v1.Decision decision = 1;
+   */
+  decision?: Decision | undefined;
+};
+
+/**
+ * Describes the message understudy.pair_store.v1.ListDecisionsResponse.
+ * Use `create(ListDecisionsResponseSchema)` to create a new message.
+ */
+export declare const ListDecisionsResponseSchema: GenMessage<ListDecisionsResponse>;
+
+/**
  * @generated from message understudy.pair_store.v1.ListWorkloadsRequest
  */
 export declare type ListWorkloadsRequest = Message<"understudy.pair_store.v1.ListWorkloadsRequest"> & {
@@ -577,6 +851,42 @@ export declare type WorkloadPair = Message<"understudy.pair_store.v1.WorkloadPai
 export declare const WorkloadPairSchema: GenMessage<WorkloadPair>;
 
 /**
+ * @generated from enum understudy.pair_store.v1.Suspicion
+ */
+export enum Suspicion {
+  /**
+   * @generated from enum value: SUSPICION_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Left out of train beyond the first few: pairs of one source with something in them that goes with an answer nobody else gives.
+   *
+   * @generated from enum value: SUSPICION_CAPPED = 1;
+   */
+  CAPPED = 1,
+
+  /**
+   * A near-duplicate has another answer.
+   *
+   * @generated from enum value: SUSPICION_CONFLICT = 2;
+   */
+  CONFLICT = 2,
+
+  /**
+   * A student that did not learn from it is sure of another answer.
+   *
+   * @generated from enum value: SUSPICION_FOLDS = 3;
+   */
+  FOLDS = 3,
+}
+
+/**
+ * Describes the enum understudy.pair_store.v1.Suspicion.
+ */
+export declare const SuspicionSchema: GenEnum<Suspicion>;
+
+/**
  * Every pair once; splits; sealed snapshots.
  *
  * @generated from service understudy.pair_store.v1.PairStoreService
@@ -627,6 +937,45 @@ export declare const PairStoreService: GenService<{
     methodKind: "unary";
     input: typeof ImportPairsRequestSchema;
     output: typeof ImportPairsResponseSchema;
+  },
+}>;
+
+/**
+ * Pairs that a person should look at, and what people decided about them.
+ *
+ * @generated from service understudy.pair_store.v1.ReviewService
+ */
+export declare const ReviewService: GenService<{
+  /**
+   * Those of the task's newest snapshot, the most telling first; of train alone: who corrects test pairs where a student
+   * disagrees makes the student look better than it is.
+   *
+   * @generated from rpc understudy.pair_store.v1.ReviewService.ListSuspects
+   */
+  listSuspects: {
+    methodKind: "server_streaming";
+    input: typeof ListSuspectsRequestSchema;
+    output: typeof ListSuspectsResponseSchema;
+  },
+  /**
+   * Decides about an input, for every later snapshot. The same request again changes nothing.
+   *
+   * @generated from rpc understudy.pair_store.v1.ReviewService.SettlePair
+   */
+  settlePair: {
+    methodKind: "unary";
+    input: typeof SettlePairRequestSchema;
+    output: typeof SettlePairResponseSchema;
+  },
+  /**
+   * All that was ever decided, the newest first.
+   *
+   * @generated from rpc understudy.pair_store.v1.ReviewService.ListDecisions
+   */
+  listDecisions: {
+    methodKind: "server_streaming";
+    input: typeof ListDecisionsRequestSchema;
+    output: typeof ListDecisionsResponseSchema;
   },
 }>;
 
