@@ -78,11 +78,12 @@ export async function countNow(
   database: Database,
   { task, fingerprint }: Pick<Selection, 'task' | 'fingerprint'>,
 ): Promise<{ train: number; dev: number; test: number }> {
-  const now = { task, fingerprint, lastSeq: Number.MAX_SAFE_INTEGER, withImported: true };
+  const all = Number.MAX_SAFE_INTEGER;
+  const now = { task, fingerprint, lastSeq: all, lastDecision: all, withImported: true };
   const inSplit = (split: Split) => `filter (where p.split = ${split})::int`;
   const [row] = await database.query<{ train: number; dev: number; test: number }>(
     `select count(*) ${inSplit(Split.TRAIN)} as train, count(*) ${inSplit(Split.DEV)} as dev,
-       count(distinct p.group_id) ${inSplit(Split.TEST)} as test ${selectedBy(now)}`,
+       count(distinct p.group_id) ${inSplit(Split.TEST)} as test ${selectedBy(now)} and ${UNDROPPED}`,
     parametersOf(now),
   );
   return row ?? { train: 0, dev: 0, test: 0 };
