@@ -33,7 +33,7 @@ export const report = async (output: Output, taskOrRun: string, options: Options
   }
   const { taskJson } = await connection.prompt.getTask({ task: run.task, taskDigest: run.taskDigest });
   const task = parseTask(taskJson);
-  if (options.html === undefined) return printReport(connection, run, task, output);
+  if (options.html === undefined) return await printReport(connection, run, task, output);
   const file = resolve(options.html);
   const page = htmlReport(await pageFacts(connection, run, task, options));
   await writeFile(file, page).catch((cause: Error) => {

@@ -40,7 +40,8 @@ export interface AccountOptions {
   replica: string;
   limit: Amount;
   log: Logger;
-  /** Called when nothing is leased, under way or wanted any more. */
+  /** Called when something is wanted of the budget, and when nothing is leased, under way or wanted any more. */
+  onBusy: () => void;
   onIdle: () => void;
 }
 
@@ -155,6 +156,7 @@ export class Account {
   }
 
   #write(): void {
+    this.#options.onBusy();
     this.#running ??= this.#writeUntilSettled().finally(() => {
       this.#running = undefined;
     });

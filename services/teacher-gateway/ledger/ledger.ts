@@ -53,6 +53,7 @@ export class Ledger {
   readonly #replica = randomUUID();
   readonly #bucket: KV;
   readonly #log: Logger;
+  readonly #busy = new Set<Account>();
   readonly #accounts = new Map<string, Account>();
   readonly #permits = new Map<string, Permits>();
   readonly #teachers = new Map<string, TeacherHealth>();
@@ -113,13 +114,18 @@ export class Ledger {
   #account(key: string, limit: Amount): Account {
     const known = this.#accounts.get(key);
     if (known) return known;
-    const account = new Account({
+    const account: Account = new Account({
       bucket: this.#bucket,
       key,
-      replica: this.#replica,
+      // Whoever still holds an account that went idle may go on with it beside a new one: each has a lease of its own.
+      replica: `${this.#replica}-${this.#born++}`,
       limit,
       log: this.#log,
-      onIdle: () => this.#accounts.delete(key),
+      onBusy: () => this.#busy.add(account),
+      onIdle: () => {
+        this.#busy.delete(account);
+        if (this.#accounts.get(key) === account) this.#accounts.delete(key);
+      },
     });
     this.#accounts.set(key, account);
     return account;
@@ -200,7 +206,7 @@ export class Ledger {
     this.#stopped = true;
     this.#sweeper.stop();
     for (const stop of this.#stopWatches) stop();
-    await Promise.all([...this.#accounts.values(), ...this.#permits.values()].map((one) => one.close()));
+    await Promise.all([...this.#busy, ...this.#permits.values()].map((one) => one.close()));
     await this.#watching;
   }
 
