@@ -114,8 +114,10 @@ test('a base URL is changed, a workload shows, is adopted, and the same calls ar
   const task = await loadTask(adopted.files.task);
   expect(task.prompt.template).toBe(`{{text}}${end}`);
   const before = (await teacher.stats()).calls;
-  const goal = { ...task.goal, agreement: 0.8, coverage: 0.5, latencyMs: 1_000 };
-  const run = await platform.finished(await platform.startRun({ ...task, goal }));
+  const goal = { ...task.goal, agreement: 0.9, coverage: 0.5, latencyMs: 1_000 };
+  // Few calls, and a goal that takes many to prove: half of them.
+  const splits = { dev: 0.2, test: 0.3 };
+  const run = await platform.finished(await platform.startRun({ ...task, goal, splits }));
   expect(Verdict[run.verdict], run.reason).toBe('PROMOTED');
   expect((await teacher.stats()).calls).toBe(before);
   await platform.untilServed('routing');
@@ -132,8 +134,7 @@ test('a base URL is changed, a workload shows, is adopted, and the same calls ar
   expect(byStudent.length).toBeGreaterThan(fresh.length / 2);
   expect(byStudent[0]!.headers.get('x-understudy-student')).toBe(run.student!.digest);
   const right = answered.filter(({ content }, index) => content === answerOf(fresh[index]!, schema));
-  // The goal is 0.8; of a hundred fresh calls that leaves room for chance.
-  expect(right.length).toBeGreaterThanOrEqual(fresh.length * 0.7);
+  expect(right.length).toBeGreaterThanOrEqual(fresh.length * 0.9);
 
   // Where it comes from and what was made of it fits together, and from the blobs alone as far as they go.
   const lineage = await understudy(dataDir, 'lineage', 'routing');

@@ -199,10 +199,9 @@ describe.each(kinds)('%s', (name, create) => {
     }
     await using able = await creating;
     const { content } = await able.answer({ text: 'Rome wants rain' }, never);
-    expect(JSON.parse(content)).toEqual({
-      ...{ about: expect.any(String), urgent: expect.any(Boolean), score: expect.any(Number) },
-      ...{ place: 'Rome', tags: [expect.stringMatching(/new|old/)] },
-    });
+    // What the fakes make of the word Rome and the schema that reached them: Anthropic takes no bounds of numbers.
+    const score = name === 'anthropic' ? 0 : 5;
+    expect(JSON.parse(content)).toEqual({ about: 'food', urgent: false, score, place: 'Rome', tags: ['old'] });
   });
 });
 
