@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { chmodSync, existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { ensureIdKeyFile } from '@understudy/service/id-key';
 import { ensureSeeds } from './nats/seeds.ts';
 import { serverConfig } from './nats/server-config.ts';
 import { busUsers } from './nats/users.ts';
@@ -26,6 +27,9 @@ const publicKeys = ensureSeeds(
 );
 const config = serverConfig({ host: '0.0.0.0', port: 4222, storeDir: '/data', users, publicKeys });
 writeFileSync(join(folder, 'nats.conf'), config);
+
+// A platform that has its token already was used before ids had keys.
+ensureIdKeyFile(join(folder, 'id-key'), !existsSync(join(folder, 'rpc-token')));
 
 const databasePassword = secret();
 once('database-password', () => databasePassword);

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { accessSync, constants, existsSync, mkdirSync, statfsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { StartupError } from '@understudy/service/errors';
+import { ensureIdKeyFile } from '@understudy/service/id-key';
 import { makeFolder } from './commands.mjs';
 import { tryLock } from './lock.mjs';
 
@@ -39,6 +40,13 @@ export const takeDataFolder = (folder: string): (() => void) => {
   throw new StartupError(
     `process ${holder.pid} is already running the platform on ${folder}: use it (understudy status), stop it, or set UNDERSTUDY_DATA to another folder`,
   );
+};
+
+/** The file with the secret that ids are keyed by, made once; a folder that was used before has ids without one. */
+export const idKeyFile = (folder: string): string => {
+  const file = join(folder, 'secrets', 'id-key');
+  ensureIdKeyFile(file, !existsSync(join(folder, 'pair-store')));
+  return file;
 };
 
 /** The file with the bearer token of calls between services, made once. */

@@ -5,7 +5,7 @@ import { type RunFile, readRunFile, type SupervisorEvent, writeRunFile } from '@
 import { serviceNames } from '@understudy/contract';
 import { StartupError } from '@understudy/service/errors';
 import { Child } from './child.ts';
-import { lackOfSpace, rpcTokenFile, takeDataFolder } from './data-folder.ts';
+import { idKeyFile, lackOfSpace, rpcTokenFile, takeDataFolder } from './data-folder.ts';
 import { stopLeftovers } from './leftovers.ts';
 import { startOf } from './lock.mjs';
 import { guard, natsProcess, operatorSeedFile, provisionBus } from './nats.ts';
@@ -70,6 +70,8 @@ export class Platform {
     await this.#nats.start();
     const natsUrl = `nats://127.0.0.1:${places.natsPort}`;
     await provisionBus(dataDir, natsUrl);
+    // Before any service has a folder: that is how a fresh platform is known.
+    idKeyFile(dataDir);
     for (const { service } of places.services) mkdirSync(join(dataDir, service), { recursive: true, mode: 0o700 });
     const around = { settings: this.#settings, placed: places.services, natsUrl, httpPort: places.httpPort };
     const specs = await Promise.all(places.services.map((one) => serviceProcess(one, around)));
@@ -138,6 +140,7 @@ export class Platform {
       metrics: Object.fromEntries(services.map((one) => [one.process, `http://127.0.0.1:${one.metricsPort}/metrics`])),
       httpUrl: `http://127.0.0.1:${httpPort}`,
       rpcTokenFile: rpcTokenFile(dataDir),
+      idKeyFile: idKeyFile(dataDir),
       operatorSeedFile: operatorSeedFile(dataDir),
     };
   }

@@ -5,7 +5,7 @@ import { pathToFileURL } from 'node:url';
 import { type ServiceName, serviceNames } from '@understudy/contract';
 import { seedFile } from '../nats/seeds.ts';
 import type { ChildSpec } from './child.ts';
-import { rpcTokenFile } from './data-folder.ts';
+import { idKeyFile, rpcTokenFile } from './data-folder.ts';
 import { secretsFolder } from './nats.ts';
 import type { Ports } from './ports.ts';
 import { root, type Settings } from './settings.ts';
@@ -90,6 +90,7 @@ const environmentOf = (
     NATS_URL: natsUrl,
     NATS_NKEY_FILE: seedFile(secretsFolder(settings.dataDir), one.service),
     RPC_TOKEN_FILE: rpcTokenFile(settings.dataDir),
+    ID_KEY_FILE: idKeyFile(settings.dataDir),
     GRPC_HOST: '127.0.0.1',
     GRPC_PORT: String(one.grpcPort),
     METRICS_PORT: String(one.metricsPort),

@@ -39,6 +39,9 @@ export interface UserOptions {
 /** The service that turns the server's notices of given-up messages into dead letters. */
 const sweeping: ServiceName = 'prompt';
 
+/** The service that takes messages with forgotten inputs off the streams it reads. */
+const forgetting: ServiceName = 'pair-store';
+
 /** What an outside program publishes to have a run of its own. */
 const outsideTypes: readonly EventType[] = ['run.requested', 'prompt.submitted', 'batch.closed'];
 
@@ -66,6 +69,7 @@ const serviceUser = (name: ServiceName, { naming, teacherSubjects }: UserOptions
     ...heardStreams.flatMap((stream) => readAll(storeNameOf(naming, stream))),
     ...bucketNames.flatMap((bucket) => bucketSubjects(name, bucket, naming)),
     ...(name === sweeping ? sweep(naming) : []),
+    ...(name === forgetting ? removal(naming) : []),
     ...(name === 'teacher-gateway' ? teacherSubjects : []),
     ...talk,
   ];
@@ -144,3 +148,6 @@ const sweep = (naming: Naming): string[] => {
     `$JS.API.STREAM.MSG.DELETE.${prompts}`,
   ];
 };
+
+const removal = (naming: Naming): string[] =>
+  (['FACTS', 'TRAFFIC'] as const).map((stream) => `$JS.API.STREAM.MSG.DELETE.${storeNameOf(naming, stream)}`);

@@ -79,6 +79,7 @@ const fromEnvironment = (env: NodeJS.ProcessEnv): Whereabouts => {
     metrics: {},
     httpUrl: required('HTTP_URL'),
     rpcTokenFile: required('RPC_TOKEN_FILE'),
+    idKeyFile: env.ID_KEY_FILE || undefined,
     operatorSeedFile: required('NATS_NKEY_FILE'),
   };
 };

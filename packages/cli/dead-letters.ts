@@ -73,7 +73,7 @@ export const replayLetter = async (
   // Under its own id it would be taken for a repetition of the message that died.
   const msgID = `replay:${number}:${letter.headers['Nats-Msg-Id'] ?? ''}`;
   const stored = await bus.js.publish(letter.subject, letter.payload, { headers: head, msgID });
-  await bus.jsm.streams.deleteMessage(storeNameOf(bus.naming, stream), number, false);
+  await bus.jsm.streams.deleteMessage(storeNameOf(bus.naming, stream), number);
   return { subject: letter.subject, stream: stored.stream, sequence: stored.seq };
 };
 

@@ -21,6 +21,8 @@ const runFile = z.object({
   /** Where clients send their requests. */
   httpUrl: z.string(),
   rpcTokenFile: z.string(),
+  /** Absent where the platform was started by a version from before ids had keys. */
+  idKeyFile: z.string().optional(),
   operatorSeedFile: z.string(),
 });
 

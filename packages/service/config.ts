@@ -30,6 +30,8 @@ export const commonConfig = z.object({
   METRICS_HOST: z.string().min(1).default('127.0.0.1'),
   /** File with the bearer token that callers on this machine share; none is asked for where absent. */
   RPC_TOKEN_FILE: z.string().min(1).optional(),
+  /** File with the platform's secret that ids made of content are keyed by; see `readIdKey`. */
+  ID_KEY_FILE: z.string().min(1).optional(),
   DATA_DIR: z
     .string()
     .min(1)

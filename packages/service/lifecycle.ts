@@ -9,6 +9,7 @@ import { Publisher } from './bus/publish.ts';
 import { type BusSide, Consuming, LateBus } from './bus-side.ts';
 import { type CommonConfig, readConfig, readSecretFile } from './config.ts';
 import { messageOf, StartupError } from './errors.ts';
+import { readIdKey } from './id-key.ts';
 import { RpcServer, type RpcService } from './rpc/server.ts';
 import { Telemetry } from './telemetry.ts';
 
@@ -22,6 +23,8 @@ export interface ServiceContext<C extends CommonConfig = CommonConfig> {
   blobs: BlobStore;
   /** Bearer token for calls to other services. */
   rpcToken: string | undefined;
+  /** What ids made of content are keyed by; undefined where this platform keys none. */
+  idKey: Uint8Array | undefined;
 }
 
 /** What a service is made of; started in this order, stopped in the reverse. */
@@ -81,6 +84,7 @@ export const startService = async <C extends CommonConfig>(
 ): Promise<RunningService> => {
   const config = readConfig(definition.config, env);
   const rpcToken = config.RPC_TOKEN_FILE ? readSecretFile(config.RPC_TOKEN_FILE, 'RPC_TOKEN_FILE') : undefined;
+  const idKey = readIdKey(config.ID_KEY_FILE);
   const telemetry =
     overrides.telemetry ??
     new Telemetry({
@@ -98,14 +102,14 @@ export const startService = async <C extends CommonConfig>(
   };
   if ('busOptional' in definition) {
     const blobs = overrides.blobs ?? (await openBlobStore(config));
-    const context = { name: definition.name, config, telemetry, blobs, rpcToken, ...overrides };
+    const context = { name: definition.name, config, telemetry, blobs, rpcToken, idKey, ...overrides };
     const parts = await definition.create(context);
     return startParts(context, parts, () => new LateBus(options, overrides.bus, parts, telemetry));
   }
   const bus = overrides.bus ?? (await connectBus(options));
   const blobs = overrides.blobs ?? (await openBlobStore(config));
   const publisher = overrides.publisher ?? new Publisher(bus, definition.name);
-  const context = { name: definition.name, config, telemetry, bus, publisher, blobs, rpcToken, ...overrides };
+  const context = { name: definition.name, config, telemetry, bus, publisher, blobs, rpcToken, idKey, ...overrides };
   const parts = await definition.create(context);
   return startParts(context, parts, () => new Consuming(context, parts.consumers ?? {}));
 };

@@ -4,6 +4,7 @@ import { type CanonicalInput, inputCanonicaliser } from './input.ts';
 import type { OutputPlan } from './output/head.ts';
 import { outputPlan } from './output/plan.ts';
 import { shapingSchema } from './output/schema.ts';
+import { type IdKey, promptIdOf } from './prompt-id.ts';
 import type { Task, Teacher } from './schema.ts';
 import { textRenderer } from './template.ts';
 
@@ -30,7 +31,7 @@ export interface CompiledTask {
   readonly output: OutputPlan;
   /** Throws `InputError`. */
   canonicalInput(input: unknown): CanonicalInput;
-  /** SHA-256 (hex) of task name and canonical input. Throws `InputError`. */
+  /** `promptIdOf` the canonical input, under the key that the task was compiled with. Throws `InputError`. */
   promptId(input: unknown): string;
   /** Throws `InputError` only where the task forbids cutting. */
   renderText(input: CanonicalInput): string;
@@ -42,14 +43,17 @@ export interface CompiledTask {
   parseAnswer(rawText: string, text?: string): ParsedAnswer;
 }
 
-const compiledTasks = new WeakMap<Task, CompiledTask>();
+const compiledTasks = new WeakMap<Task, { idKey: IdKey; compiled: CompiledTask }>();
 
-/** Compiles a validated task; the same task object gives the same result. Takes about a millisecond the first time. */
-export function compileTask(task: Task): CompiledTask {
+/**
+ * Compiles a validated task; the same task object gives the same result. Takes about a millisecond the first time.
+ * @param idKey the platform's, wherever ids of prompts are made or compared
+ */
+export function compileTask(task: Task, idKey?: IdKey): CompiledTask {
   const known = compiledTasks.get(task);
-  if (known !== undefined) return known;
-  const compiled = build(task);
-  compiledTasks.set(task, compiled);
+  if (known !== undefined && known.idKey === idKey) return known.compiled;
+  const compiled = build(task, idKey);
+  compiledTasks.set(task, { idKey, compiled });
   return compiled;
 }
 
@@ -68,10 +72,10 @@ export function pairId(promptId: string, fingerprint: string, sampleNumber: numb
   return sha256Hex(`${promptId}\n${fingerprint}\n${sampleNumber}`);
 }
 
-function build(task: Task): CompiledTask {
+function build(task: Task, idKey: IdKey): CompiledTask {
   const canonicalInput = inputCanonicaliser(task.input.fields);
   const renderText = textRenderer(task.prompt);
-  const idOf = (inputJson: string) => sha256Hex(`${task.name}\n${inputJson}`);
+  const idOf = (inputJson: string) => promptIdOf(task.name, inputJson, idKey);
   const output = outputPlan(task.output.schema);
   const asked = canonicalJson(whatShapesAnAnswer(task));
   const fingerprints = new Map<string, string>();

@@ -33,6 +33,7 @@ const evaluatorWith = (changes: { blobs?: BlobStore; pairStoreAddress?: string }
     }),
     blobs: changes.blobs ?? bench.blobs,
     rpcToken: undefined,
+    idKey: undefined,
   });
 
 const delivery = (payload: StudentTrainedInit): Event<'student.trained'> => ({

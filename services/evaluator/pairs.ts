@@ -55,18 +55,20 @@ export async function readPairs(asked: Asked): Promise<JudgedPair[]> {
   const where = `snapshot ${turn.snapshot.digest}, split ${Split[split].toLowerCase()}`;
   if (expected > MAX_PAIRS) throw new TerminalError(`${where}: ${expected} pairs are over the limit of ${MAX_PAIRS}`);
   const pairs: JudgedPair[] = [];
+  let erased = 0;
   try {
     const request = { snapshotDigest: turn.snapshot.digest, split };
     for await (const chunk of pairStore.streamPairs(request, { timeoutMs: STREAM_TIMEOUT_MS, traceparent, signal })) {
       for (const given of chunk.pairs) pairs.push(judgedPair(given, { task, split, where }));
+      erased += chunk.erased;
       if (pairs.length > expected) break;
     }
   } catch (error) {
     const hopeless = error instanceof RpcError && HOPELESS.has(error.code);
     throw hopeless ? new TerminalError(`${where} cannot be read`, { cause: error }) : error;
   }
-  if (pairs.length !== expected) {
-    throw new TerminalError(`${where}: student.trained says ${expected} pairs, the pair store gave ${pairs.length}`);
+  if (pairs.length + erased !== expected) {
+    throw new TerminalError(`${where}: student.trained says ${expected} pairs, the pair store gave ${pairs.length} and ${erased} erased`);
   }
   return pairs;
 }

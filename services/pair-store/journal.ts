@@ -50,6 +50,15 @@ export class Journal {
     this.#telemetry.log.info({ task, decisionId, promptId, author, reason }, 'settled');
   }
 
+  /** Ids and counts alone: the log outlives what is erased. */
+  erased(task: string, erasureId: string, counts: Readonly<Record<string, number>>): void {
+    this.#telemetry.log.info({ task, erasureId, ...counts }, 'erased');
+  }
+
+  removedLate(type: string): void {
+    this.#telemetry.log.info({ type }, 'a message with a forgotten input was taken off the bus');
+  }
+
   sealed({ run_id: runId, task, seal }: Sealable, snapshot: string, { splits, leftOut }: Manifest, ms: number): void {
     this.#snapshots.inc({ task });
     this.#seconds.observe(ms / 1_000);

@@ -26,6 +26,16 @@ export const MAX_OUTBOX_EVENTS = 100;
 /** Task versions kept parsed; a version is a few kilobytes to half a megabyte. */
 export const MAX_CACHED_TASKS = 64;
 
+/** Inputs of one erasure: 32 bytes each, a quarter of what one message holds. */
+export const MAX_FORGOTTEN_IDS = 100_000;
+/** Of the list of ids that are not asked again. */
+export const MAX_FORGOTTEN_PER_MESSAGE = 50_000;
+/** Newest erasures that are listed. */
+export const MAX_LISTED_ERASURES = 1_000;
+/** An erasure waits for a seal under way, which takes a second or two, and minutes for a million pairs. */
+export const MAX_SEAL_WAIT_MS = 120_000;
+export const SEAL_WAIT_STEP_MS = 100;
+
 /** Distinct inputs kept of a workload: the first batch of a task asks about 5,000 prompts, and students gain little from 20,000 on. */
 export const MAX_WORKLOAD_PAIRS = 20_000;
 /** Distinct outputs told apart exactly; a task of more than these would not be one for a student. */

@@ -3,6 +3,7 @@ import type { Event } from '@understudy/service/bus/settle';
 import { TerminalError } from '@understudy/service/errors';
 import { isSampled } from '@understudy/service/telemetry';
 import type { PairStoreContext } from './context.ts';
+import { removeLate } from './erasure/late-messages.ts';
 import { answerOf } from './on-teacher-answered.ts';
 import { declineOf } from './on-teacher-declined.ts';
 import { type Answer, type Decline, record } from './store/record.ts';
@@ -57,9 +58,18 @@ async function recordByVersion(context: PairStoreContext, events: readonly Event
   }
   for (const { task, taskDigest, answers, declines } of versions.values()) {
     const known = await context.tasks.get(task, taskDigest);
-    const { mayBeComplete, late } = await record(context.database, context.groups, known, answers, declines);
+    const { mayBeComplete, late, forgotten } = await record(context.database, context.groups, known, answers, declines);
     context.journal.recorded(task, answers.length - late, declines.length);
     context.journal.late(task, late);
     if (mayBeComplete) context.wakeSealer();
+    await removeLate(context, about(events, forgotten));
   }
+}
+
+function about(events: readonly Event[], promptIds: ReadonlySet<string>): Event[] {
+  if (promptIds.size === 0) return [];
+  return events.filter(({ type, payload }) => {
+    if (type === 'teacher.answered') return promptIds.has((payload as TeacherAnswered).pair?.promptId ?? '');
+    return promptIds.has((payload as TeacherDeclined).promptId);
+  });
 }

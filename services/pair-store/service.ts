@@ -1,4 +1,4 @@
-import { PairStoreService, ReviewService, WorkloadService } from '@understudy/contract/pair-store';
+import { ForgettingService, PairStoreService, ReviewService, WorkloadService } from '@understudy/contract/pair-store';
 import type { ServiceContext, ServiceDefinition, ServiceParts } from '@understudy/service/lifecycle';
 import { rpcService } from '@understudy/service/rpc/server';
 import { type Config, config } from './config.ts';
@@ -12,6 +12,7 @@ import { onRunCancelled } from './on-run-cancelled.ts';
 import { onTrafficObserved } from './on-traffic-observed.ts';
 import { recordOutcomes } from './record-outcomes.ts';
 import { findPairs } from './routes/find-pairs.ts';
+import { forget, listErasures, listForgotten, noteErasure } from './routes/forget.ts';
 import { getSnapshot } from './routes/get-snapshot.ts';
 import { importPairs } from './routes/import-pairs.ts';
 import { listDecisions } from './routes/list-decisions.ts';
@@ -22,6 +23,7 @@ import { stats } from './routes/stats.ts';
 import { streamPairs } from './routes/stream-pairs.ts';
 import { streamWorkloadPairs } from './routes/stream-workload-pairs.ts';
 import { sealNext } from './snapshot/seal.ts';
+import { checkIdKey } from './store/check-id-key.ts';
 import { openDatabase } from './store/open-database.ts';
 import { publishOutbox } from './store/outbox.ts';
 import { Tasks } from './tasks.ts';
@@ -29,11 +31,19 @@ import { Worker } from './worker.ts';
 
 export const definition: ServiceDefinition<Config> = { name: 'pair-store', config, create };
 
-async function create({ config, telemetry, publisher, blobs }: ServiceContext<Config>): Promise<ServiceParts> {
+async function create({
+  config,
+  telemetry,
+  publisher,
+  blobs,
+  bus,
+  idKey,
+}: ServiceContext<Config>): Promise<ServiceParts> {
   const database = await openDatabase(config);
+  await checkIdKey(database, idKey);
   telemetry.log.info({ database: database.location, blobs: blobs.location }, 'stores open');
   const journal = new Journal(telemetry);
-  const tasks = new Tasks(blobs);
+  const tasks = new Tasks(blobs, idKey);
   const publishing = new Worker('outbox', telemetry, async () => !(await publishOutbox(database, publisher)));
   const sealing = new Worker('sealer', telemetry, async () => {
     const sealed = await sealNext({ database, blobs, tasks, telemetry, journal });
@@ -47,10 +57,12 @@ async function create({ config, telemetry, publisher, blobs }: ServiceContext<Co
     journal,
     tasks,
     groups: new Groups(),
+    bus,
+    idKey,
     wakeSealer: () => sealing.wake(),
   };
   return {
-    rpc: [routesOf(context), reviewRoutesOf(context), workloadRoutesOf(context)],
+    rpc: [routesOf(context), reviewRoutesOf(context), workloadRoutesOf(context), forgettingRoutesOf(context)],
     consumers: consumersOf(context),
     start: async () => {
       publishing.start();
@@ -78,6 +90,14 @@ const reviewRoutesOf = (context: PairStoreContext) =>
     listSuspects: (request) => listSuspects(context, request),
     settlePair: (request) => settlePair(context, request),
     listDecisions: (request) => listDecisions(context, request),
+  });
+
+const forgettingRoutesOf = (context: PairStoreContext) =>
+  rpcService(ForgettingService, {
+    forget: (request) => forget(context, request),
+    noteErasure: (request) => noteErasure(context, request),
+    listErasures: (request) => listErasures(context, request),
+    listForgotten: (request) => listForgotten(context, request),
   });
 
 const workloadRoutesOf = (context: PairStoreContext) =>

@@ -1,11 +1,12 @@
 import type { BlobStore } from '@understudy/service/blobs/blob-store';
 import { messageOf, TerminalError } from '@understudy/service/errors';
-import { compileTask, parseTask, type Task } from '@understudy/task';
+import { type CompiledTask, compileTask, type IdKey, parseTask, type Task } from '@understudy/task';
 import { MAX_CACHED_TASKS } from './limits.ts';
 
 /** What this service needs of one version of a task. */
 export interface KnownTask {
   readonly task: Task;
+  readonly compiled: CompiledTask;
   /** What the teacher is shown of each example. */
   readonly exampleTexts: readonly string[];
 }
@@ -13,10 +14,12 @@ export interface KnownTask {
 /** Versions of tasks by digest, from the blob store, where whoever applies a task puts it. */
 export class Tasks {
   readonly #blobs: BlobStore;
+  readonly #idKey: IdKey;
   readonly #known = new Map<string, Promise<KnownTask>>();
 
-  constructor(blobs: BlobStore) {
+  constructor(blobs: BlobStore, idKey: IdKey) {
     this.#blobs = blobs;
+    this.#idKey = idKey;
   }
 
   /** @throws TerminalError when the digest is another task's or no task; BlobError when it is not to be had */
@@ -44,8 +47,8 @@ export class Tasks {
   async #read(digest: string): Promise<KnownTask> {
     const json = new TextDecoder().decode(await this.#blobs.get('tasks', digest));
     const task = parsedTask(json, digest);
-    const { renderPrompt } = compileTask(task);
-    return { task, exampleTexts: task.examples.map(({ input }) => renderPrompt(input).text) };
+    const compiled = compileTask(task, this.#idKey);
+    return { task, compiled, exampleTexts: task.examples.map(({ input }) => compiled.renderPrompt(input).text) };
   }
 }
 

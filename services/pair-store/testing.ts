@@ -132,6 +132,6 @@ export const databaseKinds: readonly DatabaseKind[] = [pglite, postgres];
 /** Makes a database as good as new, faster than a new one. */
 export async function emptyTables(database: Database): Promise<void> {
   await database.script(
-    'truncate decisions, prompts, pairs, runs, outcomes, batches, outbox, workloads, workload_pairs, workload_outputs, workload_calls',
+    'truncate decisions, prompts, pairs, runs, outcomes, batches, outbox, workloads, workload_pairs, workload_outputs, workload_calls, forgotten, erasure_steps, erasures',
   );
 }

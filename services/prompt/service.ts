@@ -33,7 +33,7 @@ export const definition: ServiceDefinition<Config> = { name: 'prompt', config, c
 async function create(base: ServiceContext<Config>): Promise<ServiceParts> {
   const step: StepContext = {
     ...base,
-    tasks: new TaskStore(await base.bus.bucket('tasks'), base.blobs),
+    tasks: new TaskStore(await base.bus.bucket('tasks'), base.blobs, base.idKey),
     runStore: new RunStore(await base.bus.bucket('runs')),
     pairStore: createClient(PairStoreService, { address: base.config.PAIR_STORE_ADDRESS, token: base.rpcToken }),
     teacherGateway: gatewayOf(base),

@@ -1,7 +1,7 @@
 import type { KV } from '@nats-io/kv';
 import { BlobError, type BlobStore } from '@understudy/service/blobs/blob-store';
 import { compareAndSet, readKey } from '@understudy/service/bus/compare-and-set';
-import { type CompiledTask, compileTask, parseTask, type Task, taskDigest, taskJson } from '@understudy/task';
+import { type CompiledTask, compileTask, type IdKey, parseTask, type Task, taskDigest, taskJson } from '@understudy/task';
 import { reach } from './kv.ts';
 import { MAX_COMPILED_TASKS } from './limits.ts';
 
@@ -15,11 +15,13 @@ const isTaskName = (text: string): boolean => /^[a-z0-9-]{1,48}$/.test(text);
 export class TaskStore {
   readonly #kv: KV;
   readonly #blobs: BlobStore;
+  readonly #idKey: IdKey;
   readonly #compiled = new Map<string, CompiledTask>();
 
-  constructor(kv: KV, blobs: BlobStore) {
+  constructor(kv: KV, blobs: BlobStore, idKey: IdKey) {
     this.#kv = kv;
     this.#blobs = blobs;
+    this.#idKey = idKey;
   }
 
   /** Keeps a task; the very same task again makes no new revision. */
@@ -59,7 +61,7 @@ export class TaskStore {
   }
 
   #compile(json: string): CompiledTask {
-    const compiled = compileTask(parseTask(json));
+    const compiled = compileTask(parseTask(json), this.#idKey);
     const known = this.#compiled.get(compiled.digest);
     if (known !== undefined) return known;
     const oldest = this.#compiled.keys().next();

@@ -27,7 +27,7 @@ import { TrafficRecorder } from './traffic/recorder.ts';
 import { Spill } from './traffic/spill.ts';
 
 const create = async (context: OfflineContext<Config>): Promise<OfflineParts> => {
-  const { config: settings, telemetry, blobs, rpcToken } = context;
+  const { config: settings, telemetry, blobs, rpcToken, idKey } = context;
   const { log } = telemetry;
   const folder = join(settings.DATA_DIR, 'student-gateway');
   const serving = new Serving();
@@ -57,6 +57,7 @@ const create = async (context: OfflineContext<Config>): Promise<OfflineParts> =>
     cache,
     inferenceThreads: settings.INFERENCE_THREADS,
     trusted: readTrusted(settings),
+    idKey,
     threads,
     serving,
     metrics,

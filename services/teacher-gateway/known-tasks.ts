@@ -3,7 +3,7 @@ import { BlobError, type BlobStore } from '@understudy/service/blobs/blob-store'
 import { readKey } from '@understudy/service/bus/compare-and-set';
 import { messageOf, RetryableError, TerminalError } from '@understudy/service/errors';
 import type { Logger } from '@understudy/service/telemetry';
-import { type CompiledTask, compileTask, parseTask, TaskError, type TeacherModel } from '@understudy/task';
+import { type CompiledTask, compileTask, type IdKey, parseTask, TaskError, type TeacherModel } from '@understudy/task';
 import { z } from 'zod';
 import { MAX_KNOWN_TASKS, TASK_LATER_MS } from './limits.ts';
 import { openTeacher, openWriter, type TeacherSurroundings, type WritingRequest } from './teachers/open-teacher.ts';
@@ -116,10 +116,12 @@ export class KnownTasks {
   readonly #ledger: KV;
   readonly #surroundings: TeacherSurroundings;
   readonly #log: Logger;
+  readonly #idKey: IdKey;
   readonly #known = new Map<string, Promise<KnownTask>>();
 
-  constructor(blobs: BlobStore, ledger: KV, surroundings: TeacherSurroundings, log: Logger) {
+  constructor(blobs: BlobStore, ledger: KV, surroundings: TeacherSurroundings, log: Logger, idKey: IdKey) {
     this.#blobs = blobs;
+    this.#idKey = idKey;
     this.#ledger = ledger;
     this.#surroundings = surroundings;
     this.#log = log;
@@ -154,7 +156,7 @@ export class KnownTasks {
   }
 
   async #read(digest: string): Promise<KnownTask> {
-    const compiled = compiledOf(await this.#bodyOf(digest), digest);
+    const compiled = compiledOf(await this.#bodyOf(digest), digest, this.#idKey);
     const asked = compiled.fingerprint({ model: '' });
     return new KnownTask(compiled, asked, this.#ledger, this.#surroundings);
   }
@@ -171,9 +173,9 @@ export class KnownTasks {
   }
 }
 
-const compiledOf = (body: string, digest: string): CompiledTask => {
+const compiledOf = (body: string, digest: string, idKey: IdKey): CompiledTask => {
   try {
-    return compileTask(parseTask(body, `task ${digest}`));
+    return compileTask(parseTask(body, `task ${digest}`), idKey);
   } catch (error) {
     if (error instanceof TaskError) throw new TerminalError('the task cannot be used', { cause: error });
     throw error;

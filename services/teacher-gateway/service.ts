@@ -45,7 +45,7 @@ async function create(base: ServiceContext<Config>): Promise<ServiceParts> {
     ...base,
     events: new Events(telemetry),
     ledger: new Ledger(bucket, telemetry.log),
-    tasks: new KnownTasks(blobs, bucket, surroundings, telemetry.log),
+    tasks: new KnownTasks(blobs, bucket, surroundings, telemetry.log, base.idKey),
     scopes: new RunScopes(),
   };
   const peers = new Peers(bus);

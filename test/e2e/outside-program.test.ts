@@ -3,7 +3,8 @@
  * asyncapi.json, and nothing of ours.
  */
 
-import { createHash, randomUUID } from 'node:crypto';
+import { createHmac, randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { jetstream } from '@nats-io/jetstream';
 import { connect, headers, nkeyAuthenticator } from '@nats-io/transport-node';
@@ -39,10 +40,12 @@ test('it publishes prompt.submitted and receives eval.passed', async () => {
   };
 
   const address = { runId: 'outside-run-1', task: 'outside', taskDigest };
+  // Whoever submits prompts of their own is given the key of the platform's ids.
+  const idKey = Buffer.from(readFileSync(platform.run.idKeyFile ?? '', 'utf8'), 'hex');
   const ids = await Promise.all(
     texts(1_200).map(async (text) => {
       const inputJson = JSON.stringify({ text });
-      const promptId = createHash('sha256').update(`outside\n${inputJson}`).digest('hex');
+      const promptId = createHmac('sha256', idKey).update(`outside\n${inputJson}`).digest('hex');
       const prompt = create(PromptSubmittedSchema, {
         ...address,
         promptId,

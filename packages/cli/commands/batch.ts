@@ -51,6 +51,7 @@ const environmentFor = ({ run }: Connection): NodeJS.ProcessEnv => ({
   PAIR_STORE_ADDRESS: run.grpc['pair-store'],
   TEACHER_GATEWAY_ADDRESS: run.grpc['teacher-gateway'],
   RPC_TOKEN_FILE: run.rpcTokenFile,
+  ID_KEY_FILE: run.idKeyFile,
 });
 
 /** A process of its own, because packages import no service, and the connector is the teacher gateway's. */

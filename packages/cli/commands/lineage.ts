@@ -1,10 +1,13 @@
 /** `lineage`: where a student comes from and what was made of it, every step by its digest. */
-
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { type BlobConfig, openBlobStoreToRead } from '@understudy/service/blobs/open-blob-store';
 import { RetryableError } from '@understudy/service/errors';
+import { readIdKey } from '@understudy/service/id-key';
 import { readTrusted } from '@understudy/student';
 import { type Connection, connect, dataFolder } from '../connect.ts';
 import { ExitError, exitCodes } from '../errors.ts';
+import type { HeldKey } from '../lineage/rows.ts';
 import { Mismatch, type Step } from '../lineage/steps.ts';
 import { studentByPrefix } from '../lineage/student.ts';
 import { brokenStep, type Lineage, walk } from '../lineage/walk.ts';
@@ -18,10 +21,16 @@ export const lineage = async (output: Output, taskOrStudent: string): Promise<vo
   const digest =
     (await servingOf(platform, taskOrStudent)) ??
     (await studentOf(taskOrStudent, (prefix) => studentByPrefix(blobs, prefix)));
-  const walked = await walk(blobs, platform, digest, readTrusted(process.env));
+  const walked = await walk(blobs, platform, digest, readTrusted(process.env), heldKey());
   const broken = brokenStep(walked);
   output.answer({ ...walked, intact: broken === undefined }, () => treeOf(walked));
   if (broken) throw new ExitError(exitCodes.failed, `lineage is broken at the ${broken.step}: ${broken.says}`);
+};
+
+/** On a copy of the blobs the key may be away: then ids of prompts are not verified. */
+const heldKey = (): HeldKey => {
+  const file = process.env.ID_KEY_FILE || join(dataFolder(), 'secrets', 'id-key');
+  return existsSync(file) ? readIdKey(file) : 'absent';
 };
 
 /** The platform, if it answers. */
@@ -69,7 +78,13 @@ const studentOf = async (text: string, find: (prefix: string) => Promise<string>
   }
 };
 
-const marks: Readonly<Record<Step['state'], string>> = { verified: '✓', absent: '–', unverified: '?', broken: '✗' };
+const marks: Readonly<Record<Step['state'], string>> = {
+  verified: '✓',
+  erased: '∅',
+  absent: '–',
+  unverified: '?',
+  broken: '✗',
+};
 
 const treeOf = ({ student, task, steps }: Lineage): string[] => [
   `student ${student}${task === undefined ? '' : ` of ${task}`}`,

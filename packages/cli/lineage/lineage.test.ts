@@ -22,7 +22,8 @@ import { planOf } from '@understudy/deployer/plan';
 import { type Report, ReportSchema } from '@understudy/evaluator/report';
 import { responseOf } from '@understudy/evaluator/routes/response';
 import { corpus, keepStudent, keepTask, smallTraining } from '@understudy/evaluator/testing/corpus';
-import { parquetOf, type SnapshotRow } from '@understudy/pair-store/snapshot/columns';
+import { eraseSnapshots } from '@understudy/pair-store/erasure/erase-snapshots';
+import { COLUMN_NAMES, parquetOf, type SnapshotRow } from '@understudy/pair-store/snapshot/columns';
 import { putManifest } from '@understudy/pair-store/snapshot/manifest';
 import { FolderBlobStore } from '@understudy/service/blobs/folder';
 import { createClient } from '@understudy/service/rpc/client';
@@ -34,7 +35,8 @@ import { keyFiles } from '@understudy/service/signatures/testing';
 import { Telemetry } from '@understudy/service/telemetry';
 import { policyJson, reportStatement, studentStatement, type Trusted, writeBundle } from '@understudy/student';
 import { openArchive } from '@understudy/student/archive';
-import { type CompiledTask, canonicalJson, pairId, sha256Hex } from '@understudy/task';
+import { type CompiledTask, canonicalJson, pairId, promptIdOf, sha256Hex } from '@understudy/task';
+import { rowDigest, TableDigest } from '@understudy/task/row-digest';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { Platform } from './bus.ts';
 import type { StepName } from './steps.ts';
@@ -78,11 +80,13 @@ const rowsOf = (compiled: CompiledTask): SnapshotRow[] =>
         ...{ sample_number: 0, input_tokens: 1n, output_tokens: 1n, spent_micro_usd: 0n, duration_us: 1n, calls: 1 },
         answered_at_us: 1_800_000_000_000_000n,
         settled: '',
+        salt: promptId.slice(0, 32),
+        erased_digest: null,
       };
     })
     .sort((a, b) => (a.pair_id < b.pair_id ? -1 : 1));
 
-const keepSnapshot = async (chosen: readonly SnapshotRow[], of = task.task.name) => {
+const keepSnapshot = async (chosen: readonly SnapshotRow[], of = task.task.name, version: 1 | 2 = 2) => {
   const table = await blobs.put(
     'snapshots',
     parquetOf(
@@ -92,16 +96,23 @@ const keepSnapshot = async (chosen: readonly SnapshotRow[], of = task.task.name)
     ),
   );
   const inSplit = (name: string) => chosen.filter(({ split }) => split === name).length;
-  const digest = await putManifest(blobs, {
-    version: 1,
+  const rowsDigest = new TableDigest();
+  for (const row of chosen) rowsDigest.add(rowDigest({ ...row }, COLUMN_NAMES));
+  const pairs = { digest: table, format: 'parquet', codec: 'zstd', rows: chosen.length } as const;
+  const rest = {
     task: of,
     fingerprint,
-    pairs: { digest: table, format: 'parquet', codec: 'zstd', rows: chosen.length },
     splits: { train: inSplit('train'), dev: inSplit('dev'), test: inSplit('test') },
     leftOut: { quarantined: 0, testDuplicates: 0, capped: 0, dropped: 0, retired: 0 },
     settled: 0,
     caps: [],
-  });
+  };
+  const digest = await putManifest(
+    blobs,
+    version === 1
+      ? { version, ...rest, pairs }
+      : { version, ...rest, pairs: { ...pairs, rowsDigest: rowsDigest.hex() } },
+  );
   return { digest, table };
 };
 
@@ -140,15 +151,15 @@ afterAll(() => rm(root, { recursive: true, force: true }));
 beforeEach(async () => {
   folder = await mkdtemp(join(root, 'copy-'));
   await cp(join(root, 'intact'), folder, { recursive: true });
-  blobs = await FolderBlobStore.openToRead(folder);
+  blobs = await FolderBlobStore.open(folder);
 });
 
 /** Nobody's signature is asked for. */
 const anyone = { students: undefined, reports: undefined };
 const states = async (digest = student, platform?: Platform) =>
-  (await walk(blobs, platform, digest, anyone)).steps.map(({ step, state }) => `${step} ${state}`);
+  (await walk(blobs, platform, digest, anyone, undefined)).steps.map(({ step, state }) => `${step} ${state}`);
 const brokenAt = async (digest = student, platform?: Platform) =>
-  brokenStep(await walk(blobs, platform, digest, anyone));
+  brokenStep(await walk(blobs, platform, digest, anyone, undefined));
 
 /** Another student with the same weights, which says that it came from elsewhere. */
 const forgeStudent = async (lineage: object): Promise<string> => {
@@ -240,19 +251,96 @@ describe('from the blobs alone', () => {
     expect(await brokenAt(await forgeStudent({ snapshotDigest: digest }))).toMatchObject({ step });
   });
 
-  test('a table that is no Parquet, or of other lengths than the manifest says, breaks the pairs', async () => {
+  test('a table that is no Parquet breaks the snapshot, whose digest is one of rows; one of another length the pairs', async () => {
     const table = await blobs.put('snapshots', utf8('PAR1 and nothing else PAR1'));
     const manifest = JSON.parse(new TextDecoder().decode(await blobs.get('snapshots', snapshot.digest)));
     const empty = await blobs.put(
       'snapshots',
       utf8(canonicalJson({ ...manifest, pairs: { ...manifest.pairs, digest: table } })),
     );
-    expect(await brokenAt(await forgeStudent({ snapshotDigest: empty }))).toMatchObject({ step: 'pair' });
+    expect(await brokenAt(await forgeStudent({ snapshotDigest: empty }))).toMatchObject({ step: 'snapshot' });
     const more = await blobs.put(
       'snapshots',
       utf8(canonicalJson({ ...manifest, pairs: { ...manifest.pairs, rows: 101 } })),
     );
     expect(await brokenAt(await forgeStudent({ snapshotDigest: more }))).toMatchObject({ step: 'pair' });
+  });
+});
+
+describe('where inputs were forgotten', () => {
+  const erase = (...ids: string[]) => eraseSnapshots(blobs, task.task.name, new Set(ids));
+  const stepsOf = async (digest: string) => {
+    const { steps } = await walk(blobs, undefined, digest, anyone, undefined);
+    return new Map(steps.map((step) => [step.step, step]));
+  };
+
+  test('what is left is verified, and what is gone is said to be erased', async () => {
+    const table = snapshot.table;
+    const { touched, rows: erased } = await erase(rows[7]!.prompt_id, rows[8]!.prompt_id, 'f'.repeat(64));
+    expect(erased).toBe(2);
+    expect(touched).toEqual([expect.objectContaining({ digest: snapshot.digest })]);
+    expect(await blobs.has('snapshots', table)).toBe(false);
+    const steps = await stepsOf(student);
+    expect(steps.get('prompt')).toMatchObject({ state: 'erased', says: expect.stringMatching(/; 2 rows erased$/) });
+    expect(steps.get('pair')).toMatchObject({ state: 'erased' });
+    expect(steps.get('split')).toMatchObject({ state: 'verified' });
+    expect(steps.get('snapshot')).toMatchObject({ state: 'erased', says: expect.stringMatching(/; 2 rows erased$/) });
+    expect(await brokenAt(student)).toBeUndefined();
+    // Once more nothing changes; and further ones add up.
+    expect(await erase(rows[7]!.prompt_id)).toMatchObject({ rows: 0, strays: 0 });
+    expect(await erase(rows[9]!.prompt_id)).toMatchObject({ rows: 1, strays: 0 });
+    expect((await stepsOf(student)).get('snapshot')?.says).toMatch(/; 3 rows erased$/);
+  });
+
+  test('an altered row, or one more erased than the note says, breaks the snapshot all the same', async () => {
+    await erase(rows[7]!.prompt_id);
+    const name = `erased/${snapshot.table}.json`;
+    const note = JSON.parse(new TextDecoder().decode(await blobs.getNamed(name)));
+    const forged = rows.map((row, index) => (index === 50 ? { ...row, answer_json: '{"label":"forged"}' } : row));
+    const { table } = await keepSnapshot(forged);
+    await blobs.putNamed(name, utf8(JSON.stringify({ ...note, table })));
+    expect(await brokenAt(student)).toMatchObject({ step: 'snapshot' });
+  });
+
+  test('a table of the first format is unverified once rows of it are erased, and verified before', async () => {
+    const { digest } = await keepSnapshot(
+      rows.map((row) => ({ ...row, weight: row.weight + 1 })),
+      task.task.name,
+      1,
+    );
+    const forged = await forgeStudent({ snapshotDigest: digest });
+    expect((await stepsOf(forged)).get('snapshot')).toMatchObject({ state: 'verified' });
+    await erase(rows[7]!.prompt_id);
+    expect((await stepsOf(forged)).get('snapshot')).toMatchObject({ state: 'unverified' });
+    expect((await stepsOf(forged)).get('prompt')).toMatchObject({ state: 'erased' });
+    expect(await brokenAt(forged)).toBeUndefined();
+  });
+});
+
+describe('where ids are made with a key', () => {
+  const key = Buffer.alloc(32, 3);
+  const promptStep = async (digest: string, held: Parameters<typeof walk>[4]) => {
+    const { steps } = await walk(blobs, undefined, digest, anyone, held);
+    return steps.find(({ step }) => step === 'prompt');
+  };
+
+  test('the key verifies them, another breaks them, and without it they are unverified', async () => {
+    const keyed = rows
+      .map((row) => {
+        const prompt_id = promptIdOf(task.task.name, row.input_json, key);
+        return { ...row, prompt_id, pair_id: pairId(prompt_id, fingerprint, 0) };
+      })
+      .sort((a, b) => (a.pair_id < b.pair_id ? -1 : 1));
+    const forged = await forgeStudent({ snapshotDigest: (await keepSnapshot(keyed)).digest });
+    expect(await promptStep(forged, key)).toMatchObject({ state: 'verified' });
+    expect(await promptStep(forged, Buffer.alloc(32, 4))).toMatchObject({ state: 'broken' });
+    expect(await promptStep(forged, undefined)).toMatchObject({ state: 'broken' });
+    expect(await promptStep(forged, 'absent')).toMatchObject({ state: 'unverified', says: /ID_KEY_FILE/ });
+    expect(await promptStep(student, 'absent')).toMatchObject({ state: 'verified' });
+    // One input altered among ids without a key is no riddle.
+    const altered = rows.map((row, index) => (index === 50 ? { ...row, input_json: '{"text":"other"}' } : row));
+    const broken = await forgeStudent({ snapshotDigest: (await keepSnapshot(altered)).digest });
+    expect(await promptStep(broken, 'absent')).toMatchObject({ state: 'broken' });
   });
 });
 
@@ -272,7 +360,7 @@ describe('where signatures are asked for', () => {
     ...{ studentDigest: student, task: task.task.name, taskDigest: task.digest },
     ...{ reportDigest, runId: 'run-1', policyDigest: policy },
   });
-  const broken = async () => brokenStep(await walk(blobs, undefined, student, trusted));
+  const broken = async () => brokenStep(await walk(blobs, undefined, student, trusted, undefined));
 
   test('student and report are signed with what the chain says of them', async () => {
     expect(await broken()).toMatchObject({
@@ -283,7 +371,7 @@ describe('where signatures are asked for', () => {
     await keepSigned(blobs, key, studentStatement(about()));
     expect(await broken()).toMatchObject({ step: 'signature', digest: reportDigest });
     await keepSigned(blobs, key, reportStatement(about(), true));
-    const { steps } = await walk(blobs, undefined, student, trusted);
+    const { steps } = await walk(blobs, undefined, student, trusted, undefined);
     expect(steps.filter(({ step }) => step === 'signature').map(({ says }) => says)).toEqual([
       `students: signed by the trusted key ${key.id.slice(0, 12)}`,
       `reports: signed by the trusted key ${key.id.slice(0, 12)}`,

@@ -1,9 +1,13 @@
 import { Purpose } from '@understudy/contract';
-import { type CompiledTask, InputError, pairId, sha256Hex } from '@understudy/task';
+import { type CompiledTask, type IdKey, InputError, pairId, promptIdOf } from '@understudy/task';
 import { inputCanonicaliser } from '@understudy/task/input';
 import { count } from '../format.ts';
-import type { Manifest, Row } from './snapshot.ts';
+import type { Manifest } from './snapshot.ts';
 import type { Step } from './steps.ts';
+import type { Row } from './table.ts';
+
+/** The key of the platform's ids; `absent` where its file is not here. */
+export type HeldKey = IdKey | 'absent';
 
 type RowStep = 'prompt' | 'pair' | 'split';
 
@@ -11,6 +15,7 @@ type RowStep = 'prompt' | 'pair' | 'split';
 export class RowCheck {
   readonly #manifest: Manifest;
   readonly #task: CompiledTask | undefined;
+  readonly #idKey: HeldKey;
   readonly #faults = new Map<RowStep, string>();
   readonly #splitOfGroup = new Map<string, string>();
   readonly #perSplit = new Map<string, number>();
@@ -18,11 +23,15 @@ export class RowCheck {
   #rows = 0;
   #imported = 0;
   #settled = 0;
+  #erased = 0;
+  /** Ids that none of the keys here makes. */
+  #unknown = 0;
   #last = '';
 
-  constructor(manifest: Manifest, task: CompiledTask | undefined) {
+  constructor(manifest: Manifest, task: CompiledTask | undefined, idKey: HeldKey) {
     this.#manifest = manifest;
     this.#task = task;
+    this.#idKey = idKey;
   }
 
   add(row: Row): void {
@@ -31,7 +40,8 @@ export class RowCheck {
     this.#prompts.add(row.prompt_id);
     if (row.purpose === Purpose.IMPORTED) this.#imported += 1;
     if (row.settled !== '') this.#settled += 1;
-    this.#note('prompt', row, this.#faultOfPrompt(row));
+    if (isErased(row)) this.#erased += 1;
+    else this.#note('prompt', row, this.#faultOfPrompt(row));
     this.#note('pair', row, this.#faultOfPair(row));
     this.#note('split', row, this.#faultOfSplit(row));
     this.#last = row.pair_id;
@@ -51,15 +61,33 @@ export class RowCheck {
     const imported = this.#imported === 0 ? '' : `, ${count(this.#imported)} of them imported`;
     const settled = this.#settled === 0 ? '' : `, the answers of ${count(this.#settled)} settled by a person`;
     return [
-      this.#step('prompt', `${count(this.#prompts.size)} ids computed again${this.#task ? ', and their texts' : ''}`),
+      this.#promptStep(),
       this.#step('pair', `${count(this.#rows)} ids computed again${imported}${settled}`),
       this.#step('split', `${counted.join(', ')}; no group in two splits, one pair a group in test`),
     ];
   }
 
+  #promptStep(): Step {
+    const whole = this.#rows - this.#erased;
+    if (this.#unknown > 0 && this.#unknown < whole) {
+      this.#faults.set('prompt', `${count(this.#unknown)} of ${count(whole)} ids are not what their inputs make`);
+    } else if (this.#unknown > 0 && !this.#faults.has('prompt')) {
+      const why = 'ids are made with a key whose file (ID_KEY_FILE) is not here';
+      return { step: 'prompt', state: 'unverified', says: `${why}${this.#andErased()}` };
+    }
+    const texts = this.#task ? ', and their texts' : '';
+    return this.#step('prompt', `${count(this.#prompts.size)} ids computed again${texts}`);
+  }
+
+  #andErased(): string {
+    return this.#erased === 0 ? '' : `; ${count(this.#erased)} rows erased`;
+  }
+
   #step(step: RowStep, says: string): Step {
     const fault = this.#faults.get(step);
-    return fault === undefined ? { step, state: 'verified', says } : { step, state: 'broken', says: fault };
+    if (fault !== undefined) return { step, state: 'broken', says: fault };
+    if (this.#erased === 0 || step === 'split') return { step, state: 'verified', says };
+    return { step, state: 'erased', says: `${says}${this.#andErased()}` };
   }
 
   #note(step: RowStep, { pair_id }: Row, fault: string | undefined): void {
@@ -67,8 +95,12 @@ export class RowCheck {
   }
 
   #faultOfPrompt({ prompt_id, input_json, text, fingerprint }: Row): string | undefined {
-    const expected = sha256Hex(`${this.#manifest.task}\n${input_json}`);
-    if (prompt_id !== expected) return `its input makes the prompt ${expected}, it says ${prompt_id}`;
+    const key = this.#idKey === 'absent' ? undefined : this.#idKey;
+    const expected = promptIdOf(this.#manifest.task, input_json, key);
+    if (prompt_id !== expected) {
+      if (this.#idKey !== 'absent') return `its input makes the prompt ${expected}, it says ${prompt_id}`;
+      this.#unknown += 1;
+    }
     const input = canonicalOf(input_json);
     if (input === undefined) return 'its input is not canonical';
     // Only the snapshot's own fingerprint says which template made the text: imported pairs may be older than this version.
@@ -93,6 +125,8 @@ export class RowCheck {
     return split === 'test' ? `its group ${group_id} has another pair in test` : undefined;
   }
 }
+
+const isErased = (row: Row): boolean => typeof row.erased_digest === 'string';
 
 /** The input, where it stands there as `renderPrompt` writes it; else undefined. */
 function canonicalOf(inputJson: string): Readonly<Record<string, string>> | undefined {

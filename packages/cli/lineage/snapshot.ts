@@ -1,44 +1,29 @@
 /** A snapshot: its manifest, its table, and that each row is what its own digests say. */
-import { zstdDecompressSync } from 'node:zlib';
 import type { BlobStore } from '@understudy/service/blobs/blob-store';
 import type { Description } from '@understudy/student';
 import type { CompiledTask } from '@understudy/task';
-import { type AsyncBuffer, parquetMetadataAsync, parquetReadObjects } from 'hyparquet';
+import { TableDigest } from '@understudy/task/row-digest';
 import { z } from 'zod';
 import { count } from '../format.ts';
-import { RowCheck } from './rows.ts';
+import { type HeldKey, RowCheck } from './rows.ts';
 import { behind, expectSame, Mismatch, parsedAs, type Step, type Taken, take } from './steps.ts';
+import { rowsOf, type Table, tableAt } from './table.ts';
 
 const splits = z.object({ train: z.int(), dev: z.int(), test: z.int() });
 
 const Manifest = z.object({
-  version: z.literal(1),
+  version: z.literal([1, 2]),
   task: z.string(),
   fingerprint: z.string(),
-  pairs: z.object({ digest: z.string(), rows: z.int() }),
+  /** The first format has no digest of its rows: what is left of a table cannot be held against it. */
+  pairs: z.object({ digest: z.string(), rows: z.int(), rowsDigest: z.string().optional() }),
   splits,
 });
 export type Manifest = z.infer<typeof Manifest>;
 
-const Row = z.object({
-  pair_id: z.string(),
-  prompt_id: z.string(),
-  group_id: z.string(),
-  split: z.string(),
-  text: z.string(),
-  input_json: z.string(),
-  purpose: z.int(),
-  fingerprint: z.string(),
-  sample_number: z.int(),
-  /** A person's decision; none in snapshots of earlier versions. */
-  settled: z.string().default(''),
-});
-/** The columns that anything can be checked of. */
-export type Row = z.infer<typeof Row>;
-
 export interface Snapshot {
   readonly manifest: Manifest;
-  readonly table: Uint8Array;
+  readonly table: Table;
 }
 
 export const takeSnapshot = (blobs: BlobStore, { lineage }: Description): Promise<Taken<Snapshot>> =>
@@ -51,17 +36,27 @@ export const takeSnapshot = (blobs: BlobStore, { lineage }: Description): Promis
       { task: lineage.task.name, fingerprint: lineage.fingerprint },
       manifest,
     );
-    const table = await blobs.get('snapshots', manifest.pairs.digest);
+    const table = await tableAt(blobs, manifest.pairs.digest);
     const { rows, digest } = manifest.pairs;
     const says = `${count(rows)} pairs of ${task} in ${digest.slice(0, 12)}, fingerprint ${fingerprint.slice(0, 12)}`;
-    return { says, found: { manifest, table } };
+    return {
+      ...stateOf({ manifest, table }),
+      says: `${says}${await whatWasErased({ manifest, table })}`,
+      found: { manifest, table },
+    };
   });
 
 /** What the rows say of prompts, pairs and splits. `task` is needed for the texts of the prompts alone. */
-export async function takeRows({ manifest, table }: Snapshot, task: CompiledTask | undefined): Promise<Step[]> {
-  const check = new RowCheck(manifest, task);
+export async function takeRows(
+  { manifest, table }: Snapshot,
+  task: CompiledTask | undefined,
+  idKey: HeldKey,
+): Promise<Step[]> {
+  const { bytes } = table;
+  if (!bytes) return (['prompt', 'pair', 'split'] as const).map((step) => ({ step, state: 'erased', says: allErased }));
+  const check = new RowCheck(manifest, task, idKey);
   const read = await take('pair', undefined, async () => {
-    for await (const row of rowsOf(table)) check.add(row);
+    for await (const { row } of rowsOf(bytes)) check.add(row);
     return { says: '', found: true };
   });
   const unread = 'the table cannot be read';
@@ -69,23 +64,30 @@ export async function takeRows({ manifest, table }: Snapshot, task: CompiledTask
   return check.steps();
 }
 
-async function* rowsOf(table: Uint8Array): AsyncGenerator<Row> {
-  const file: AsyncBuffer = {
-    byteLength: table.byteLength,
-    slice: (from, to) => Uint8Array.from(table.subarray(from, to)).buffer,
-  };
-  const compressors = { ZSTD: (compressed: Uint8Array) => zstdDecompressSync(compressed) };
-  try {
-    const metadata = await parquetMetadataAsync(file);
-    const columns = Object.keys(Row.shape).filter((column) => metadata.schema.some(({ name }) => name === column));
-    let rowStart = 0;
-    for (const { num_rows } of metadata.row_groups) {
-      const rowEnd = rowStart + Number(num_rows);
-      const rows = await parquetReadObjects({ file, metadata, columns, rowStart, rowEnd, compressors });
-      for (const row of rows) yield Row.parse(row);
-      rowStart = rowEnd;
-    }
-  } catch (cause) {
-    throw new Mismatch('the table is no Parquet file of pairs', { cause });
+const allErased = 'erased as a whole: it held forgotten inputs, and is of an old format';
+
+/** Rows were erased: what is left is held against the digest of all rows, if the manifest has one. */
+function stateOf({ manifest, table }: Snapshot): { state?: Step['state'] } {
+  if (!table.replaced) return {};
+  return { state: manifest.pairs.rowsDigest === undefined && table.bytes ? 'unverified' : 'erased' };
+}
+
+/** @throws Mismatch where rows, the erased ones by what they say, are not those of the manifest */
+async function whatWasErased({ manifest, table: { bytes, replaced } }: Snapshot): Promise<string> {
+  if (!bytes) return `; ${allErased}`;
+  const { rowsDigest } = manifest.pairs;
+  const digest = new TableDigest();
+  for await (const row of rowsOf(bytes)) digest.add(row.digest);
+  const came = digest.hex();
+  if (rowsDigest !== undefined && came !== rowsDigest) {
+    throw new Mismatch(`the manifest says that its rows have the digest ${rowsDigest}, they have ${came}`);
   }
+  if (!replaced) return '';
+  if (came !== replaced.rowsDigest) {
+    throw new Mismatch(
+      `the note on what was erased says that the rows have the digest ${replaced.rowsDigest}, they have ${came}`,
+    );
+  }
+  const erased = `; ${count(replaced.erasedRows)} rows erased`;
+  return rowsDigest === undefined ? `${erased}, and of a format that cannot be verified without them` : erased;
 }

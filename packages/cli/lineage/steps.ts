@@ -25,9 +25,10 @@ export interface Step {
   readonly step: StepName;
   /**
    * `absent`: it never came to this step. `unverified`: what it would be checked against is away, or is broken itself.
+   * `erased`: inputs were forgotten since; what is left is verified, and fits what is gone by its digests.
    * `broken`: something is missing, or is not what its digest or another step says.
    */
-  readonly state: 'verified' | 'absent' | 'unverified' | 'broken';
+  readonly state: 'verified' | 'absent' | 'unverified' | 'erased' | 'broken';
   /** Of what the step is about, where that is one thing. */
   readonly digest?: string;
   readonly says: string;

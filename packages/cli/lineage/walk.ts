@@ -2,6 +2,7 @@ import type { BlobStore } from '@understudy/service/blobs/blob-store';
 import type { Trusted } from '@understudy/student';
 import { namedReports, type Platform, takeApproval, takeDeployment, takeRun } from './bus.ts';
 import { type Judged, type Report, reportsAbout, takePolicy, takeReport } from './reports.ts';
+import type { HeldKey } from './rows.ts';
 import { takeReportSignature, takeStudentSignature } from './signatures.ts';
 import { takeRows, takeSnapshot } from './snapshot.ts';
 import { behind, type Step, take } from './steps.ts';
@@ -18,19 +19,21 @@ export interface Lineage {
  * Walks from a student to all that it came from and to all that was made of it, computing every digest again.
  * @param platform undefined while none runs: what only it knows is then unverified
  * @param trusted keys that must have signed student and reports
+ * @param idKey what ids of prompts are made with
  */
 export async function walk(
   blobs: BlobStore,
   platform: Platform | undefined,
   digest: string,
   trusted: Trusted,
+  idKey: HeldKey,
 ): Promise<Lineage> {
   const student = await takeStudent(blobs, digest);
   const description = student.found;
   if (!description) return { student: digest, task: undefined, steps: [student.step] };
   const task = await takeTask(blobs, description);
   const snapshot = await takeSnapshot(blobs, description);
-  const rows = snapshot.found ? await takeRows(snapshot.found, task.found) : unread();
+  const rows = snapshot.found ? await takeRows(snapshot.found, task.found, idKey) : unread();
   const manifest = snapshot.found?.manifest;
   const signed = await takeStudentSignature(blobs, trusted, digest, description);
   const after = await takeVerdicts(blobs, platform, trusted, { digest, description, manifest });

@@ -75,6 +75,18 @@ describe.each([
     expect(await store.has('snapshots', digest)).toBe(true);
   });
 
+  it('takes a blob away, once or twice, and nothing else', async () => {
+    const [gone, stays] = [await store.put('snapshots', text('gone')), await store.put('snapshots', text('stays'))];
+    await store.remove('snapshots', gone);
+    await store.remove('snapshots', gone);
+    await store.remove('nothing-of-this-kind', gone);
+    expect(await store.has('snapshots', gone)).toBe(false);
+    await expect(store.get('snapshots', gone)).rejects.toEqual(code('not-found'));
+    expect(await store.get('snapshots', stays)).toEqual(text('stays'));
+    expect(await store.put('snapshots', text('gone'))).toBe(gone);
+    await expect(store.remove('snapshots', '../x')).rejects.toEqual(code('bad-key'));
+  });
+
   it('keeps a stream under the digest of all of it', async () => {
     const digest = await store.put(
       'snapshots',

@@ -61,6 +61,8 @@ export interface BlobStore extends AsyncDisposable {
   read(kind: string, digest: string): AsyncIterable<Uint8Array>;
   /** True when a blob is stored under this key. Does not verify it. */
   has(kind: string, digest: string): Promise<boolean>;
+  /** Takes the blob away for good, for erasure alone: whoever has its digest finds nothing. Nothing happens where there is none. */
+  remove(kind: string, digest: string): Promise<void>;
   /** Digests of the blobs of a kind that begin with `prefix`, in no order; none where the kind has no blob. Does not verify them. */
   list(kind: string, prefix: string): AsyncIterable<string>;
   /**

@@ -122,6 +122,17 @@ export class FolderBlobStore implements BlobStore {
     }
   }
 
+  async remove(kind: string, digest: string): Promise<void> {
+    const file = path.join(this.#root, blobKey(kind, digest));
+    try {
+      await rm(file, { force: true });
+      await syncFolder(path.dirname(file));
+    } catch (cause) {
+      const error = folderError(cause, `remove the blob ${file}`);
+      if (error.code !== 'not-found') throw error;
+    }
+  }
+
   async *list(kind: string, prefix: string): AsyncGenerator<string> {
     const folder = path.join(this.#root, checkedKind(kind));
     let names: string[] = [];
@@ -197,12 +208,7 @@ export class FolderBlobStore implements BlobStore {
     const folder = path.dirname(target);
     await mkdir(folder, { recursive: true });
     await rename(partial, target);
-    const handle = await open(folder, 'r');
-    try {
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
+    await syncFolder(folder);
   }
 
   /** A blob that is there is left alone, unless the disk damaged it: then putting it again repairs it. */
@@ -223,5 +229,15 @@ export class FolderBlobStore implements BlobStore {
       const found = await stat(file).catch(() => undefined); // another process may finish its file right now
       if (found && Date.now() - found.mtimeMs > STALE_PARTIAL_MS) await rm(file, { force: true });
     }
+  }
+}
+
+/** What was renamed into a folder, or removed from it, is durably so afterwards. */
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
   }
 }

@@ -87,6 +87,15 @@ export class S3BlobStore implements BlobStore {
     }
   }
 
+  async remove(kind: string, digest: string): Promise<void> {
+    const key = blobKey(kind, digest);
+    try {
+      await this.#client.removeObject(this.#bucket, this.#prefix + key);
+    } catch (cause) {
+      throw this.#error(cause, `remove the blob ${key}`);
+    }
+  }
+
   async *list(kind: string, prefix: string): AsyncGenerator<string> {
     const folder = `${this.#prefix}${checkedKind(kind)}/`;
     try {

@@ -15,6 +15,8 @@ export interface Event<T extends EventType = EventType> {
   id: string;
   /** W3C trace context of what caused it; pass it on. */
   traceparent: string | undefined;
+  /** Where the message is on the bus; absent where no stream holds it. */
+  place?: { readonly stream: string; readonly sequence: number };
   /** 1 for the first delivery. */
   deliveries: number;
   /** Aborted when the service drains before the handler is done. */
@@ -83,6 +85,7 @@ export class Settler {
         payload: decodePayload(read.type, message.data) as never,
         id: message.headers?.get('ce-id') || `${message.info.stream}:${message.seq}`,
         traceparent: message.headers?.get('traceparent') || undefined,
+        place: { stream: message.info.stream, sequence: message.seq },
         deliveries: message.info.deliveryCount,
         signal,
       };

@@ -103,6 +103,6 @@ export class Sweeper {
       ),
     );
     if (consumers[consumer].stream === 'PROMPTS')
-      await this.#bus.jsm.streams.deleteMessage(advisory.stream, stored.seq, false);
+      await this.#bus.jsm.streams.deleteMessage(advisory.stream, stored.seq);
   }
 }

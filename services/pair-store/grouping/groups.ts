@@ -53,6 +53,11 @@ export class Groups {
     }
   }
 
+  /** Forgets the index of a task: the next work on it begins with what is stored. Call it within `oneAtATime`. */
+  drop(task: string): void {
+    this.#indexes.delete(task);
+  }
+
   #dropOldest(): void {
     let prompts = [...this.#indexes.values()].reduce((sum, { size }) => sum + size, 0);
     for (const [task, { size }] of this.#indexes) {

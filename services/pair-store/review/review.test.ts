@@ -20,7 +20,7 @@ import { listDecisions } from '../routes/list-decisions.ts';
 import { listSuspects } from '../routes/list-suspects.ts';
 import { settlePair } from '../routes/settle-pair.ts';
 import { poisonedPairs, TRIGGER } from '../screening/testing.ts';
-import { rowReader } from '../snapshot/columns.ts';
+import { openTable } from '../snapshot/columns.ts';
 import { getManifest } from '../snapshot/manifest.ts';
 import { sealNext } from '../snapshot/seal.ts';
 import { record } from '../store/record.ts';
@@ -29,6 +29,9 @@ import { databaseKinds, emptyTables, testPair } from '../testing.ts';
 
 const task = testTask();
 const { digest: taskDigest } = compileTask(task);
+
+/** Nothing here is heard of on a bus. */
+const busOfNobody = undefined as unknown as PairStoreContext['bus'];
 
 describe.each(databaseKinds)('decisions in $name', ({ skip, start }) => {
   if (skip) return it.skip(skip);
@@ -43,7 +46,13 @@ describe.each(databaseKinds)('decisions in $name', ({ skip, start }) => {
     const telemetry = new Telemetry({ service: 'pair-store', logLevel: 'fatal' });
     context = {
       ...{ database: await place.open(), blobs, telemetry, journal: new Journal(telemetry) },
-      ...{ tasks: new Tasks(blobs), groups: new Groups(), wakeSealer: () => {} },
+      ...{
+        bus: busOfNobody,
+        idKey: undefined,
+        tasks: new Tasks(blobs, undefined),
+        groups: new Groups(),
+        wakeSealer: () => {},
+      },
     };
   });
   afterAll(() => cleanUp[Symbol.asyncDispose]());
@@ -75,7 +84,7 @@ describe.each(databaseKinds)('decisions in $name', ({ skip, start }) => {
       [runId],
     );
     const manifest = await getManifest(context.blobs, batch!.digest);
-    const read = await rowReader(await context.blobs.get('snapshots', manifest.pairs.digest));
+    const { read } = await openTable(await context.blobs.get('snapshots', manifest.pairs.digest));
     return { digest: batch!.digest, manifest, rows: await read(0, manifest.pairs.rows) };
   };
   const settle = async (request: MessageInitShape<typeof SettlePairRequestSchema>) => {

@@ -63,8 +63,9 @@ export async function conflictsIn(sql: Sql, task: string, fingerprint: string): 
   });
 }
 
-/** What a training across folds found: pairs that a student which did not learn from them is sure to answer otherwise. */
+/** What a training across folds found: pairs that a student which did not learn from them is sure to answer otherwise. None once it is erased. */
 export async function foldsOf(blobs: BlobStore, digest: string): Promise<Suspected[]> {
+  if (!(await blobs.has('folds', digest))) return [];
   const text = new TextDecoder().decode(await blobs.get('folds', digest));
   try {
     return parseFolds(text).suspects.map(({ pairId, answer, confidence }): Suspected => {

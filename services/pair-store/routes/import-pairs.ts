@@ -2,7 +2,7 @@ import { type Pair, Purpose } from '@understudy/contract';
 import type { ImportPairsRequest } from '@understudy/contract/pair-store';
 import { TerminalError } from '@understudy/service/errors';
 import { invalidArgument } from '@understudy/service/rpc/status';
-import { type CompiledTask, compileTask, InputError } from '@understudy/task';
+import { type CompiledTask, InputError } from '@understudy/task';
 import type { PairStoreContext } from '../context.ts';
 import { MAX_IMPORT_PAIRS } from '../limits.ts';
 import { checkedPair } from '../on-teacher-answered.ts';
@@ -18,16 +18,16 @@ export async function importPairs(context: PairStoreContext, request: ImportPair
     );
   }
   const known = await context.tasks.get(task, taskDigest);
-  const compiled = compileTask(known.task);
-  const pairs = request.pairs.map((pair) => ({ ...fittingPair(compiled, pair), purpose: Purpose.IMPORTED }));
+  const pairs = request.pairs.map((pair) => ({ ...fittingPair(known.compiled, pair), purpose: Purpose.IMPORTED }));
   const ids = new Set(pairs.map((pair) => pair.pairId));
   if (ids.size === 0) return { kept: 0 };
   const before = await findPairs(context.database, task, [...ids]);
   const answers = pairs.map((pair): Answer => (runId === '' ? { pair } : { pair, asked: { runId, cached: true } }));
-  const { mayBeComplete } = await record(context.database, context.groups, known, answers, []);
+  const { mayBeComplete, forgotten } = await record(context.database, context.groups, known, answers, []);
   context.journal.recorded(task, answers.length, 0);
   if (mayBeComplete) context.wakeSealer();
-  return { kept: ids.size - before.length };
+  const refused = new Set(pairs.filter(({ promptId }) => forgotten.has(promptId)).map(({ pairId }) => pairId));
+  return { kept: ids.size - before.length - refused.size };
 }
 
 /** @throws RpcError when the pair is not one of this task */

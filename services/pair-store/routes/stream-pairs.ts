@@ -7,8 +7,10 @@ import {
   type StreamPairsResponse,
 } from '@understudy/contract/pair-store';
 import type { PairStoreContext } from '../context.ts';
+import { isErased } from '../erasure/erase-table.ts';
 import { ROW_GROUP_PAIRS, STREAM_MESSAGE_BYTES } from '../limits.ts';
-import { rowReader, type SnapshotRow } from '../snapshot/columns.ts';
+import { openTable, type SnapshotRow } from '../snapshot/columns.ts';
+import { tableBytes } from '../snapshot/table-of.ts';
 import { pairOf } from '../store/stored-pair.ts';
 import { manifestFor } from './get-snapshot.ts';
 
@@ -18,23 +20,29 @@ const SPLITS = { train: Split.TRAIN, dev: Split.DEV, test: Split.TEST };
 export async function* streamPairs(
   { blobs }: PairStoreContext,
   { snapshotDigest, split }: StreamPairsRequest,
-): AsyncGenerator<Pick<StreamPairsResponse, 'pairs'>> {
+): AsyncGenerator<Pick<StreamPairsResponse, 'pairs' | 'erased'>> {
   const manifest = await manifestFor(blobs, snapshotDigest);
-  const read = await rowReader(await blobs.get('snapshots', manifest.pairs.digest));
+  const { read } = await openTable(await tableBytes(blobs, manifest.pairs.digest));
   let pairs: SplitPair[] = [];
   let bytes = 0;
+  let erased = 0;
   for (let from = 0; from < manifest.pairs.rows; from += ROW_GROUP_PAIRS) {
     for (const row of await read(from, Math.min(from + ROW_GROUP_PAIRS, manifest.pairs.rows))) {
       if (split !== Split.UNSPECIFIED && SPLITS[row.split] !== split) continue;
+      if (isErased(row)) {
+        erased += 1;
+        continue;
+      }
       pairs.push(splitPairOf(row));
       bytes += row.text.length + row.input_json.length;
       if (bytes < STREAM_MESSAGE_BYTES) continue;
-      yield { pairs };
+      yield { pairs, erased };
       pairs = [];
       bytes = 0;
+      erased = 0;
     }
   }
-  if (pairs.length > 0) yield { pairs };
+  if (pairs.length + erased > 0) yield { pairs, erased };
 }
 
 const splitPairOf = (row: SnapshotRow): SplitPair =>

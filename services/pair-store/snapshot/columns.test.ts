@@ -3,7 +3,7 @@ import { Purpose, Source } from '@understudy/contract';
 import { collect, digestOf } from '@understudy/service/blobs/blob-store';
 import { parquetMetadataAsync, parquetReadObjects } from 'hyparquet';
 import { describe, expect, it } from 'vitest';
-import { parquetOf, rowReader, type SnapshotRow } from './columns.ts';
+import { openTable, parquetOf, type SnapshotRow } from './columns.ts';
 
 const row = (n: number): SnapshotRow => ({
   pair_id: n.toString(16).padStart(64, '0'),
@@ -28,6 +28,8 @@ const row = (n: number): SnapshotRow => ({
   calls: 1,
   answered_at_us: 1_800_000_000_123_456n,
   settled: n === 7 ? 'd'.repeat(64) : '',
+  salt: n.toString(16).padStart(32, '0'),
+  erased_digest: null,
 });
 
 async function* chunksOf(rows: readonly SnapshotRow[], size: number) {
@@ -39,7 +41,7 @@ const written = (size = 100) => collect(parquetOf(chunksOf(rows, size)));
 
 describe('the table of a snapshot', () => {
   it('gives back every value, from any place', async () => {
-    const read = await rowReader(await written());
+    const { read } = await openTable(await written());
     expect(await read(0, 250)).toEqual(rows);
     expect(await read(95, 105)).toEqual(rows.slice(95, 105));
     expect(await read(250, 250)).toEqual([]);
@@ -50,7 +52,7 @@ describe('the table of a snapshot', () => {
   });
 
   it('can be empty', async () => {
-    const read = await rowReader(await collect(parquetOf(chunksOf([], 1))));
+    const { read } = await openTable(await collect(parquetOf(chunksOf([], 1))));
     expect(await read(0, 0)).toEqual([]);
   });
 

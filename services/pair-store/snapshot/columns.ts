@@ -1,5 +1,6 @@
 /** A snapshot's table: Parquet with zstd, one row a pair, ordered by pair_id. */
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
+import { ERASED_DIGEST } from '@understudy/task/row-digest';
 import { type AsyncBuffer, parquetMetadataAsync, parquetReadObjects } from 'hyparquet';
 import { ByteWriter, ParquetWriter, type SchemaElement } from 'hyparquet-writer';
 import type { StoredPair } from '../store/stored-pair.ts';
@@ -11,6 +12,10 @@ export interface SnapshotRow extends StoredPair {
   readonly weight: number;
   /** The decision that its answer is of, where a person settled it; else empty. */
   readonly settled: string;
+  /** Chance (hex) that makes the row's digest unguessable; erased with the row. Absent in tables of the first format. */
+  readonly salt?: string;
+  /** Digest of what this row was before it was erased; null in a row that is whole. */
+  readonly erased_digest?: string | null;
 }
 
 const text = (name: string): SchemaElement => ({
@@ -22,32 +27,35 @@ const text = (name: string): SchemaElement => ({
 const integer = (name: string): SchemaElement => ({ name, type: 'INT32', repetition_type: 'REQUIRED' });
 const long = (name: string): SchemaElement => ({ name, type: 'INT64', repetition_type: 'REQUIRED' });
 
-const COLUMNS: readonly (readonly SchemaElement[])[] = [
-  [text('pair_id')],
-  [text('prompt_id')],
-  [text('group_id')],
-  [text('split')],
-  [integer('weight')],
-  [text('text')],
-  [text('input_json')],
-  [text('answer_json')],
-  [text('soft')],
-  [{ ...text('reference_json'), repetition_type: 'OPTIONAL' }],
-  [integer('purpose')],
-  [integer('source')],
-  [text('origin')],
-  [text('fingerprint')],
-  [integer('sample_number')],
-  [long('input_tokens')],
-  [long('output_tokens')],
-  [long('spent_micro_usd')],
-  [long('duration_us')],
-  [integer('calls')],
-  [long('answered_at_us')],
-  [text('settled')],
+const COLUMNS: readonly SchemaElement[] = [
+  text('pair_id'),
+  text('prompt_id'),
+  text('group_id'),
+  text('split'),
+  integer('weight'),
+  text('text'),
+  text('input_json'),
+  text('answer_json'),
+  text('soft'),
+  { ...text('reference_json'), repetition_type: 'OPTIONAL' },
+  integer('purpose'),
+  integer('source'),
+  text('origin'),
+  text('fingerprint'),
+  integer('sample_number'),
+  long('input_tokens'),
+  long('output_tokens'),
+  long('spent_micro_usd'),
+  long('duration_us'),
+  integer('calls'),
+  long('answered_at_us'),
+  text('settled'),
+  text('salt'),
+  { ...text(ERASED_DIGEST), repetition_type: 'OPTIONAL' },
 ];
 
-const SCHEMA: SchemaElement[] = [{ name: 'root', num_children: COLUMNS.length }, ...COLUMNS.flat()];
+/** What `rowDigest` is computed of in tables of this format. */
+export const COLUMN_NAMES = COLUMNS.map(({ name }) => name);
 
 /** The values of a column as the writer wants them: 64-bit integers as BigInt. */
 function valuesOf(rows: readonly SnapshotRow[], { name, type }: SchemaElement): unknown[] {
@@ -56,11 +64,14 @@ function valuesOf(rows: readonly SnapshotRow[], { name, type }: SchemaElement): 
 }
 
 /** The Parquet file of all chunks of rows, as a stream; each chunk becomes a row group. The same rows in the same chunks give the same bytes. */
-export async function* parquetOf(chunks: AsyncIterable<readonly SnapshotRow[]>): AsyncGenerator<Uint8Array> {
+export async function* parquetOf(
+  chunks: AsyncIterable<readonly SnapshotRow[]>,
+  columns = COLUMNS,
+): AsyncGenerator<Uint8Array> {
   const writer = new ByteWriter();
   const parquet = new ParquetWriter({
     writer,
-    schema: SCHEMA,
+    schema: [{ name: 'root', num_children: columns.length }, ...columns],
     codec: 'ZSTD',
     compressors: { ZSTD: (bytes) => zstdCompressSync(bytes) },
     createdBy: 'understudy',
@@ -71,7 +82,7 @@ export async function* parquetOf(chunks: AsyncIterable<readonly SnapshotRow[]>):
     return bytes;
   };
   for await (const rows of chunks) {
-    const columnData = COLUMNS.map(([column]) => ({ name: column!.name, data: valuesOf(rows, column!) }));
+    const columnData = columns.map((column) => ({ name: column.name, data: valuesOf(rows, column) }));
     parquet.write({ columnData, rowGroupSize: rows.length });
     yield written();
   }
@@ -79,16 +90,30 @@ export async function* parquetOf(chunks: AsyncIterable<readonly SnapshotRow[]>):
   yield written();
 }
 
-/** Opens a snapshot's Parquet file; the result reads rows `from` (inclusive) to `to` (exclusive). */
-export async function rowReader(bytes: Uint8Array): Promise<(from: number, to: number) => Promise<SnapshotRow[]>> {
+/** A table as it is in the blob store. */
+export interface Table {
+  readonly rows: number;
+  /** Undefined where it is of a format with lists in columns, which this version does not write. */
+  readonly columns: readonly SchemaElement[] | undefined;
+  /** Rows `from` (inclusive) to `to` (exclusive). */
+  read(from: number, to: number): Promise<SnapshotRow[]>;
+}
+
+/** Opens a snapshot's Parquet file. */
+export async function openTable(bytes: Uint8Array): Promise<Table> {
   const file: AsyncBuffer = {
     byteLength: bytes.byteLength,
     slice: (from, to) => Uint8Array.from(bytes.subarray(from, to)).buffer,
   };
   const metadata = await parquetMetadataAsync(file);
   const compressors = { ZSTD: (compressed: Uint8Array) => zstdDecompressSync(compressed) };
-  return async (rowStart, rowEnd) => {
-    const rows = await parquetReadObjects({ file, metadata, rowStart, rowEnd, compressors });
-    return rows as unknown as SnapshotRow[];
+  const [, ...columns] = metadata.schema;
+  return {
+    rows: Number(metadata.num_rows),
+    columns: columns.some(({ type }) => type === undefined) ? undefined : columns,
+    read: async (rowStart, rowEnd) => {
+      const rows = await parquetReadObjects({ file, metadata, rowStart, rowEnd, compressors });
+      return rows as unknown as SnapshotRow[];
+    },
   };
 }

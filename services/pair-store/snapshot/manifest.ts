@@ -22,13 +22,11 @@ const Cap = z.strictObject({
 });
 export type Cap = z.infer<typeof Cap>;
 
-/** What a snapshot is; its digest is the snapshot's. Nothing in it depends on when it was sealed, or in which run. */
-const Manifest = z.strictObject({
-  version: z.literal(1),
+const pairs = { digest: z.string(), format: z.literal('parquet'), codec: z.literal('zstd'), rows: count };
+const rest = {
   task: z.string(),
   /** Of the teacher; empty when no prompt was answered. */
   fingerprint: z.string(),
-  pairs: z.strictObject({ digest: z.string(), format: z.literal('parquet'), codec: z.literal('zstd'), rows: count }),
   splits: perSplit,
   leftOut: z.strictObject({
     /** Close to groups of two splits, to a held-out group without being a random sample, or to an example of the task. */
@@ -46,7 +44,13 @@ const Manifest = z.strictObject({
   settled: count.default(0),
   /** Pairs of one source that look as if they were to teach a student something wrong, the most first. */
   caps: z.array(Cap).default([]),
-});
+};
+/** What a snapshot is; its digest is the snapshot's. Nothing in it depends on when it was sealed, or in which run. */
+const Manifest = z.discriminatedUnion('version', [
+  z.strictObject({ version: z.literal(1), ...rest, pairs: z.strictObject(pairs) }),
+  /** `rowsDigest`: `TableDigest` of the rows, which stays when rows are erased and the file with the digest `digest` is replaced. */
+  z.strictObject({ version: z.literal(2), ...rest, pairs: z.strictObject({ ...pairs, rowsDigest: z.string() }) }),
+]);
 export type Manifest = z.infer<typeof Manifest>;
 
 /** Puts the manifest into the blob store; returns its digest. */

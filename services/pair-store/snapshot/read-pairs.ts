@@ -152,7 +152,8 @@ export async function* snapshotRows(
   for (let after = ''; ; ) {
     const stored = await database.query<StoredRow>(
       `select ${STORED_PAIR}, encode(p.group_id, 'hex') as group_id, p.split,
-         encode(d.decision_id, 'hex') as decision_id, d.settled_answer
+         encode(d.decision_id, 'hex') as decision_id, d.settled_answer,
+         encode(p.salt, 'hex') as salt, null as erased_digest
        ${selectedBy(selection)} and a.pair_id > decode($5, 'hex') and p.split <> ${Split.QUARANTINED} and ${UNDROPPED}
        order by a.pair_id limit ${ROW_GROUP_PAIRS}`,
       [...parametersOf(selection), after],

@@ -1,12 +1,13 @@
 import type { BlobStore } from '@understudy/service/blobs/blob-store';
 import { traceparentOf } from '@understudy/service/telemetry';
 import { compileTask } from '@understudy/task';
+import { rowDigest, TableDigest } from '@understudy/task/row-digest';
 import type { PairStoreContext } from '../context.ts';
 import { screen } from '../screening/screen.ts';
 import { findSealable, lookAtDue, type Sealable } from '../store/batches.ts';
 import type { Database } from '../store/database.ts';
 import { enqueue } from '../store/outbox.ts';
-import { parquetOf, type SnapshotRow } from './columns.ts';
+import { COLUMN_NAMES, parquetOf, type SnapshotRow } from './columns.ts';
 import { type Manifest, putManifest, refOf } from './manifest.ts';
 import {
   countDecided,
@@ -20,13 +21,16 @@ import {
 
 type SealContext = Pick<PairStoreContext, 'database' | 'blobs' | 'tasks' | 'telemetry' | 'journal'>;
 
+/** Who holds it is the only one that writes snapshots, or erases from them. */
+export const SEALER = 'understudy pair-store sealer';
+
 /**
  * Seals the oldest complete batch that asks for it: snapshot into the blob store, then, in one transaction, the mark and the
  * `pairs.sealed` to be published. Whatever dies in between is done again; only the marked snapshot counts.
  * @returns true when there was one
  */
 export async function sealNext(context: SealContext): Promise<boolean> {
-  const sealed = await context.database.exclusively('understudy pair-store sealer', async () => {
+  const sealed = await context.database.exclusively(SEALER, async () => {
     await lookAtDue(context.database);
     const sealable = await findSealable(context.database);
     if (sealable) {
@@ -83,15 +87,16 @@ export async function makeSnapshot(
   const { caps, capped } = await screen(database, selection);
   const splits = { train: 0, dev: 0, test: 0 };
   const settled = { pairs: 0 };
-  const rows = counted(snapshotRows(database, selection, { groups, capped, fits }), splits, settled);
+  const table = new TableDigest();
+  const rows = counted(snapshotRows(database, selection, { groups, capped, fits }), splits, settled, table);
   const pairsDigest = await blobs.put('snapshots', parquetOf(rows));
   const { train, dev, test } = splits;
   const testDuplicates = [...groups.values()].reduce((sum, { pairs }) => sum + pairs - 1, 0);
   const manifest: Manifest = {
-    version: 1,
+    version: 2,
     task: selection.task,
     fingerprint: selection.fingerprint,
-    pairs: { digest: pairsDigest, format: 'parquet', codec: 'zstd', rows: train + dev + test },
+    pairs: { digest: pairsDigest, rowsDigest: table.hex(), format: 'parquet', codec: 'zstd', rows: train + dev + test },
     splits,
     leftOut: {
       quarantined: await countQuarantined(database, selection),
@@ -109,11 +114,13 @@ async function* counted(
   chunks: AsyncIterable<SnapshotRow[]>,
   splits: Manifest['splits'],
   settled: { pairs: number },
+  table: TableDigest,
 ): AsyncGenerator<SnapshotRow[]> {
   for await (const rows of chunks) {
     for (const row of rows) {
       splits[row.split] += 1;
       if (row.settled !== '') settled.pairs += 1;
+      table.add(rowDigest({ ...row }, COLUMN_NAMES));
     }
     yield rows;
   }

@@ -1,5 +1,6 @@
 /** Batches of a run: which prompts are still waited for, and which run can be sealed. */
 import { TerminalError } from '@understudy/service/errors';
+import { declineAwaited } from '../erasure/forgotten.ts';
 import type { Database, Sql } from './database.ts';
 import { lockTask } from './record.ts';
 import { DUE } from './record-sql.ts';
@@ -22,7 +23,9 @@ export interface ClosedBatch {
 export async function closeBatch(database: Database, closed: ClosedBatch): Promise<void> {
   await database.transaction(async (sql) => {
     await lockTask(sql, closed.task);
-    if (await insertBatch(sql, closed)) await lookAgain(sql, closed.runId, closed.batch);
+    if (!(await insertBatch(sql, closed))) return;
+    await lookAgain(sql, closed.runId, closed.batch);
+    if (await declineAwaited(sql, closed.task)) await lookAgain(sql, closed.runId, closed.batch);
   });
 }
 

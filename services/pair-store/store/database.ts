@@ -18,6 +18,8 @@ export interface Database extends Sql, AsyncDisposable {
    * Everything that writes goes through here.
    */
   transaction<T>(work: (sql: Sql) => Promise<T>): Promise<T>;
+  /** Takes what was deleted from these tables out of the database's files too, as far as it is in our hands. */
+  compact(tables: readonly string[]): Promise<void>;
   /**
    * Runs `work` unless another instance of the service is at work under the same name; then resolves to undefined. The
    * name is free again as soon as the instance that held it is done, gone or dead.

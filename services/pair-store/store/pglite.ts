@@ -27,7 +27,8 @@ export async function openPglite(folder: string): Promise<Database> {
   try {
     if (!existsSync(folder)) await initialise(folder);
     const db = await PGlite.create(folder, { parsers: PARSERS });
-    await db.exec(`set search_path to ${SCHEMA}`);
+    // Segments of the log that are reused would keep what was deleted long ago.
+    await db.exec(`set search_path to ${SCHEMA}; set wal_recycle = off`);
     return new PgliteDatabase(db, lock, folder);
   } catch (cause) {
     lock.close();
@@ -100,6 +101,18 @@ class PgliteDatabase implements Database {
     this.#transactions += 1;
     if (this.#transactions % MAINTENANCE_EVERY_TRANSACTIONS === 0) await this.#maintain();
     return result;
+  }
+
+  /** Writes the tables anew, and goes on in the log until all its segments are younger than that. */
+  async compact(tables: readonly string[]): Promise<void> {
+    await this.#requireSpace();
+    for (const table of tables) await this.script(`vacuum full ${table}`);
+    await this.script('checkpoint');
+    const [log] = await this.query<{ segments: number }>('select count(*)::int as segments from pg_ls_waldir()');
+    for (let left = log?.segments ?? 1; left > 0; left -= 1) {
+      await this.script('select pg_switch_wal()');
+      await this.script('checkpoint');
+    }
   }
 
   async exclusively<T>(name: string, work: () => Promise<T>): Promise<T | undefined> {

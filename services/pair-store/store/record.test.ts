@@ -10,6 +10,7 @@ import {
   Split,
   UsageSchema,
 } from '@understudy/contract';
+import { compileTask } from '@understudy/task';
 import { testText } from '@understudy/task/grouping/testing';
 import { testTask } from '@understudy/task/testing';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -22,7 +23,7 @@ import { type Answer, type Decline, record } from './record.ts';
 import { runStats, taskStats } from './stats.ts';
 
 const task = testTask();
-const known: KnownTask = { task, exampleTexts: [] };
+const known: KnownTask = { task, compiled: compileTask(task), exampleTexts: [] };
 const answer = (pair: Pair, runId = 'run-1', cached = false): Answer => ({ pair, asked: { runId, cached } });
 const decline = (promptId: string, runId = 'run-1'): Decline => ({
   runId,

@@ -1,6 +1,7 @@
 /** Puts what the teacher said into the database: every pair once, one outcome per prompt of a run, a split for each prompt. */
 import { type DeclineReason, type Pair, Purpose, Source, type Usage } from '@understudy/contract';
 import type { Ratios } from '@understudy/task/grouping/split';
+import { declineOfForgotten, FORGOTTEN_DETAIL, forgottenAmong } from '../erasure/forgotten.ts';
 import type { GroupIndex, Placement } from '../grouping/group-index.ts';
 import type { Groups } from '../grouping/groups.ts';
 import type { KnownTask } from '../tasks.ts';
@@ -30,11 +31,14 @@ export interface Recorded {
   readonly mayBeComplete: boolean;
   /** Answers that were not kept, because their run had been told before that there is none. */
   readonly late: number;
+  /** Ids of prompts that were told of, and are forgotten. */
+  readonly forgotten: ReadonlySet<string>;
 }
 
 /**
  * Records answers and declines of one task in one transaction. What is recorded already changes nothing: the first outcome
  * of a prompt in a run stays, whatever comes later, and the answer of a prompt that was declined in its run is not kept.
+ * Forgotten inputs are never kept: a run that asked for one has a decline instead of its answer.
  * @param answers none of a prompt that `declines` speaks of in the same run
  */
 export async function record(
@@ -48,12 +52,15 @@ export async function record(
   const recordIn = async (sql: Sql) => {
     await lockTask(sql, name);
     const index = await groups.upToDate(sql, name);
-    const timely = await withoutDeclined(sql, answers);
-    const rows = rowsToRecord(index, known, timely, declines);
+    const ids = [...answers.map(({ pair }) => pair.promptId), ...declines.map(({ promptId }) => promptId)];
+    const forgotten = await forgottenAmong(sql, new Set(ids));
+    const kept = forgotten.size === 0 ? { answers, declines } : without(forgotten, answers, declines);
+    const timely = await withoutDeclined(sql, kept.answers);
+    const rows = rowsToRecord(index, known, timely, kept.declines);
     const parameters = [name, ...rows.map((value) => JSON.stringify(value))];
     const [done] = await sql.query<{ last_seq: number | null; batch_due: boolean }>(RECORD, parameters);
     index.lastSeq = Math.max(index.lastSeq, done?.last_seq ?? 0);
-    return { mayBeComplete: done?.batch_due ?? false, late: answers.length - timely.length };
+    return { mayBeComplete: done?.batch_due ?? false, late: kept.answers.length - timely.length, forgotten };
   };
   return groups.oneAtATime(name, () => database.transaction(recordIn));
 }
@@ -84,6 +91,19 @@ async function withoutDeclined(sql: Sql, answers: readonly Answer[]): Promise<re
  */
 export async function lockTask(sql: Sql, task: string): Promise<void> {
   await sql.query('select pg_advisory_xact_lock(hashtextextended($1, 0))', [`understudy task ${task}`]);
+}
+
+function without(
+  forgotten: ReadonlySet<string>,
+  answers: readonly Answer[],
+  declines: readonly Decline[],
+): { answers: Answer[]; declines: Decline[] } {
+  const late = answers.flatMap(({ pair, asked }) =>
+    asked && forgotten.has(pair.promptId) ? [declineOfForgotten(asked.runId, pair.promptId)] : [],
+  );
+  // Why a teacher declined may quote what it was asked.
+  const told = declines.map((one) => (forgotten.has(one.promptId) ? { ...one, detail: FORGOTTEN_DETAIL } : one));
+  return { answers: answers.filter(({ pair }) => !forgotten.has(pair.promptId)), declines: [...told, ...late] };
 }
 
 /** Rows for prompts, pairs and outcomes. New prompts are placed on the way. */

@@ -2,7 +2,7 @@ import { create } from '@bufbuild/protobuf';
 import { type Challenger, type Deployment, DeploymentSchema } from '@understudy/contract/deployer';
 import type { BlobStore } from '@understudy/service/blobs/blob-store';
 import type { Trusted } from '@understudy/student';
-import { type CompiledTask, compileTask, parseTask } from '@understudy/task';
+import { type CompiledTask, compileTask, type IdKey, parseTask } from '@understudy/task';
 import { Confidences } from '../auditing/confidences.ts';
 import { type SessionOptions, StudentSession } from '../students/session.ts';
 import type { DiskCache } from './disk-cache.ts';
@@ -15,6 +15,8 @@ export interface Loading {
   /** Threads of one student's session. */
   inferenceThreads: number;
   trusted: Trusted;
+  /** The platform's, for ids of prompts. */
+  idKey: IdKey;
 }
 
 /** A student in use, by all that makes it what it is: one that goes on serving is not loaded again. */
@@ -69,14 +71,14 @@ const loadOne = async (
   options: SessionOptions,
   running: StudentSession | undefined,
 ): Promise<ServedTask> => {
-  const { blobs, cache, inferenceThreads } = loading;
+  const { blobs, cache, inferenceThreads, idKey } = loading;
   const files = new Map<string, Uint8Array>();
   const fetch = async (kind: string, digest: string): Promise<Uint8Array> => {
     const bytes = (await cache.file(digest)) ?? (await blobs.get(kind, digest));
     files.set(digest, bytes);
     return bytes;
   };
-  const task = taskOf(await fetch('tasks', deployment.taskDigest), deployment);
+  const task = taskOf(await fetch('tasks', deployment.taskDigest), deployment, idKey);
   const served = { deployment, files, task, confidences: new Confidences(), challenger: undefined };
   if (deployment.studentDigest === '') return { ...served, signatures: new Map(), student: undefined };
   const signatures = await checkSigned(loading, deployment);
@@ -106,8 +108,8 @@ const textOf = (bytes: Uint8Array, what: string): string => {
   }
 };
 
-const taskOf = (bytes: Uint8Array, deployment: Deployment): CompiledTask => {
-  const task = compileTask(parseTask(textOf(bytes, 'task')));
+const taskOf = (bytes: Uint8Array, deployment: Deployment, idKey: IdKey): CompiledTask => {
+  const task = compileTask(parseTask(textOf(bytes, 'task')), idKey);
   if (task.task.name !== deployment.task) {
     throw new Error(
       `the deployment of ${deployment.task} names the body of task ${task.task.name}: expected a body of its own`,

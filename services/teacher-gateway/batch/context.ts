@@ -3,6 +3,7 @@ import { PairStoreService } from '@understudy/contract/pair-store';
 import { PromptService } from '@understudy/contract/prompt';
 import { TeacherGatewayService } from '@understudy/contract/teacher-gateway';
 import { readConfig } from '@understudy/service/config';
+import { readIdKey } from '@understudy/service/id-key';
 import { createClient, type RpcClient } from '@understudy/service/rpc/client';
 import { type CompiledTask, compileTask, parseTask } from '@understudy/task';
 import { z } from 'zod';
@@ -21,6 +22,7 @@ const config = z.object({
   PAIR_STORE_ADDRESS: address,
   TEACHER_GATEWAY_ADDRESS: address,
   RPC_TOKEN_FILE: z.string().min(1).optional(),
+  ID_KEY_FILE: z.string().min(1).optional(),
   TEACHER_ALLOWED_ADDRESSES: gatewayConfig.shape.TEACHER_ALLOWED_ADDRESSES,
   /** Between the first two looks at a batch; later ones are further apart. */
   BATCH_POLL_MS: z.coerce.number().int().min(1).max(300_000).default(MIN_POLL_MS),
@@ -61,7 +63,8 @@ export const openContext = async (requestJson: string, env: NodeJS.ProcessEnv): 
   const pairStore = createClient(PairStoreService, { address: settings.PAIR_STORE_ADDRESS, token });
   const gateway = createClient(TeacherGatewayService, { address: settings.TEACHER_GATEWAY_ADDRESS, token });
   const { task: name, taskDigest } = request;
-  const compiled = compileTask(parseTask((await prompt.getTask({ task: name, taskDigest })).taskJson));
+  const { taskJson } = await prompt.getTask({ task: name, taskDigest });
+  const compiled = compileTask(parseTask(taskJson), readIdKey(settings.ID_KEY_FILE));
   const teacher = openAiOf(compiled);
   return {
     request,

@@ -53,7 +53,7 @@ export async function readExamples(
     const request = { snapshotDigest: digest, split };
     for await (const chunk of pairStore.streamPairs(request, { timeoutMs: STREAM_TIMEOUT_MS, traceparent })) {
       for (const given of chunk.pairs) addTo(prompts, given, split, where);
-      count += chunk.pairs.length;
+      count += chunk.pairs.length + chunk.erased;
       if (count > expected) break;
     }
   } catch (error) {

@@ -733,6 +733,76 @@ export declare type GetWatchResponse = Message<"understudy.deployer.v1.GetWatchR
 export declare const GetWatchResponseSchema: GenMessage<GetWatchResponse>;
 
 /**
+ * @generated from message understudy.deployer.v1.QuarantineRequest
+ */
+export declare type QuarantineRequest = Message<"understudy.deployer.v1.QuarantineRequest"> & {
+  /**
+   * @generated from field: string task = 1;
+   */
+  task: string;
+
+  /**
+   * @generated from field: string erasure_id = 2;
+   */
+  erasureId: string;
+
+  /**
+   * @generated from field: string author = 3;
+   */
+  author: string;
+
+  /**
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+
+  /**
+   * Inputs that are forgotten by it.
+   *
+   * @generated from field: uint32 inputs = 5;
+   */
+  inputs: number;
+
+  /**
+   * Students that learnt from them.
+   *
+   * @generated from field: repeated string student_digests = 6;
+   */
+  studentDigests: string[];
+};
+
+/**
+ * Describes the message understudy.deployer.v1.QuarantineRequest.
+ * Use `create(QuarantineRequestSchema)` to create a new message.
+ */
+export declare const QuarantineRequestSchema: GenMessage<QuarantineRequest>;
+
+/**
+ * @generated from message understudy.deployer.v1.QuarantineResponse
+ */
+export declare type QuarantineResponse = Message<"understudy.deployer.v1.QuarantineResponse"> & {
+  /**
+   * True where the students are quarantined: none of them is promoted any more.
+   *
+   * @generated from field: bool quarantined = 1;
+   */
+  quarantined: boolean;
+
+  /**
+   * The task's deployment afterwards; absent where there never was one.
+   *
+   * @generated from field: understudy.deployer.v1.Deployment deployment = 2;
+   */
+  deployment?: Deployment | undefined;
+};
+
+/**
+ * Describes the message understudy.deployer.v1.QuarantineResponse.
+ * Use `create(QuarantineResponseSchema)` to create a new message.
+ */
+export declare const QuarantineResponseSchema: GenMessage<QuarantineResponse>;
+
+/**
  * @generated from enum understudy.deployer.v1.Stage
  */
 export enum Stage {
@@ -839,6 +909,24 @@ export declare const DeployerService: GenService<{
     methodKind: "unary";
     input: typeof GetWatchRequestSchema;
     output: typeof GetWatchResponseSchema;
+  },
+}>;
+
+/**
+ * What becomes of students that learnt from forgotten inputs.
+ *
+ * @generated from service understudy.deployer.v1.QuarantineService
+ */
+export declare const QuarantineService: GenService<{
+  /**
+   * Keeps in the audit log that inputs were forgotten, and, where the task's policy says so, lets their students serve no more.
+   *
+   * @generated from rpc understudy.deployer.v1.QuarantineService.Quarantine
+   */
+  quarantine: {
+    methodKind: "unary";
+    input: typeof QuarantineRequestSchema;
+    output: typeof QuarantineResponseSchema;
   },
 }>;
 

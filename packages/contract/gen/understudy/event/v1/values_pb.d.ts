@@ -649,6 +649,13 @@ export enum DeclineReason {
    * @generated from enum value: DECLINE_REASON_CANCELLED = 7;
    */
   CANCELLED = 7,
+
+  /**
+   * The input was forgotten: it is neither asked nor kept again.
+   *
+   * @generated from enum value: DECLINE_REASON_FORGOTTEN = 8;
+   */
+  FORGOTTEN = 8,
 }
 
 /**

@@ -43,6 +43,13 @@ export declare type StreamPairsResponse = Message<"understudy.pair_store.v1.Stre
    * @generated from field: repeated understudy.pair_store.v1.SplitPair pairs = 1;
    */
   pairs: SplitPair[];
+
+  /**
+   * Of the rows asked for, those before these pairs that were erased since the snapshot was sealed.
+   *
+   * @generated from field: uint32 erased = 2;
+   */
+  erased: number;
 };
 
 /**
@@ -599,6 +606,311 @@ export declare type ListDecisionsResponse = Message<"understudy.pair_store.v1.Li
 export declare const ListDecisionsResponseSchema: GenMessage<ListDecisionsResponse>;
 
 /**
+ * @generated from message understudy.pair_store.v1.ForgetRequest
+ */
+export declare type ForgetRequest = Message<"understudy.pair_store.v1.ForgetRequest"> & {
+  /**
+   * @generated from field: string task = 1;
+   */
+  task: string;
+
+  /**
+   * 32 bytes each.
+   *
+   * @generated from field: bytes prompt_ids = 2;
+   */
+  promptIds: Uint8Array;
+
+  /**
+   * All inputs of this source as well; none where empty.
+   *
+   * @generated from field: string source = 3;
+   */
+  source: string;
+
+  /**
+   * @generated from field: string author = 4;
+   */
+  author: string;
+
+  /**
+   * @generated from field: string reason = 5;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message understudy.pair_store.v1.ForgetRequest.
+ * Use `create(ForgetRequestSchema)` to create a new message.
+ */
+export declare const ForgetRequestSchema: GenMessage<ForgetRequest>;
+
+/**
+ * @generated from message understudy.pair_store.v1.ForgetResponse
+ */
+export declare type ForgetResponse = Message<"understudy.pair_store.v1.ForgetResponse"> & {
+  /**
+   * @generated from field: understudy.pair_store.v1.Erasure erasure = 1;
+   */
+  erasure?: Erasure | undefined;
+
+  /**
+   * All that are forgotten by it, 32 bytes each.
+   *
+   * @generated from field: bytes prompt_ids = 2;
+   */
+  promptIds: Uint8Array;
+
+  /**
+   * @generated from field: repeated understudy.pair_store.v1.TouchedSnapshot snapshots = 3;
+   */
+  snapshots: TouchedSnapshot[];
+};
+
+/**
+ * Describes the message understudy.pair_store.v1.ForgetResponse.
+ * Use `create(ForgetResponseSchema)` to create a new message.
+ */
+export declare const ForgetResponseSchema: GenMessage<ForgetResponse>;
+
+/**
+ * A snapshot that holds, or held, forgotten inputs.
+ *
+ * @generated from message understudy.pair_store.v1.TouchedSnapshot
+ */
+export declare type TouchedSnapshot = Message<"understudy.pair_store.v1.TouchedSnapshot"> & {
+  /**
+   * @generated from field: string snapshot_digest = 1;
+   */
+  snapshotDigest: string;
+
+  /**
+   * Erased rows, now and earlier.
+   *
+   * @generated from field: uint32 train_rows = 2;
+   */
+  trainRows: number;
+
+  /**
+   * @generated from field: uint32 dev_rows = 3;
+   */
+  devRows: number;
+
+  /**
+   * @generated from field: uint32 test_rows = 4;
+   */
+  testRows: number;
+};
+
+/**
+ * Describes the message understudy.pair_store.v1.TouchedSnapshot.
+ * Use `create(TouchedSnapshotSchema)` to create a new message.
+ */
+export declare const TouchedSnapshotSchema: GenMessage<TouchedSnapshot>;
+
+/**
+ * @generated from message understudy.pair_store.v1.NoteErasureRequest
+ */
+export declare type NoteErasureRequest = Message<"understudy.pair_store.v1.NoteErasureRequest"> & {
+  /**
+   * @generated from field: string erasure_id = 1;
+   */
+  erasureId: string;
+
+  /**
+   * @generated from field: understudy.pair_store.v1.ErasureStep step = 2;
+   */
+  step?: ErasureStep | undefined;
+
+  /**
+   * No step is missing any more.
+   *
+   * @generated from field: bool done = 3;
+   */
+  done: boolean;
+};
+
+/**
+ * Describes the message understudy.pair_store.v1.NoteErasureRequest.
+ * Use `create(NoteErasureRequestSchema)` to create a new message.
+ */
+export declare const NoteErasureRequestSchema: GenMessage<NoteErasureRequest>;
+
+/**
+ * @generated from message understudy.pair_store.v1.NoteErasureResponse
+ */
+export declare type NoteErasureResponse = Message<"understudy.pair_store.v1.NoteErasureResponse"> & {
+  /**
+   * @generated from field: understudy.pair_store.v1.Erasure erasure = 1;
+   */
+  erasure?: Erasure | undefined;
+};
+
+/**
+ * Describes the message understudy.pair_store.v1.NoteErasureResponse.
+ * Use `create(NoteErasureResponseSchema)` to create a new message.
+ */
+export declare const NoteErasureResponseSchema: GenMessage<NoteErasureResponse>;
+
+/**
+ * @generated from message understudy.pair_store.v1.ListErasuresRequest
+ */
+export declare type ListErasuresRequest = Message<"understudy.pair_store.v1.ListErasuresRequest"> & {
+  /**
+   * @generated from field: string task = 1;
+   */
+  task: string;
+};
+
+/**
+ * Describes the message understudy.pair_store.v1.ListErasuresRequest.
+ * Use `create(ListErasuresRequestSchema)` to create a new message.
+ */
+export declare const ListErasuresRequestSchema: GenMessage<ListErasuresRequest>;
+
+/**
+ * @generated from message understudy.pair_store.v1.ListErasuresResponse
+ */
+export declare type ListErasuresResponse = Message<"understudy.pair_store.v1.ListErasuresResponse"> & {
+  /**
+   * @generated from field: repeated understudy.pair_store.v1.Erasure erasures = 1;
+   */
+  erasures: Erasure[];
+};
+
+/**
+ * Describes the message understudy.pair_store.v1.ListErasuresResponse.
+ * Use `create(ListErasuresResponseSchema)` to create a new message.
+ */
+export declare const ListErasuresResponseSchema: GenMessage<ListErasuresResponse>;
+
+/**
+ * A journal entry: never the text of an input.
+ *
+ * @generated from message understudy.pair_store.v1.Erasure
+ */
+export declare type Erasure = Message<"understudy.pair_store.v1.Erasure"> & {
+  /**
+   * @generated from field: string erasure_id = 1;
+   */
+  erasureId: string;
+
+  /**
+   * @generated from field: string task = 2;
+   */
+  task: string;
+
+  /**
+   * @generated from field: string author = 3;
+   */
+  author: string;
+
+  /**
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+
+  /**
+   * @generated from field: string source = 5;
+   */
+  source: string;
+
+  /**
+   * @generated from field: uint32 inputs = 6;
+   */
+  inputs: number;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp requested_at = 7;
+   */
+  requestedAt?: Timestamp | undefined;
+
+  /**
+   * Absent while steps are missing.
+   *
+   * @generated from field: google.protobuf.Timestamp done_at = 8;
+   */
+  doneAt?: Timestamp | undefined;
+
+  /**
+   * @generated from field: repeated understudy.pair_store.v1.ErasureStep steps = 9;
+   */
+  steps: ErasureStep[];
+};
+
+/**
+ * Describes the message understudy.pair_store.v1.Erasure.
+ * Use `create(ErasureSchema)` to create a new message.
+ */
+export declare const ErasureSchema: GenMessage<Erasure>;
+
+/**
+ * @generated from message understudy.pair_store.v1.ErasureStep
+ */
+export declare type ErasureStep = Message<"understudy.pair_store.v1.ErasureStep"> & {
+  /**
+   * Who erased, or what: pair-store, prompt, bus, …
+   *
+   * @generated from field: string step = 1;
+   */
+  step: string;
+
+  /**
+   * What was erased, by kind.
+   *
+   * @generated from field: map<string, uint64> erased = 2;
+   */
+  erased: { [key: string]: bigint };
+
+  /**
+   * Digests of students that learnt from the inputs or were judged with them, and what became of each.
+   *
+   * @generated from field: map<string, string> students = 3;
+   */
+  students: { [key: string]: string };
+};
+
+/**
+ * Describes the message understudy.pair_store.v1.ErasureStep.
+ * Use `create(ErasureStepSchema)` to create a new message.
+ */
+export declare const ErasureStepSchema: GenMessage<ErasureStep>;
+
+/**
+ * @generated from message understudy.pair_store.v1.ListForgottenRequest
+ */
+export declare type ListForgottenRequest = Message<"understudy.pair_store.v1.ListForgottenRequest"> & {
+  /**
+   * @generated from field: string task = 1;
+   */
+  task: string;
+};
+
+/**
+ * Describes the message understudy.pair_store.v1.ListForgottenRequest.
+ * Use `create(ListForgottenRequestSchema)` to create a new message.
+ */
+export declare const ListForgottenRequestSchema: GenMessage<ListForgottenRequest>;
+
+/**
+ * @generated from message understudy.pair_store.v1.ListForgottenResponse
+ */
+export declare type ListForgottenResponse = Message<"understudy.pair_store.v1.ListForgottenResponse"> & {
+  /**
+   * 32 bytes each.
+   *
+   * @generated from field: bytes prompt_ids = 1;
+   */
+  promptIds: Uint8Array;
+};
+
+/**
+ * Describes the message understudy.pair_store.v1.ListForgottenResponse.
+ * Use `create(ListForgottenResponseSchema)` to create a new message.
+ */
+export declare const ListForgottenResponseSchema: GenMessage<ListForgottenResponse>;
+
+/**
  * @generated from message understudy.pair_store.v1.ListWorkloadsRequest
  */
 export declare type ListWorkloadsRequest = Message<"understudy.pair_store.v1.ListWorkloadsRequest"> & {
@@ -976,6 +1288,54 @@ export declare const ReviewService: GenService<{
     methodKind: "server_streaming";
     input: typeof ListDecisionsRequestSchema;
     output: typeof ListDecisionsResponseSchema;
+  },
+}>;
+
+/**
+ * Inputs that are to be forgotten, everywhere: this service keeps the journal of it.
+ *
+ * @generated from service understudy.pair_store.v1.ForgettingService
+ */
+export declare const ForgettingService: GenService<{
+  /**
+   * Erases inputs from tables and snapshots, and never keeps them again. The same once more goes on where it ended.
+   *
+   * @generated from rpc understudy.pair_store.v1.ForgettingService.Forget
+   */
+  forget: {
+    methodKind: "unary";
+    input: typeof ForgetRequestSchema;
+    output: typeof ForgetResponseSchema;
+  },
+  /**
+   * Writes down what came of a step of an erasure that another service did; counts are added to what is there.
+   *
+   * @generated from rpc understudy.pair_store.v1.ForgettingService.NoteErasure
+   */
+  noteErasure: {
+    methodKind: "unary";
+    input: typeof NoteErasureRequestSchema;
+    output: typeof NoteErasureResponseSchema;
+  },
+  /**
+   * Erasures of a task, or of all, the newest first.
+   *
+   * @generated from rpc understudy.pair_store.v1.ForgettingService.ListErasures
+   */
+  listErasures: {
+    methodKind: "unary";
+    input: typeof ListErasuresRequestSchema;
+    output: typeof ListErasuresResponseSchema;
+  },
+  /**
+   * Ids of a task's inputs that are not to be asked again.
+   *
+   * @generated from rpc understudy.pair_store.v1.ForgettingService.ListForgotten
+   */
+  listForgotten: {
+    methodKind: "server_streaming";
+    input: typeof ListForgottenRequestSchema;
+    output: typeof ListForgottenResponseSchema;
   },
 }>;
 

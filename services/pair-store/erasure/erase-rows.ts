@@ -1,0 +1,118 @@
+/** Takes inputs, and all that came of them, out of the tables. */
+import type { CompiledTask } from '@understudy/task';
+import { InputMatcher } from '@understudy/task/versions';
+import { MAX_WORKLOAD_PAIRS_PER_READ } from '../limits.ts';
+import type { Database, Sql } from '../store/database.ts';
+import { lockTask } from '../store/record.ts';
+import { addForgotten, bytesOf, declineAwaited } from './forgotten.ts';
+import { beginErasure } from './journal.ts';
+
+export interface ErasureRequest {
+  readonly erasureId: string;
+  readonly task: string;
+  readonly promptIds: readonly string[];
+  /** Name of a source, all of whose inputs are meant; none where empty. */
+  readonly source: string;
+  readonly author: string;
+  readonly reason: string;
+}
+
+export interface ErasedRows {
+  /** All that the erasure is about, those of the source included. */
+  readonly promptIds: ReadonlySet<string>;
+  readonly prompts: number;
+  readonly pairs: number;
+  /** What people decided about them. */
+  readonly decisions: number;
+  /** A run that waited for one of them may be complete now. */
+  readonly batchDue: boolean;
+}
+
+/** In one transaction: the journal's entry, the list of what is not kept again, and the rows themselves. */
+export async function eraseRows(database: Database, request: ErasureRequest): Promise<ErasedRows> {
+  const { erasureId, task, source } = request;
+  return database.transaction(async (sql) => {
+    await lockTask(sql, task);
+    await beginErasure(sql, request);
+    const ofSource = source === '' ? [] : await promptsOfSource(sql, task, source);
+    await addForgotten(sql, task, erasureId, new Set([...request.promptIds, ...ofSource]));
+    const promptIds = new Set([...request.promptIds, ...(await promptsOfErasure(sql, erasureId))]);
+    const ids = bytesOf(promptIds);
+    const pairs = await sql.query('delete from pairs where task = $1 and prompt_id = any ($2::bytea[]) returning seq', [
+      task,
+      ids,
+    ]);
+    const prompts = await sql.query(
+      'delete from prompts where task = $1 and prompt_id = any ($2::bytea[]) returning seq',
+      [task, ids],
+    );
+    const decisions = await sql.query(
+      'delete from decisions where task = $1 and prompt_id = any ($2::bytea[]) returning seq',
+      [task, ids],
+    );
+    // Why a teacher declined may quote what it was asked.
+    await sql.query(
+      `update outcomes set decline_detail = '' where prompt_id = any ($1::bytea[]) and decline_detail <> ''`,
+      [ids],
+    );
+    const batchDue = await declineAwaited(sql, task);
+    return { promptIds, prompts: prompts.length, pairs: pairs.length, decisions: decisions.length, batchDue };
+  });
+}
+
+/** What an earlier attempt has found of a source: its pairs are gone by now. */
+async function promptsOfErasure(sql: Sql, erasureId: string): Promise<string[]> {
+  const rows = await sql.query<{ id: string }>(
+    `select encode(prompt_id, 'hex') as id from forgotten where erasure_id = $1`,
+    [erasureId],
+  );
+  return rows.map(({ id }) => id);
+}
+
+async function promptsOfSource(sql: Sql, task: string, source: string): Promise<string[]> {
+  const rows = await sql.query<{ id: string }>(
+    `select distinct encode(prompt_id, 'hex') as id from pairs where task = $1 and origin = $2`,
+    [task, source],
+  );
+  return rows.map(({ id }) => id);
+}
+
+/** Recorded calls belong to no task: each is read as one of this task's would be. @returns how many went */
+export async function eraseWorkloadPairs(
+  database: Database,
+  versions: readonly CompiledTask[],
+  promptIds: ReadonlySet<string>,
+): Promise<number> {
+  const matcher = new InputMatcher(versions, promptIds);
+  const workloads = await database.query<{ id: Uint8Array }>('select workload_id as id from workloads');
+  let erased = 0;
+  for (const { id } of workloads) {
+    for (let after = -1; ; ) {
+      const rows = await database.query<{ rank: number; input: string }>(
+        `select rank, input from workload_pairs where workload_id = $1 and rank > $2
+         order by rank limit ${MAX_WORKLOAD_PAIRS_PER_READ}`,
+        [id, after],
+      );
+      const ranks = rows.filter(({ input }) => matcher.isMessage(input)).map(({ rank }) => rank);
+      if (ranks.length > 0) await deletePairs(database, id, ranks);
+      erased += ranks.length;
+      if (rows.length < MAX_WORKLOAD_PAIRS_PER_READ) break;
+      after = rows.at(-1)!.rank;
+    }
+  }
+  return erased;
+}
+
+async function deletePairs(database: Database, workload: Uint8Array, ranks: readonly number[]): Promise<void> {
+  await database.transaction((sql) =>
+    sql.query(
+      `with gone as (
+         delete from workload_pairs where workload_id = $1 and rank = any ($2::bigint[]) returning bytes
+       )
+       update workloads set kept_inputs = kept_inputs - (select count(*) from gone)::int,
+         kept_bytes = kept_bytes - (select coalesce(sum(bytes), 0) from gone)::bigint
+       where workload_id = $1`,
+      [workload, ranks],
+    ),
+  );
+}

@@ -1,0 +1,142 @@
+import { createHash } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { create } from '@bufbuild/protobuf';
+import {
+  ErasureStepSchema,
+  type ForgetRequest,
+  type ForgetResponse,
+  type ListErasuresRequest,
+  type ListForgottenRequest,
+  type ListForgottenResponse,
+  type NoteErasureRequest,
+  TouchedSnapshotSchema,
+} from '@understudy/contract/pair-store';
+import { RetryableError } from '@understudy/service/errors';
+import { invalidArgument, notFound } from '@understudy/service/rpc/status';
+import { versionsOf } from '@understudy/task/versions';
+import type { PairStoreContext } from '../context.ts';
+import { eraseRows, eraseWorkloadPairs } from '../erasure/erase-rows.ts';
+import { eraseFolds, eraseSnapshots } from '../erasure/erase-snapshots.ts';
+import { forgottenOf } from '../erasure/forgotten.ts';
+import { erasure, erasures, finishErasure, noteStep } from '../erasure/journal.ts';
+import {
+  MAX_AUTHOR_CHARACTERS,
+  MAX_FORGOTTEN_IDS,
+  MAX_FORGOTTEN_PER_MESSAGE,
+  MAX_REASON_CHARACTERS,
+  MAX_SEAL_WAIT_MS,
+  SEAL_WAIT_STEP_MS,
+} from '../limits.ts';
+import { SEALER } from '../snapshot/seal.ts';
+
+type Init<T extends { $typeName: string }> = Omit<T, '$typeName' | '$unknown'>;
+
+const ID_BYTES = 32;
+
+/**
+ * Erases inputs here: first nothing of them is kept any more, then rows, recorded calls and snapshots go. Whatever dies in between, the same
+ * request goes on: each part erases what it finds.
+ */
+export async function forget(context: PairStoreContext, request: ForgetRequest): Promise<Init<ForgetResponse>> {
+  const { database, blobs, groups, idKey } = context;
+  const asked = checked(request);
+  const erasureId = nameOf(asked);
+  const rows = await groups.oneAtATime(asked.task, async () => {
+    const erased = await eraseRows(database, { ...asked, erasureId });
+    // Its index holds what the texts were like.
+    groups.drop(asked.task);
+    return erased;
+  });
+  const versions = await versionsOf(blobs, asked.task, idKey);
+  const calls = await eraseWorkloadPairs(database, versions, rows.promptIds);
+  const snapshots = await betweenSeals(context, () => eraseSnapshots(blobs, asked.task, rows.promptIds));
+  if (rows.batchDue) context.wakeSealer();
+  const folds = await eraseFolds(blobs, snapshots.pairIds);
+  await database.compact(['prompts', 'pairs', 'decisions', 'outcomes', 'workload_pairs']);
+  const erased = {
+    ...{ prompts: rows.prompts, pairs: rows.pairs, decisions: rows.decisions, calls },
+    ...{ 'snapshot rows': snapshots.rows, strays: snapshots.strays, folds },
+  };
+  const counts = Object.fromEntries(Object.entries(erased).map(([kind, count]) => [kind, BigInt(count)]));
+  const step = create(ErasureStepSchema, { step: 'pair-store', erased: counts });
+  await database.transaction((sql) => noteStep(sql, erasureId, step));
+  context.journal.erased(asked.task, erasureId, erased);
+  return {
+    erasure: await erasure(database, erasureId),
+    promptIds: Buffer.from([...rows.promptIds].join(''), 'hex'),
+    snapshots: snapshots.touched.map(({ digest, train, dev, test }) =>
+      create(TouchedSnapshotSchema, { snapshotDigest: digest, trainRows: train, devRows: dev, testRows: test }),
+    ),
+  };
+}
+
+/** What a seal under way has read already would come back in its snapshot. */
+async function betweenSeals<T>({ database }: PairStoreContext, work: () => Promise<T>): Promise<T> {
+  for (let waitedMs = 0; waitedMs < MAX_SEAL_WAIT_MS; waitedMs += SEAL_WAIT_STEP_MS) {
+    const done = await database.exclusively(SEALER, async () => ({ result: await work() }));
+    if (done) return done.result;
+    await sleep(SEAL_WAIT_STEP_MS);
+  }
+  throw new RetryableError('a snapshot is being sealed; forget it again later, and it goes on');
+}
+
+export async function noteErasure({ database }: PairStoreContext, { erasureId, step, done }: NoteErasureRequest) {
+  if (!(await erasure(database, erasureId))) throw notFound(`there is no erasure ${JSON.stringify(erasureId)}`);
+  await database.transaction(async (sql) => {
+    if (step) await noteStep(sql, erasureId, step);
+    if (done) await finishErasure(sql, erasureId);
+  });
+  return { erasure: await erasure(database, erasureId) };
+}
+
+export async function listErasures({ database }: PairStoreContext, { task }: ListErasuresRequest) {
+  return { erasures: await erasures(database, task) };
+}
+
+export async function* listForgotten(
+  { database }: PairStoreContext,
+  { task }: ListForgottenRequest,
+): AsyncGenerator<Pick<ListForgottenResponse, 'promptIds'>> {
+  for (let after = ''; ; ) {
+    const ids = await forgottenOf(database, task, after, MAX_FORGOTTEN_PER_MESSAGE);
+    if (ids.length > 0) yield { promptIds: Buffer.from(ids.join(''), 'hex') };
+    if (ids.length < MAX_FORGOTTEN_PER_MESSAGE) return;
+    after = ids.at(-1) ?? '';
+  }
+}
+
+type Asked = ReturnType<typeof checked>;
+
+/** The same inputs make the same erasure, so that a repetition finds its journal. */
+function nameOf({ task, promptIds, source }: Asked): string {
+  const about = source === '' ? promptIds.toSorted().join('\n') : `source ${source}`;
+  return createHash('sha256').update(`erasure\n${task}\n${about}`).digest('hex').slice(0, 16);
+}
+
+function checked({ task, promptIds, source, author, reason }: ForgetRequest) {
+  if (!/^[a-z0-9-]{1,64}$/.test(task))
+    throw invalidArgument(`task: expected its name, got ${JSON.stringify(task.slice(0, 100))}`);
+  if (promptIds.length % ID_BYTES !== 0)
+    throw invalidArgument(`prompt_ids: expected ${ID_BYTES} bytes for each id, came ${promptIds.length}`);
+  const ids = Array.from({ length: promptIds.length / ID_BYTES }, (_, n) =>
+    Buffer.from(promptIds.subarray(n * ID_BYTES, (n + 1) * ID_BYTES)).toString('hex'),
+  );
+  if (ids.length === 0 && source === '') throw invalidArgument('expected prompt_ids or a source, got neither');
+  if (ids.length > MAX_FORGOTTEN_IDS)
+    throw invalidArgument(`prompt_ids: expected at most ${MAX_FORGOTTEN_IDS}, came ${ids.length}`);
+  return {
+    task,
+    source,
+    promptIds: [...new Set(ids)],
+    author: said('author', author, MAX_AUTHOR_CHARACTERS),
+    reason: said('reason', reason, MAX_REASON_CHARACTERS),
+  };
+}
+
+function said(field: string, text: string, most: number): string {
+  const trimmed = text.trim();
+  if (trimmed !== '' && trimmed.length <= most && !trimmed.includes('\0')) return trimmed;
+  throw invalidArgument(
+    `${field}: expected 1 to ${most} characters, got ${trimmed.length}: it is kept with the erasure`,
+  );
+}
