@@ -50,7 +50,7 @@ export function helpOf(curve: Curve): Help {
   const seen = seenOn(curve);
   if (isHopeless(curve)) {
     const help =
-      `this task cannot be distilled to this goal: ${seen}, and even if it learnt three times as fast from here on, a student of ` +
+      `this task cannot be distilled to this goal: ${seen}, and even if it learnt twice as fast from here on, a student of ` +
       `${hope.pairs} pairs would agree in at most ${(100 * hope.most).toFixed(1)}% (19 of 20 forecasts). Either the answers do not follow from ` +
       'the input (they are given by chance, or by knowledge that is not in it), or learning them takes far more: put what the teacher decides by ' +
       "into the input's fields, allow larger students (goal.sizeBytes, training.encoder), or lower goal.agreement or goal.coverage";

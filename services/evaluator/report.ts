@@ -146,7 +146,7 @@ const LearningCurve = z.strictObject({
   reaches: share,
   /** In reports of earlier versions, the same within the budget. */
   affordable: share.optional(),
-  /** What the same forecasts say if the student learns three times as fast from here on: see \`statistics/learning-curve.ts\`. None in earlier reports. */
+  /** What the same forecasts say if the student learns twice as fast from here on: see \`statistics/learning-curve.ts\`. None in earlier reports. */
   hope: z.strictObject({ affordable: share, pairs: count, reaches: share, most: share }).optional(),
   payablePairs: count,
   usdPerPair: usd,

@@ -69,6 +69,10 @@ export const answerOf = (text: string, schema: Schema, turn = 0): string =>
       : { label: 'none' },
   );
 
+/** An answer of one field that says this label; undefined without one. */
+export const labelled = (schema: Schema, label: string | undefined): string | undefined =>
+  label === undefined ? undefined : JSON.stringify({ [Object.keys(schema.properties ?? {})[0] ?? 'label']: label });
+
 const subjects =
   'invoice parcel login refund password delivery charge account tracking address receipt card courier reset statement'.split(
     ' ',

@@ -8,6 +8,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { connect, nkeyAuthenticator } from '@nats-io/transport-node';
+import { labelled } from './answers.ts';
 import { type BatchBehaviour, FakeBatches } from './batches.ts';
 import { chargeOf, contentOf, type Failure, refusalOf, tokensPerCall } from './failures.ts';
 
@@ -20,6 +21,8 @@ export interface Behaviour {
   failures?: Partial<Record<Failure, number>>;
   /** A teacher that has changed its mind: its labels are so many further than they were. */
   turn?: number;
+  /** Labels of a teacher that does not judge by the words: of each text the first one when it is asked first, and so on around. */
+  labels?: Record<string, readonly string[]>;
   /** How long a slow answer takes, and what a 429 asks for. */
   slowMs?: number;
   retryAfterMs?: number;
@@ -152,6 +155,11 @@ interface ChatRequest {
   response_format?: { json_schema?: { schema?: object } };
 }
 
+const labelFor = (text: string): string | undefined => {
+  const labels = behaviour.labels?.[text];
+  return labels?.[((callsByText.get(text) ?? 1) - 1) % labels.length];
+};
+
 const chat = (body: string, response: ServerResponse): void => {
   const request = JSON.parse(body) as ChatRequest;
   const text = request.messages.at(-1)!.content;
@@ -164,7 +172,8 @@ const chat = (body: string, response: ServerResponse): void => {
     const refusal = refusalOf(failure);
     if (refusal) return refuse(response, refusal.status, refusal.message);
     if (failure === 'reset') return void response.socket?.destroy();
-    const content = contentOf(failure, text, request.response_format?.json_schema?.schema ?? {}, behaviour.turn);
+    const schema = request.response_format?.json_schema?.schema ?? {};
+    const content = labelled(schema, labelFor(text)) ?? contentOf(failure, text, schema, behaviour.turn);
     const reply = JSON.stringify({
       id: `chatcmpl-${calls}`,
       object: 'chat.completion',

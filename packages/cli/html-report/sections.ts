@@ -172,9 +172,9 @@ const hopeRows = ({
   reaches,
   most,
 }: NonNullable<NonNullable<Shown['learningCurve']>['hope']>): [string, string][] => [
-  ['If it learnt three times as fast, forecasts that pass within the budget', percent(affordable)],
+  ['If it learnt twice as fast, forecasts that pass within the budget', percent(affordable)],
   [
-    `If it learnt three times as fast, with ${count(pairs)} pairs`,
+    `If it learnt twice as fast, with ${count(pairs)} pairs`,
     `${percent(reaches)} of the forecasts agree as often as the goal, 19 of 20 in at most ${percent(most)}`,
   ],
 ];

@@ -67,7 +67,7 @@ const MAX_EXPONENT = 1;
 /**
  * What follows may be so much steeper than what was seen before it counts as hopeless: see the evaluator's DESIGN.md for what was measured.
  */
-const STEEPENING = 3;
+const STEEPENING = 2;
 /** And no steeper than this: 1.3 is the steepest that was measured. Where hardly an answer agrees, the fit's own exponent may be anything. */
 const MAX_HOPED_EXPONENT = 2;
 /** A budget that pays for fewer times the pairs than this says more of itself than of the task. */
