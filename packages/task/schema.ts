@@ -333,6 +333,8 @@ export const TaskSchema = strict({
       .refine((names) => new Set(names).size === names.length, 'expected distinct families; remove the repeated one')
       .optional(),
     encoder: Encoder.optional(),
+    /** true: the cheapest family is also trained on two thirds of train, three times over, to find pairs whose answer a student that did not learn from them is sure to contradict. Costs about twice its training. */
+    findSuspects: z.boolean().default(false),
   }).prefault({}),
   /** What live requests may spend on the teacher each day (UTC), apart from runs. */
   live: strict({

@@ -22,7 +22,7 @@ import type { Looks } from './looks.ts';
 import { measureCosts, measureTest, rankingOf } from './measure.ts';
 import { compare, incumbentGate } from './non-inferiority.ts';
 import type { JudgedPair } from './pairs.ts';
-import type { CeilingReport, DevReport, IncumbentReport, Report } from './report.ts';
+import type { CeilingReport, DevReport, IncumbentReport, Report, SuspectsReport } from './report.ts';
 import type { Turn } from './turn.ts';
 import { TwinSearch, verdictOfTwins } from './twins.ts';
 
@@ -36,6 +36,7 @@ export interface Judged {
   trainTexts: AsyncIterable<string>;
   /** The teacher's agreement with itself; asked only where pairs are enough to judge by. */
   ceiling: () => Promise<CeilingReport | null>;
+  suspects: SuspectsReport;
   /** The student in service, where there is another one. */
   incumbent: Incumbent | undefined;
   looks: Looks;
@@ -78,6 +79,7 @@ export async function evaluate(judged: Judged): Promise<Report> {
   return {
     ...facts,
     learningCurve: curve,
+    suspects: judged.suspects,
     ceiling,
     ...findings,
     evaluatedAt: new Date().toISOString(),

@@ -12,6 +12,7 @@ import { readPairs } from './pairs.ts';
 import { type Report, summaryOf } from './report.ts';
 import type { KeptReport } from './report-index.ts';
 import { loadStudent, loadTask } from './student.ts';
+import { readSuspects } from './suspects.ts';
 import { trainTexts } from './train-texts.ts';
 import { type Turn, turnOf } from './turn.ts';
 
@@ -60,8 +61,21 @@ async function judge(
         'goal.ceilingSample has the teacher asked again: set TEACHER_GATEWAY_ADDRESS of the evaluator',
       );
     };
+    const suspects = await readSuspects(asked, blobs);
     const train = trainTexts({ ...asked, snapshotDigest: turn.snapshot.digest });
-    report = await evaluate({ turn, task, student, dev, test, trainTexts: train, ceiling, incumbent, looks, blobs });
+    report = await evaluate({
+      turn,
+      task,
+      student,
+      dev,
+      test,
+      trainTexts: train,
+      ceiling,
+      suspects,
+      incumbent,
+      looks,
+      blobs,
+    });
   } finally {
     await student.release();
     await incumbent?.student.release();

@@ -127,6 +127,29 @@ const Floors = z.strictObject({
   ),
 });
 
+/** What was found in train that a person should look at. It decides nothing. */
+const Suspects = z.strictObject({
+  /** Pairs that are left out of train: what looks like poison beyond the first few of each, and what a person dropped. */
+  capped: count,
+  dropped: count,
+  /** Train pairs with a person's answer; dev and test pairs that a person decided about, which are left out. */
+  settled: count,
+  retired: count,
+  /** Each with words that only its pairs have, or near-copies that other sources answer otherwise. */
+  caps: z.array(
+    z.strictObject({
+      kind: z.enum(['trigger', 'near-copies']),
+      what: z.string(),
+      origin: z.string(),
+      answer: z.string(),
+      pairs: count,
+      kept: count,
+    }),
+  ),
+  /** Students that did not learn from a pair against its answer; null where nobody asked for it. */
+  folds: z.strictObject({ digest, pairs: count, agreeing: count, suspects: count }).nullable(),
+});
+
 /** Test pairs that were left out, because train has their text or nearly, or another test pair has. */
 const Twins = z.strictObject({ ofTrain: count, ofTest: count });
 
@@ -265,6 +288,8 @@ export const ReportSchema = z.strictObject({
   dev: Dev.nullable(),
   /** Null where test was not looked at. */
   test: Test.nullable(),
+  /** Null in reports of earlier versions. */
+  suspects: Suspects.nullable().default(null),
   /** Null where it did not come to looking for them, and in reports of earlier versions. */
   twins: Twins.nullable().default(null),
   /** Null where test was not looked at. */
@@ -289,6 +314,7 @@ export type DevReport = z.infer<typeof Dev>;
 export type CeilingReport = z.infer<typeof CeilingSchema>;
 export type IncumbentReport = z.infer<typeof Incumbent>;
 export type LearningCurveReport = z.infer<typeof LearningCurve>;
+export type SuspectsReport = z.infer<typeof Suspects>;
 export type TwinsReport = z.infer<typeof Twins>;
 export type FloorsReport = z.infer<typeof Floors>;
 export type TestReport = z.infer<typeof Test>;

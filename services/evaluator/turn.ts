@@ -16,6 +16,8 @@ export interface Turn {
   candidates: TriedCandidate[];
   /** The student's candidate on nested parts of train; empty where dev says that it is good enough. */
   curve: { trainPairs: number; covered: number; agreeing: number }[];
+  /** Blob digest of the suspects that the trainer found; empty where none were looked for. */
+  foldsDigest: string;
 }
 
 /** A rung of the trainer's ladder; figures are of dev, and null where it was not trained to the end. */
@@ -39,9 +41,10 @@ const DIGEST = /^[0-9a-f]{64}$/;
 
 /** @throws TerminalError when the event lacks its snapshot or its student */
 export function turnOf(event: StudentTrained): Turn {
-  const { runId, task, taskDigest, seal, snapshot, student, candidates } = event;
+  const { runId, task, taskDigest, seal, snapshot, student, candidates, foldsDigest } = event;
   if (!snapshot || !DIGEST.test(snapshot.digest)) throw missing('snapshot.digest', snapshot?.digest);
   if (!student || !DIGEST.test(student.digest)) throw missing('student.digest', student?.digest);
+  if (foldsDigest !== '' && !DIGEST.test(foldsDigest)) throw missing('folds_digest', foldsDigest);
   const { digest, fingerprint, trainPairs, devPairs, testPairs } = snapshot;
   return {
     id: sha256Hex([runId, seal, taskDigest, digest, student.digest].join('\n')),
@@ -52,6 +55,7 @@ export function turnOf(event: StudentTrained): Turn {
     snapshot: { digest, fingerprint, trainPairs, devPairs, testPairs },
     student: { digest: student.digest, family: student.family, sizeBytes: Number(student.sizeBytes) },
     candidates: candidates.map(triedOf),
+    foldsDigest,
     curve: event.curve.map(({ trainPairs, covered, agreeing }) => ({ trainPairs, covered, agreeing })),
   };
 }

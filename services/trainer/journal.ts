@@ -77,6 +77,10 @@ export class Journal {
     this.#telemetry.log.warn({ ...aboutOf(order), candidate: name, reason }, 'the learning curve lacks a point');
   }
 
+  suspectsLost(order: Order, reason: string): void {
+    this.#telemetry.log.warn({ ...aboutOf(order), reason }, 'nobody looked for suspicious pairs');
+  }
+
   ended(order: Order, { name, candidate }: PlannedCandidate, end: End): void {
     const about = { ...aboutOf(order), candidate: name };
     if ('failed' in end) {

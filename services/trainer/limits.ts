@@ -22,6 +22,12 @@ export const TIMED_REQUESTS = 200;
 export const MIN_CURVE_PAIRS = 20;
 /** Train pairs that a point is measured on beside dev, of those it did not learn from: a standard error of 1.6 points at most. */
 export const MAX_UNLEARNT_PAIRS = 1_000;
+/** Parts of train when suspects are looked for: each pair is judged by a student of two thirds of the others, and it costs two trainings. */
+export const FOLDS = 3;
+/** Train pairs that suspects are looked for among: the first ones by id, a random sample; a bag learns from 20,000 short texts in a minute or two. */
+export const MAX_FOLD_PAIRS = 20_000;
+/** Suspects that are told, the most confident: more than anybody settles. */
+export const MAX_SUSPECTS = 200;
 /** Between notes of how much of its time a search has spent: a killed trainer forgets no more than this. */
 export const CLOCK_INTERVAL_MS = 5_000;
 /** Threads of a candidate that trains beside others. With one each, two cores would train two at once, and the cheaper one, which may be enough, would end later. */

@@ -6,8 +6,9 @@ import { messageOf, TerminalError } from '@understudy/service/errors';
 import { keepSigned } from '@understudy/service/signatures/statements';
 import { type Span, traceparentOf } from '@understudy/service/telemetry';
 import { studentStatement, type TrainingReport } from '@understudy/student';
-import type { CompiledTask } from '@understudy/task';
+import { type CompiledTask, sha256Hex } from '@understudy/task';
 import type { TrainerContext } from './context.ts';
+import { CandidateError } from './errors.ts';
 import { HUB_TIMEOUT_MS, PROGRESS_INTERVAL_MS } from './limits.ts';
 import { type Order, orderOf } from './order.ts';
 import {
@@ -28,7 +29,7 @@ import { type Plan, type PlannedCandidate, planOf } from './search/plan.ts';
 import { search } from './search/search.ts';
 import { loadTask } from './task.ts';
 import type { Job, Trained } from './training/protocol.ts';
-import { trainInProcess } from './training/supervise.ts';
+import { findInProcess, type Supervision, trainInProcess } from './training/supervise.ts';
 
 /**
  * Searches for the best student of the snapshot and tells of it. A snapshot that has a student keeps it: nothing is
@@ -45,7 +46,8 @@ export async function onPairsSealed(context: TrainerContext, event: Event<'pairs
     const plan = planOf(order, task, machine, await encoderOf(context, task, event.signal));
     const kept = await keptOutcome(blobs, plan.key);
     if (kept) journal.reused(order, kept);
-    const outcome = kept ?? (await searchOrDrop(context, { order, plan, begunMs, span }, event.signal));
+    const outcome =
+      kept ?? (await searchOrDrop(context, { order, plan, begunMs, span, ...task.task.training }, event.signal));
     if (outcome && !cancellations.has(order.runId)) await tell(context, order, outcome, span);
   });
 }
@@ -56,6 +58,8 @@ interface Given {
   readonly plan: Plan;
   readonly begunMs: number;
   readonly span: Span;
+  /** Whether suspects are looked for, with the first rung. */
+  readonly findSuspects: boolean;
 }
 
 async function encoderOf(
@@ -94,11 +98,8 @@ async function searchOrDrop(context: TrainerContext, given: Given, drained: Abor
   }
 }
 
-async function searchInTime(
-  context: TrainerContext,
-  { order, plan, begunMs, span }: Given,
-  signal: AbortSignal,
-): Promise<Outcome> {
+async function searchInTime(context: TrainerContext, given: Given, signal: AbortSignal): Promise<Outcome> {
+  const { order, plan, begunMs, span } = given;
   const { blobs, journal } = context;
   await using clock = await Clock.start({
     blobs,
@@ -108,7 +109,7 @@ async function searchInTime(
     onNoteLost: (reason) => journal.clockLost(order, reason),
   });
   const train = (planned: PlannedCandidate, trainPairs: number | undefined, stopped: AbortSignal) =>
-    trainCandidate(context, order, { planned, trainPairs, span }, stopped);
+    trainCandidate(context, order, { planned, trainPairs, acrossFolds: false, span }, stopped);
   const outcome = await search({
     plan,
     clock,
@@ -130,20 +131,63 @@ async function searchInTime(
     train,
     onLost: (planned, reason) => journal.curvePointLost(order, planned, reason),
   });
-  return { ...outcome, curve, searchMs: clock.spentMs };
+  const found = { ...outcome, curve };
+  const foldsDigest = await suspectsOf(context, given, clock, signal);
+  return { ...found, ...(foldsDigest === undefined ? {} : { foldsDigest }), searchMs: clock.spentMs };
+}
+
+/** Where the task asks for suspects and time is left. They decide nothing: without them the student is told all the same. */
+async function suspectsOf(
+  context: TrainerContext,
+  { order, plan, span, findSuspects }: Given,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const [cheapest] = plan.ladder;
+  if (!findSuspects || !cheapest || clock.isOver) return undefined;
+  const planned = { ...cheapest, name: `${cheapest.name}, across folds`, key: sha256Hex(`folds\n${cheapest.key}`) };
+  const late = new AbortController();
+  void clock.over.then(() => late.abort(new Error('the time for training was over')));
+  const given = { planned, trainPairs: undefined, acrossFolds: true, span };
+  try {
+    const ends = AbortSignal.any([signal, late.signal]);
+    return await findInProcess(jobOf(context, order, given), supervisionOf(context, order, given, ends));
+  } catch (error) {
+    signal.throwIfAborted();
+    const lost = error instanceof CandidateError || error instanceof TerminalError || late.signal.aborted;
+    if (!lost) throw error;
+    context.journal.suspectsLost(order, messageOf(error));
+    return undefined;
+  }
+}
+
+/** One training in a process of its own. */
+interface Training {
+  readonly planned: PlannedCandidate;
+  readonly trainPairs: number | undefined;
+  readonly acrossFolds: boolean;
+  readonly span: Span;
 }
 
 function trainCandidate(
   context: TrainerContext,
   order: Order,
-  { planned, trainPairs, span }: { planned: PlannedCandidate; trainPairs: number | undefined; span: Span },
+  training: Training,
   signal: AbortSignal,
 ): Promise<Trained> {
-  const { config, rpcToken, journal, choice } = context;
-  const job: Job = {
+  return trainInProcess(jobOf(context, order, training), supervisionOf(context, order, training, signal));
+}
+
+function jobOf(
+  { config, rpcToken, choice }: TrainerContext,
+  order: Order,
+  { planned, trainPairs, acrossFolds, span }: Training,
+): Job {
+  return {
     order,
     candidate: planned.candidate,
     trainPairs,
+    acrossFolds,
     checkpoint: checkpointName(planned.key),
     cacheFolder: join(config.DATA_DIR, 'features'),
     threads: planned.threads,
@@ -153,13 +197,22 @@ function trainCandidate(
     rpcToken,
     traceparent: traceparentOf(span),
   };
-  return trainInProcess(job, {
+}
+
+function supervisionOf(
+  context: TrainerContext,
+  order: Order,
+  { planned, span }: Training,
+  signal: AbortSignal,
+): Supervision {
+  const { journal } = context;
+  return {
     signal,
     onStart: (pid) => journal.started(order, planned, pid),
     onProgress: progressTeller(context, order, planned, span),
     onUnlearnable: (unlearnable) => journal.unlearnable(order, unlearnable),
     onCheckpointRefused: (reason) => journal.checkpointRefused(order, planned, reason),
-  });
+  };
 }
 
 /** Tells of progress, not too often: it is for displays, and a fact that gets lost is only logged. */
@@ -187,11 +240,11 @@ function progressTeller(
 
 async function tell(context: TrainerContext, order: Order, outcome: Outcome, span: Span): Promise<void> {
   const { runId, task, taskDigest, seal, snapshot } = order;
-  const { family, chosen, candidates, searchMs, curve } = outcome;
+  const { family, chosen, candidates, searchMs, curve, foldsDigest = '' } = outcome;
   const { studentDigest: digest, sizeBytes, devAgreement } = chosen;
   await keepSigned(context.blobs, context.signingKey, studentStatement({ studentDigest: digest, task, taskDigest }));
   const payload: PayloadInit<'student.trained'> = {
-    ...{ runId, task, taskDigest, seal, snapshot },
+    ...{ runId, task, taskDigest, seal, snapshot, foldsDigest },
     student: { digest, family, sizeBytes: BigInt(sizeBytes), devAgreement },
     trainingMs: BigInt(searchMs),
     candidates: candidates.map(candidateOf),

@@ -41,6 +41,8 @@ const OutcomeSchema = z.strictObject({
   searchMs: z.int().nonnegative(),
   /** The chosen one on nested parts of train and on all of it; empty where it is good enough. */
   curve: z.array(CurvePointSchema).default([]),
+  /** Blob digest of the suspects that were found; absent where none were looked for. */
+  foldsDigest: z.string().optional(),
 });
 /** What a search has led to. */
 export type Outcome = z.infer<typeof OutcomeSchema>;

@@ -58,6 +58,7 @@ export function pairs(split: Split, count: number, labels: readonly string[] = L
     const answerJson = JSON.stringify({ label: labels[index] });
     return {
       split,
+      groupId: `${split} ${i}`,
       weight: 1 + (i % 4),
       pair: { pairId: `${i}`, promptId: `${split} ${text}`, text, answerJson, soft },
     };

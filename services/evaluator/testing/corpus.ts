@@ -125,7 +125,9 @@ export class SnapshotServer implements AsyncDisposable {
     const absent = async () => {
       throw notFound('this pair store only streams');
     };
-    const routes = { getSnapshot: absent, stats: absent, findPairs: absent, importPairs: absent };
+    const manifestJson = JSON.stringify({ leftOut: {} });
+    const getSnapshot = async () => ({ manifestJson });
+    const routes = { getSnapshot, stats: absent, findPairs: absent, importPairs: absent };
     const streamPairs = (request: { snapshotDigest: string; split: Split }) => this.#stream(request);
     this.#server = new RpcServer({ host: '127.0.0.1', port: 0, reflection: false, telemetry }, [
       rpcService(PairStoreService, { ...routes, streamPairs }),

@@ -54,10 +54,14 @@ export async function taskStats(sql: Sql, task: string): Promise<Stats> {
 }
 
 /** Of the pairs that have come since a snapshot and would be in one of the same teacher today. What was erased since is not counted against them. */
-export async function statsBeyond(database: Database, { task, fingerprint, splits }: Manifest): Promise<Stats> {
+export async function statsBeyond(
+  database: Database,
+  { task, fingerprint, splits, leftOut }: Manifest,
+): Promise<Stats> {
   const now = await countNow(database, { task, fingerprint });
+  const before = { ...splits, train: splits.train + leftOut.capped };
   const [trainPairs, devPairs, testPairs] = (['train', 'dev', 'test'] as const).map((split) =>
-    Math.max(0, now[split] - splits[split]),
+    Math.max(0, now[split] - before[split]),
   ) as [number, number, number];
   const found = { ...NO_PAIRS, pairs: trainPairs + devPairs + testPairs, trainPairs, devPairs, testPairs };
   return statsOf(NO_COUNTS, found, 0, {});

@@ -23,9 +23,12 @@ type LearningSplit = Split.TRAIN | Split.DEV;
 /** A text with what the teacher answered to it most often. */
 export type Answered = { readonly text: string; readonly answerJson: string; readonly weight: number };
 
+/** An example with the first pair that it is made of, and the group of that pair's near-duplicates. */
+export type LearntPair = Example & Answered & { readonly pairId: string; readonly groupId: string };
+
 /** The prompts of a split: those that a student can learn from, and those whose answer no student can give. */
 export type SplitExamples = {
-  readonly examples: readonly (Example & Answered)[];
+  readonly examples: readonly LearntPair[];
   /** Their answers copy what is not in the text. They are left out of training, and count against every student on dev. */
   readonly unlearnable: readonly (Answered & { readonly reason: string })[];
 };
@@ -47,7 +50,7 @@ export async function readExamples(
   const expected = split === Split.TRAIN ? trainPairs : devPairs;
   const where = `snapshot ${digest}, split ${Split[split].toLowerCase()}`;
   if (expected > MAX_PAIRS) throw new TerminalError(`${where}: ${expected} pairs are over the limit of ${MAX_PAIRS}`);
-  const prompts = new Map<string, { requests: number; pairs: Pair[] }>();
+  const prompts = new Map<string, Prompt>();
   let count = 0;
   try {
     const request = { snapshotDigest: digest, split };
@@ -66,9 +69,11 @@ export async function readExamples(
   return examplesOf([...prompts.values()], plan, split, where);
 }
 
+type Prompt = { readonly requests: number; readonly groupId: string; readonly pairs: Pair[] };
+
 function addTo(
-  prompts: Map<string, { requests: number; pairs: Pair[] }>,
-  { pair, split: given, weight }: SplitPair,
+  prompts: Map<string, Prompt>,
+  { pair, split: given, groupId, weight }: SplitPair,
   split: LearningSplit,
   where: string,
 ): void {
@@ -77,7 +82,7 @@ function addTo(
   }
   const known = prompts.get(pair.promptId);
   if (known) known.pairs.push(pair);
-  else prompts.set(pair.promptId, { requests: weight, pairs: [pair] });
+  else prompts.set(pair.promptId, { requests: weight, groupId, pairs: [pair] });
 }
 
 /**
@@ -87,15 +92,10 @@ function addTo(
 const weightOf = (requests: number, split: LearningSplit): number =>
   split === Split.DEV ? Math.max(1, requests) : 1 + Math.log2(Math.max(1, requests));
 
-function examplesOf(
-  prompts: readonly { requests: number; pairs: readonly Pair[] }[],
-  plan: OutputPlan,
-  split: LearningSplit,
-  where: string,
-): SplitExamples {
-  const examples: (Example & Answered)[] = [];
+function examplesOf(prompts: readonly Prompt[], plan: OutputPlan, split: LearningSplit, where: string): SplitExamples {
+  const examples: LearntPair[] = [];
   const unlearnable: (Answered & { reason: string })[] = [];
-  for (const { requests, pairs } of prompts) {
+  for (const { requests, groupId, pairs } of prompts) {
     const weight = weightOf(requests, split);
     const samples: Sample[] = [];
     let refused: (Answered & { reason: string }) | undefined;
@@ -104,8 +104,8 @@ function examplesOf(
       if ('target' in sample) samples.push(sample);
       else refused ??= { text: pair.text, answerJson: pair.answerJson, weight, reason: sample.reason };
     }
-    const { text } = pairs[0] as Pair;
-    if (samples.length > 0) examples.push({ text, weight, ...mergedTarget(plan.heads, samples) });
+    const { pairId, text } = pairs[0] as Pair;
+    if (samples.length > 0) examples.push({ pairId, groupId, text, weight, ...mergedTarget(plan.heads, samples) });
     else if (refused) unlearnable.push(refused);
   }
   return { examples, unlearnable };

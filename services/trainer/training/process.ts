@@ -5,7 +5,9 @@
  */
 import { openBlobStore } from '@understudy/service/blobs/open-blob-store';
 import { messageOf, TerminalError } from '@understudy/service/errors';
+import type { TrainingReport } from '@understudy/student';
 import { CandidateError } from '../errors.ts';
+import { findSuspects } from './folds.ts';
 import type { Fault, FromTraining, Job } from './protocol.ts';
 import { train } from './train.ts';
 
@@ -18,8 +20,10 @@ const say = (message: FromTraining): Promise<void> =>
 async function run(job: Job): Promise<FromTraining> {
   try {
     await using blobs = await openBlobStore(job.blobs);
+    const onProgress = (report: TrainingReport) => void say({ kind: 'progressed', report });
+    if (job.acrossFolds) return { kind: 'found', foldsDigest: await findSuspects(job, blobs, onProgress) };
     const trained = await train(job, blobs, {
-      onProgress: (report) => void say({ kind: 'progressed', report }),
+      onProgress,
       onUnlearnable: (unlearnable) => void say({ kind: 'unlearnable', unlearnable }),
       onCheckpointRefused: (error) => void say({ kind: 'checkpoint-refused', reason: messageOf(error) }),
     });

@@ -14,6 +14,8 @@ export type Job = {
    * learn from: its student is not kept. All where undefined.
    */
   readonly trainPairs: number | undefined;
+  /** Trains on parts of train, only to find pairs that contradict what the others teach. */
+  readonly acrossFolds: boolean;
   /** Where the candidate keeps its checkpoint. */
   readonly checkpoint: string;
   /** Where what frozen encoders give for texts is kept on this machine. */
@@ -69,4 +71,6 @@ export type FromTraining =
   | { readonly kind: 'checkpoint-refused'; readonly reason: string }
   | { readonly kind: 'unlearnable'; readonly unlearnable: Unlearnable }
   | { readonly kind: 'trained'; readonly trained: Trained }
+  /** Blob digest of what was found. */
+  | { readonly kind: 'found'; readonly foldsDigest: string }
   | { readonly kind: 'failed'; readonly fault: Fault; readonly message: string };

@@ -26,6 +26,7 @@ const job = (change: Partial<Job> = {}): Job => ({
   },
   candidate: { family: 'bag' },
   trainPairs: undefined,
+  acrossFolds: false,
   checkpoint: 'trainer/test/checkpoint',
   cacheFolder: join(stage.folder, 'features'),
   threads: 1,

@@ -25,6 +25,21 @@ export type Supervision = {
  * @throws the signal's reason when it aborts
  */
 export async function trainInProcess(job: Job, supervision: Supervision): Promise<Trained> {
+  const ending = await inProcess(job, supervision);
+  if (ending.kind === 'trained') return ending.trained;
+  throw new Error(`the training process said ${ending.kind}, a student was asked for`);
+}
+
+/** Looks for suspects in a process of its own; the blob digest of what was found. Throws as `trainInProcess` does. */
+export async function findInProcess(job: Job, supervision: Supervision): Promise<string> {
+  const ending = await inProcess(job, supervision);
+  if (ending.kind === 'found') return ending.foldsDigest;
+  throw new Error(`the training process said ${ending.kind}, suspects were asked for`);
+}
+
+type Ending = Extract<FromTraining, { kind: 'trained' | 'found' }>;
+
+async function inProcess(job: Job, supervision: Supervision): Promise<Ending> {
   supervision.signal.throwIfAborted();
   const child = fork(PROCESS, [], {
     env: trainingEnvironment(process.env),
@@ -46,8 +61,8 @@ export async function trainInProcess(job: Job, supervision: Supervision): Promis
 }
 
 /** Sends the job and listens until the process has ended. */
-function outcomeOf(child: ChildProcess, job: Job, supervision: Supervision): Promise<Trained> {
-  const { promise, resolve, reject } = Promise.withResolvers<Trained>();
+function outcomeOf(child: ChildProcess, job: Job, supervision: Supervision): Promise<Ending> {
+  const { promise, resolve, reject } = Promise.withResolvers<Ending>();
   let lastWords = '';
   let ending: FromTraining | undefined;
   const silence = setTimeout(() => child.kill('SIGKILL'), MAX_SILENCE_MS);
@@ -65,7 +80,7 @@ function outcomeOf(child: ChildProcess, job: Job, supervision: Supervision): Pro
   child.once('error', (cause) => reject(new RetryableError('the training process cannot be started', { cause })));
   child.once('close', (code, signal) => {
     clearTimeout(silence);
-    if (ending?.kind === 'trained') resolve(ending.trained);
+    if (ending?.kind === 'trained' || ending?.kind === 'found') resolve(ending);
     else reject(ending?.kind === 'failed' ? failure(ending) : crash(code, signal, lastWords));
   });
   child.send(job, (error) => error && child.kill('SIGKILL'));

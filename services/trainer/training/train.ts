@@ -89,7 +89,7 @@ function trainingOf(
 }
 
 /** Says whose fault it is when training fails: stores that are away are nobody's, the rest is the candidate's. */
-async function blaming<T>(work: () => Promise<T>): Promise<T> {
+export async function blaming<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
@@ -126,14 +126,15 @@ async function measure(
   }
 }
 
-type Splits = {
+/** What a candidate learns from, and is measured on. */
+export type Splits = {
   readonly train: SplitExamples;
   readonly dev: SplitExamples;
   /** Train pairs that a part of train leaves over: as good as dev to measure it on. */
   readonly unlearnt: readonly DevPair[];
 };
 
-async function loadExamples(job: Job, plan: OutputPlan): Promise<Splits> {
+export async function loadExamples(job: Job, plan: OutputPlan): Promise<Splits> {
   const { order, pairStoreAddress, rpcToken, traceparent } = job;
   const pairStore = createClient(PairStoreService, { address: pairStoreAddress, token: rpcToken });
   try {

@@ -486,6 +486,13 @@ export declare type StudentTrained = Message<"understudy.event.v1.StudentTrained
    * @generated from field: repeated understudy.event.v1.CurvePoint curve = 9;
    */
   curve: CurvePoint[];
+
+  /**
+   * Blob digest of what training across folds of train found; empty where the task does not ask for it, or there was no time.
+   *
+   * @generated from field: string folds_digest = 10;
+   */
+  foldsDigest: string;
 };
 
 /**
