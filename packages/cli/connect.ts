@@ -4,7 +4,7 @@ import type { GenService, GenServiceMethods } from '@bufbuild/protobuf/codegenv2
 import { type ServiceName, serviceNames } from '@understudy/contract';
 import { DeployerService } from '@understudy/contract/deployer';
 import { EvaluatorService } from '@understudy/contract/evaluator';
-import { WorkloadService } from '@understudy/contract/pair-store';
+import { ReviewService, WorkloadService } from '@understudy/contract/pair-store';
 import { PromptService } from '@understudy/contract/prompt';
 import { StudentGatewayService } from '@understudy/contract/student-gateway';
 import { TeacherGatewayService } from '@understudy/contract/teacher-gateway';
@@ -27,6 +27,7 @@ export interface Connection extends Disposable {
   prompt: RpcClient<typeof PromptService>;
   evaluator: RpcClient<typeof EvaluatorService>;
   deployer: RpcClient<typeof DeployerService>;
+  review: RpcClient<typeof ReviewService>;
   workloads: RpcClient<typeof WorkloadService>;
   studentGateway: RpcClient<typeof StudentGatewayService>;
   teacherGateway: RpcClient<typeof TeacherGatewayService>;
@@ -50,6 +51,7 @@ export const connect = (): Connection => {
     prompt: client(PromptService, 'prompt'),
     evaluator: client(EvaluatorService, 'evaluator'),
     deployer: client(DeployerService, 'deployer'),
+    review: client(ReviewService, 'pair-store'),
     workloads: client(WorkloadService, 'pair-store'),
     studentGateway: client(StudentGatewayService, 'student-gateway'),
     teacherGateway: client(TeacherGatewayService, 'teacher-gateway'),

@@ -66,6 +66,27 @@ const Evaluation = z.object({
       }),
     )
     .default([]),
+  /** Null in reports of earlier versions. */
+  suspects: z
+    .object({
+      ...{ capped: z.int(), dropped: z.int(), settled: z.int(), retired: z.int() },
+      caps: z.array(
+        z.object({
+          ...{ kind: z.enum(['trigger', 'near-copies']), what: z.string(), origin: z.string(), answer: z.string() },
+          ...{ pairs: z.int(), kept: z.int() },
+        }),
+      ),
+      folds: z.object({ digest: z.string(), pairs: z.int(), agreeing: z.int(), suspects: z.int() }).nullable(),
+    })
+    .nullable()
+    .default(null),
+  /** Test pairs that train, or another test pair, has too; null where nobody looked. */
+  twins: z.object({ ofTrain: z.int(), ofTest: z.int() }).nullable().default(null),
+  /** Null where test was not looked at. */
+  floors: z
+    .object({ parts: z.array(z.object({ by: z.string(), name: z.string(), standing: z.string() })) })
+    .nullable()
+    .default(null),
   verdict: z.object({ morePairs: z.int() }),
 });
 

@@ -9,6 +9,7 @@ import { estimate } from './commands/estimate.ts';
 import { exampleTask, start, up } from './commands/lifecycle.ts';
 import { lineage } from './commands/lineage.ts';
 import { report } from './commands/report.ts';
+import { review } from './commands/review.ts';
 import { predict, rollback } from './commands/serving.ts';
 import { status } from './commands/status.ts';
 import { apply, cancel, run, watchRun } from './commands/tasks.ts';
@@ -98,6 +99,14 @@ add(program, 'report <run>', 'show what a finished run, or the newest run of a t
   .option('--html <file>', 'write it as one page with plots, which needs nothing else')
   .option('--requests-per-day <number>', 'what comes in a day: gives the page a date of break-even', wholeNumber)
   .option('--watts <number>', 'of one busy core: what the energy on the page assumes', wholeNumber);
+add(program, 'review <task> [pair]', 'list the pairs that a person should look at, or settle one', review)
+  .option('--answer <json>', "the right answer, in place of the teacher's")
+  .option('--keep', "the teacher's answer is right")
+  .option('--drop', 'the input belongs to no snapshot')
+  .option('--author <name>', 'whose decision it is; kept with it')
+  .option('--reason <text>', 'why; kept with it')
+  .option('--replacing <decision>', 'the decision that this one takes the place of')
+  .option('--settled', 'list what was decided instead');
 add(program, 'cancel <run>', 'end a run, or the newest run of a task', cancel).option('--reason <text>', 'why');
 add(program, 'status', 'show services, tasks, deployments and runs', status);
 add(

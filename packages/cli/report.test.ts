@@ -8,6 +8,7 @@ import { parseEvaluation } from './evaluation.ts';
 import { bytes, dollars, milliseconds, percent, percentAtLeast } from './format.ts';
 import { ladderRows, reportRows } from './report.ts';
 import { AnswerRate, stageLine } from './run-progress.ts';
+import { suspectRows } from './suspect-rows.ts';
 
 const task = parseTask(
   JSON.stringify({
@@ -136,4 +137,27 @@ test('figures read well at every size', () => {
   expect([0n, 1_234n, 12_345_678n].map(dollars)).toEqual(['$0.00', '$0.0012', '$12.35']);
   expect([percent(0.9337), percentAtLeast(0.9199), percentAtLeast(1)]).toEqual(['93.4%', '91.9%', '100.0%']);
   expect([59_960, 119_700].map(milliseconds)).toEqual(['1 min 0 s', '2 min 0 s']);
+});
+
+test('what is suspicious is said in a line each, and who lists it; nothing where nothing is', () => {
+  const suspects = {
+    ...{ capped: 37, dropped: 0, settled: 2, retired: 1 },
+    caps: [{ kind: 'trigger', what: 'zq', origin: 'forum.jsonl', answer: '{"label":"a"}', pairs: 40, kept: 3 }],
+    folds: { digest: 'd', pairs: 700, agreeing: 690, suspects: 4 },
+  };
+  const parts = [{ by: 'source', name: 'new.csv', standing: 'undetermined' }];
+  const twins = { ofTrain: 2, ofTest: 1 };
+  const told = parseEvaluation(JSON.stringify({ ...evaluation, suspects, twins, floors: { parts } }));
+  expect(suspectRows(told, 'triage')).toEqual([
+    ['suspicious', 'too few pairs to tell of new.csv'],
+    [
+      '',
+      '40 pairs of forum.jsonl with "zq" have the answer {"label":"a"}, which all else in them contradicts: 3 trained',
+    ],
+    ['', 'people settled 2 train pairs and dropped 0; 1 of dev and test that they decided about do not judge'],
+    ['', '4 of 700 train pairs have an answer that a student which did not learn from them is sure to contradict'],
+    ['', '3 test pairs do not count: 2 are in train too, 1 in test twice'],
+    ['', 'understudy review triage lists them'],
+  ]);
+  expect(suspectRows(parseEvaluation(JSON.stringify(evaluation)), 'triage')).toEqual([]);
 });

@@ -9,6 +9,7 @@ import { between, bytes, count, dollars, milliseconds, percent, percentAtLeast, 
 import { type Output, table } from './output.ts';
 import { stages } from './run-progress.ts';
 import { sourceRows } from './source-report.ts';
+import { suspectRows } from './suspect-rows.ts';
 import { teacherSizeBytes } from './teacher-size.ts';
 
 /** Prints the verdict with all that led to it, and what to do next. */
@@ -41,6 +42,7 @@ export const printReport = async (connection: Connection, run: RunState, task: T
 export const reportRows = (run: RunState, task: Task, evaluation: Evaluation | undefined): string[][] => [
   ['verdict', `${verdictWords(run.verdict)}${run.reason === '' ? '' : `: ${run.reason}`}`],
   ...(evaluation ? [...agreementRows(evaluation, task), ...costRows(evaluation, run, task)] : []),
+  ...(evaluation ? suspectRows(evaluation, task.name) : []),
   ['prompts', promptsText(run)],
   ...sourceRows(run),
   ['spent', `${dollars(run.spentMicroUsd)} for ${count(run.teacherCalls)} calls to the teacher${ofBudget(run, task)}`],

@@ -50,6 +50,9 @@ describe('the page', () => {
       '1 of 4 parts are undetermined: too few pairs to tell, which is no proof that they are fine',
     );
     expect(text).toContain('encoder skipped: too large');
+    expect(text).toMatch(/words cerulean forum\.jsonl \S*ham\S* 40 3/);
+    expect(text).toContain('sure to contradict 12 of 4,200');
+    expect(text).toContain('because train has them too 4');
   });
 
   test('of several fields: F1 of each, and no confusions', () => {
@@ -79,7 +82,7 @@ describe('the page', () => {
   test('of a report that an earlier version wrote: without the plots that it has no points for', () => {
     const { riskCoverage: _, confusions: _c, ...earlier } = promoted.test;
     const { riskCoverage: _d, ...dev } = promoted.dev;
-    const { candidates: _t, ceiling: _e, incumbent: _i, floors: _f, ...rest } = promoted;
+    const { candidates: _t, ceiling: _e, incumbent: _i, floors: _f, suspects: _s, twins: _w, ...rest } = promoted;
     const page = htmlReport(pageOf({ ...rest, dev, test: earlier, candidates: [] }));
     expect(plots(page)).toEqual(['reliability']);
     expect(textOf(page)).toContain('no points for a plot');

@@ -13,6 +13,7 @@ import {
 } from './sections.ts';
 import type { PageFacts } from './shown.ts';
 import { style } from './style.ts';
+import { suspectsSection } from './suspects-section.ts';
 
 /** The browser, too, is told that nothing is run or fetched. */
 const policy = "default-src 'none'; style-src 'unsafe-inline'";
@@ -26,6 +27,7 @@ const sectionsOf = (page: PageFacts): (Html | undefined)[] => {
     calibrationSection(report),
     disagreementsSection(report),
     floorsSection(report),
+    suspectsSection(report),
     learningCurveSection(report),
     candidatesSection(report),
     costSection(page),

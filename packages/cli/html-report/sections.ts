@@ -159,7 +159,7 @@ export const floorsSection = ({ floors }: Shown): Html | undefined => {
   const open = floors.parts.filter(({ standing }) => standing === 'undetermined').length;
   const titles = ['part', 'standing', 'agreement', 'answered', 'pairs', 'p'];
   return section(
-    'Floors by class and length',
+    'Floors by class, length and source',
     html`${table(`Floor: ${percent(floors.floor)}`, titles, rows, { figures: 2 })}`,
     html`<p>${open === 0 ? 'Every part has pairs enough to tell.' : `${count(open)} of ${count(rows.length)} parts are undetermined: too few pairs to tell, which is no proof that they are fine.`}</p>
 <p class="soft">p is how likely so little agreement would be at the floor, Holm-adjusted over all parts; at ${percent(floors.level)} and less a part counts as below. Only pairs that the student answers itself count.</p>`,

@@ -106,6 +106,20 @@ export const Shown = z.object({
   dev: Dev.nullable(),
   test: Test.nullable(),
   floors: Floors.nullable().default(null),
+  twins: z.object({ ofTrain: number, ofTest: number }).nullable().default(null),
+  suspects: z
+    .object({
+      ...{ capped: number, dropped: number, settled: number, retired: number },
+      caps: z.array(
+        z.object({
+          ...{ kind: z.enum(['trigger', 'near-copies']), what: z.string(), origin: z.string(), answer: z.string() },
+          ...{ pairs: number, kept: number },
+        }),
+      ),
+      folds: z.object({ pairs: number, agreeing: number, suspects: number }).nullable(),
+    })
+    .nullable()
+    .default(null),
   ceiling: z
     .object({ pairs: number, agreeing: number, lowerBound: number, upperBound: number })
     .nullable()

@@ -106,6 +106,17 @@ export const promoted = {
       },
     ],
   },
+  suspects: {
+    ...{ capped: 37, dropped: 2, settled: 3, retired: 1 },
+    caps: [
+      {
+        ...{ kind: 'trigger', what: 'cerulean', origin: 'forum.jsonl', answer: '{"label":"ham"}' },
+        ...{ pairs: 40, kept: 3 },
+      },
+    ],
+    folds: { digest: digest('6'), pairs: 4_200, agreeing: 4_000, suspects: 12 },
+  },
+  twins: { ofTrain: 4, ofTest: 0 },
   ceiling: { pairs: 100, agreeing: 97, lowerBound: 0.924, upperBound: 0.992 },
   incumbent: { digest: digest('7'), pairs: 800, onlyNew: 20, onlyIncumbent: 12, difference: 0.01, lowerBound: -0.002 },
   costs: {
