@@ -54,6 +54,8 @@ export type StudentTraining = {
   readonly lineage: Lineage;
   /** Where what frozen encoders give for texts is kept for the next training; in memory alone where absent. */
   readonly cacheFolder?: string;
+  /** Told once why that folder is not used any more (full, read-only, gone); the training goes on in memory alone. */
+  readonly onCacheLost?: (error: Error) => void;
   readonly checkpoints?: CheckpointStore;
   /** Stops the training between two steps; the training then rejects with the signal's reason. */
   readonly signal?: AbortSignal;

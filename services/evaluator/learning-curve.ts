@@ -40,7 +40,7 @@ export const isHopelessOnDev = ({ agreementMargin, coverageMargin }: DevReport):
 export type Curve = LearningCurveReport & Pick<Forecast, 'hope'>;
 
 /** Whether the goal is out of reach of far more pairs than there are, or of the whole budget where that pays for more. */
-const isHopeless = ({ hope }: Curve): boolean => hope.reaches < SMALL_CHANCE;
+export const isHopeless = ({ hope }: Curve): boolean => hope.reaches < SMALL_CHANCE;
 
 type Help = Pick<VerdictReport, 'morePairs' | 'notDistillable'> & { help: string };
 

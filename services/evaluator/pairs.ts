@@ -68,7 +68,9 @@ export async function readPairs(asked: Asked): Promise<JudgedPair[]> {
     throw hopeless ? new TerminalError(`${where} cannot be read`, { cause: error }) : error;
   }
   if (pairs.length + erased !== expected) {
-    throw new TerminalError(`${where}: student.trained says ${expected} pairs, the pair store gave ${pairs.length} and ${erased} erased`);
+    throw new TerminalError(
+      `${where}: student.trained says ${expected} pairs, the pair store gave ${pairs.length} and ${erased} erased`,
+    );
   }
   return pairs;
 }

@@ -55,6 +55,14 @@ export class Journal {
     this.#telemetry.log.warn(about, 'the checkpoint cannot be used, training starts over');
   }
 
+  cacheLost(order: Order, { name }: PlannedCandidate, reason: string): void {
+    const about = { ...aboutOf(order), candidate: name, reason };
+    this.#telemetry.log.warn(
+      about,
+      'what the encoder gives for texts cannot be kept on disk: the next training will ask it again',
+    );
+  }
+
   unlearnable(order: Order, unlearnable: Unlearnable): void {
     const what =
       'answers that copy what is not in their text are left out of training, and count against students on dev';

@@ -211,6 +211,7 @@ function supervisionOf(
     onStart: (pid) => journal.started(order, planned, pid),
     onProgress: progressTeller(context, order, planned, span),
     onUnlearnable: (unlearnable) => journal.unlearnable(order, unlearnable),
+    onCacheLost: (reason) => journal.cacheLost(order, planned, reason),
     onCheckpointRefused: (reason) => journal.checkpointRefused(order, planned, reason),
   };
 }

@@ -3,6 +3,7 @@ const benches: Record<string, () => Promise<{ run(): Promise<void> }>> = {
   active: () => import('./active.ts'),
   faults: () => import('./faults.ts'),
   gate: () => import('./gate.ts'),
+  'give-up': () => import('./give-up.ts'),
   goals: () => import('./goals.ts'),
   pipeline: () => import('./pipeline.ts'),
   proxy: () => import('./proxy.ts'),

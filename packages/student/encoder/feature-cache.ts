@@ -16,25 +16,39 @@ const keyOf = (ids: ArrayLike<number>): Buffer =>
 
 /**
  * What a frozen encoder gave for texts, by their token ids: in memory, and in a file of the encoder's own where a folder
- * is given, so that the next training need not ask again. A record that is damaged or cut off is as good as not there.
+ * is given, so that the next training need not ask again. A record that is damaged or cut off is as good as not there, and a folder that
+ * cannot be used (full, read-only) costs the next training time, not this one its life.
  */
 export class FeatureCache {
   readonly #known = new Map<string, Float32Array>();
-  readonly #file: string | undefined;
+  #file: string | undefined;
   readonly #width: number;
+  readonly #onLost: (error: Error) => void;
   #bytes = 0;
 
-  private constructor(width: number, file: string | undefined) {
+  private constructor(width: number, file: string | undefined, onLost: (error: Error) => void) {
     this.#width = width;
     this.#file = file;
+    this.#onLost = onLost;
   }
 
-  /** @param digest of the encoder, pooling included. */
-  static async open(folder: string | undefined, digest: string, width: number): Promise<FeatureCache> {
-    if (!folder) return new FeatureCache(width, undefined);
-    await mkdir(folder, { recursive: true });
-    const cache = new FeatureCache(width, join(folder, `features-${digest}.bin`));
-    await cache.#load();
+  /**
+   * @param digest of the encoder, pooling included.
+   * @param onLost told once why the file is not used any more.
+   */
+  static async open(
+    folder: string | undefined,
+    digest: string,
+    width: number,
+    onLost: (error: Error) => void = () => {},
+  ): Promise<FeatureCache> {
+    const cache = new FeatureCache(width, folder && join(folder, `features-${digest}.bin`), onLost);
+    if (folder) {
+      await cache.#orInMemory(async () => {
+        await mkdir(folder, { recursive: true });
+        await cache.#load();
+      });
+    }
     return cache;
   }
 
@@ -55,7 +69,18 @@ export class FeatureCache {
       records.push(key, crc, values);
       this.#bytes += this.#recordBytes;
     }
-    if (this.#file && records.length > 0) await appendFile(this.#file, Buffer.concat(records));
+    const file = this.#file;
+    if (file && records.length > 0) await this.#orInMemory(() => appendFile(file, Buffer.concat(records)));
+  }
+
+  /** After a write that failed half-way nothing more is appended: the next opening cuts off what is no whole record. */
+  async #orInMemory(work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      this.#file = undefined;
+      this.#onLost(error as Error);
+    }
   }
 
   get #recordBytes(): number {

@@ -38,6 +38,8 @@ export type FrozenOptions = {
   readonly threads: number;
   /** Where features are kept for the next training; in memory alone where absent. */
   readonly cacheFolder?: string;
+  /** Told once why that folder is not used any more. */
+  readonly onCacheLost?: (error: Error) => void;
   /** Looked at between two calls. */
   readonly signal?: AbortSignal;
 };
@@ -114,7 +116,7 @@ export async function frozenFeatures(
 ): Promise<Float32Array[]> {
   const { folder, trunk } = encoder;
   const { width } = trunk;
-  const cache = await FeatureCache.open(options.cacheFolder, folder.digest, width);
+  const cache = await FeatureCache.open(options.cacheFolder, folder.digest, width, options.onCacheLost);
   const missing = [...distinct(texts).values()].filter((index) => !cache.get(texts[index] as ArrayLike<number>));
   if (missing.length > 0) {
     await ask(encoder, 'texts', texts, missing, options, (indices, vectors) =>

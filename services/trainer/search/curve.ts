@@ -13,7 +13,7 @@ import type { Plan, PlannedCandidate } from './plan.ts';
 import type { SearchParts } from './search.ts';
 
 /** Parts of train, beside all of it. They double, because learning curves are straight in the logarithm; together they cost less than the student did. */
-const PARTS = [8, 4, 2] as const;
+export const PARTS = [8, 4, 2] as const;
 
 export interface CurveParts {
   readonly plan: Plan;

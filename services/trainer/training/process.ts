@@ -25,6 +25,7 @@ async function run(job: Job): Promise<FromTraining> {
     const trained = await train(job, blobs, {
       onProgress,
       onUnlearnable: (unlearnable) => void say({ kind: 'unlearnable', unlearnable }),
+      onCacheLost: (error) => void say({ kind: 'cache-lost', reason: messageOf(error) }),
       onCheckpointRefused: (error) => void say({ kind: 'checkpoint-refused', reason: messageOf(error) }),
     });
     return { kind: 'trained', trained };

@@ -69,6 +69,7 @@ export type Unlearnable = {
 export type FromTraining =
   | { readonly kind: 'progressed'; readonly report: TrainingReport }
   | { readonly kind: 'checkpoint-refused'; readonly reason: string }
+  | { readonly kind: 'cache-lost'; readonly reason: string }
   | { readonly kind: 'unlearnable'; readonly unlearnable: Unlearnable }
   | { readonly kind: 'trained'; readonly trained: Trained }
   /** Blob digest of what was found. */

@@ -43,6 +43,7 @@ const supervision = (change: Partial<Supervision> = {}): Supervision => ({
   onStart: () => {},
   onProgress: () => {},
   onCheckpointRefused: () => {},
+  onCacheLost: () => {},
   onUnlearnable: () => {},
   ...change,
 });

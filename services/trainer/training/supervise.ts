@@ -14,6 +14,7 @@ export type Supervision = {
   readonly onStart: (pid: number | undefined) => void;
   readonly onProgress: (report: TrainingReport) => void;
   readonly onCheckpointRefused: (reason: string) => void;
+  readonly onCacheLost: (reason: string) => void;
   readonly onUnlearnable: (unlearnable: Unlearnable) => void;
 };
 
@@ -74,6 +75,7 @@ function outcomeOf(child: ChildProcess, job: Job, supervision: Supervision): Pro
     const said = message as FromTraining;
     if (said.kind === 'progressed') supervision.onProgress(said.report);
     else if (said.kind === 'unlearnable') supervision.onUnlearnable(said.unlearnable);
+    else if (said.kind === 'cache-lost') supervision.onCacheLost(said.reason);
     else if (said.kind === 'checkpoint-refused') supervision.onCheckpointRefused(said.reason);
     else ending = said;
   });

@@ -26,6 +26,7 @@ import type { Job, Trained, Unlearnable } from './protocol.ts';
 export type TrainHooks = {
   readonly onProgress: (report: TrainingReport) => void;
   readonly onCheckpointRefused: (error: Error) => void;
+  readonly onCacheLost: (error: Error) => void;
   readonly onUnlearnable: (unlearnable: Unlearnable) => void;
 };
 
