@@ -5,7 +5,14 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { DeadLettered, Naming } from '@understudy/contract';
+import {
+  type ConsumerName,
+  consumerSubjects,
+  consumers,
+  type DeadLettered,
+  type Naming,
+  storeNameOf,
+} from '@understudy/contract';
 import { type BusConnection, connectBus } from './bus/connection.ts';
 import { decodePayload } from './bus/event.ts';
 import { provision } from './bus/provision.ts';
@@ -118,6 +125,21 @@ export const testBus = async (naming: Naming = { prefix: '' }): Promise<TestBus>
 };
 
 const pollMs = 20;
+
+/**
+ * Resolves when every message that the stream has for a consumer got its ending. Not asked of the server as `num_pending`:
+ * that may not count yet what was stored a moment ago.
+ */
+export const allHandled = async ({ jsm, naming }: BusConnection, name: ConsumerName): Promise<void> => {
+  const stream = storeNameOf(naming, consumers[name].stream);
+  const subjects = consumerSubjects(naming, name);
+  for (;;) {
+    const last = await Promise.all(subjects.map((last_by_subj) => jsm.streams.getMessage(stream, { last_by_subj })));
+    const { delivered, num_ack_pending } = await jsm.consumers.info(stream, name);
+    if (num_ack_pending === 0 && last.every((message) => (message?.seq ?? 0) <= delivered.stream_seq)) return;
+    await new Promise((resolve) => setTimeout(resolve, pollMs));
+  }
+};
 
 const lastDeadLetters = async (bus: BusConnection, count: number): Promise<DeadLettered[]> => {
   for (;;) {

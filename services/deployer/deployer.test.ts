@@ -16,7 +16,7 @@ import { notFound } from '@understudy/service/rpc/status';
 import { type Key, readSigningKey } from '@understudy/service/signatures/keys';
 import { keepSigned, signatureName } from '@understudy/service/signatures/statements';
 import { keyFiles } from '@understudy/service/signatures/testing';
-import { type TestBus, testBus } from '@understudy/service/testing';
+import { allHandled, type TestBus, testBus } from '@understudy/service/testing';
 import { type Policy, policyJson, reportStatement, studentStatement } from '@understudy/student';
 import { LABELS, smallStudent } from '@understudy/student/testing';
 import { parseTask, sha256Hex, taskJson } from '@understudy/task';
@@ -148,13 +148,7 @@ const publish = (payload: PayloadInit<'eval.passed'>) =>
   server.publisher.publish({ type: 'eval.passed', entity: `message-${++published}`, payload });
 
 /** Resolves when the deployer has nothing left to do. */
-async function settled(): Promise<void> {
-  for (;;) {
-    const { num_pending, num_ack_pending } = await server.bus.jsm.consumers.info('FACTS', 'deployer-verdicts');
-    if (num_pending + num_ack_pending === 0) return;
-    await new Promise((wake) => setTimeout(wake, 20));
-  }
-}
+const settled = (): Promise<void> => allHandled(server.bus, 'deployer-verdicts');
 
 const deploymentOf = async (task: string): Promise<Deployment> => (await client.getDeployment({ task })).deployment!;
 const factsOf = async (type: string, task: string): Promise<number> => {

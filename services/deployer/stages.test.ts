@@ -11,7 +11,7 @@ import { type RunningService, startService } from '@understudy/service/lifecycle
 import { createClient, type RpcClient } from '@understudy/service/rpc/client';
 import { RpcServer, rpcService } from '@understudy/service/rpc/server';
 import { notFound } from '@understudy/service/rpc/status';
-import { type TestBus, testBus } from '@understudy/service/testing';
+import { allHandled, type TestBus, testBus } from '@understudy/service/testing';
 import { type Policy, policyJson } from '@understudy/student';
 import { LABELS, smallStudent } from '@understudy/student/testing';
 import { parseTask, sha256Hex, taskJson } from '@understudy/task';
@@ -168,13 +168,7 @@ const challengerOf = ({ task, challenger }: Deployment): Audited => ({
   studentDigest: challenger!.studentDigest,
   servingGeneration: challenger!.generation,
 });
-const quiet = async () => {
-  for (;;) {
-    const { num_pending, num_ack_pending } = await server.bus.jsm.consumers.info('TRAFFIC', 'deployer-audits');
-    if (num_pending + num_ack_pending === 0) return;
-    await new Promise((wake) => setTimeout(wake, 20));
-  }
-};
+const quiet = () => allHandled(server.bus, 'deployer-audits');
 
 describe('beside a student that serves', () => {
   test('another one goes through shadow and canary to live, each step on evidence of its own, told once', async () => {

@@ -208,7 +208,7 @@ describe('a student that cannot pass', () => {
   });
 
   test('against a student in service that is as good: too few pairs prove nothing', async () => {
-    const goal = { agreement: 0.9, coverage: 0.7, latencyMs: 500 };
+    const goal = { agreement: 0.9, coverage: 0.7, latencyMs: 500, nonInferiorityMargin: 0.005 };
     const task = await keepTask(bench.blobs, { name: 'served', goal });
     const event = await bench.event(task, 'run-1', bench.pairs, smallTraining(bench.pairs, 3));
     const { student, snapshot } = await bench.event(task, 'run-0');

@@ -9,7 +9,7 @@ import { PairStoreService } from '@understudy/contract/pair-store';
 import { openBlobStore } from '@understudy/service/blobs/open-blob-store';
 import { hear } from '@understudy/service/bus/broadcast';
 import { createClient } from '@understudy/service/rpc/client';
-import { testBus } from '@understudy/service/testing';
+import { allHandled, testBus } from '@understudy/service/testing';
 import { taskDigest as digestOfTask, taskJson } from '@understudy/task';
 import { testText } from '@understudy/task/grouping/testing';
 import { testTask } from '@understudy/task/testing';
@@ -118,11 +118,7 @@ it('loses nothing, doubles nothing and seals once, however often it is killed', 
   await using afterwards = await startProcess(env);
   expect(await answered(afterwards)).toBe(PAIRS);
   await publisher.publish({ type: 'batch.closed', entity: '1 again', payload: closed });
-  const left = async () => {
-    const { num_pending, num_ack_pending } = await bus.jsm.consumers.info('FACTS', 'pair-store-batches');
-    return num_pending + num_ack_pending;
-  };
-  await expect.poll(left).toBe(0);
+  await allHandled(bus, 'pair-store-batches');
   await afterwards.kill();
 
   const database = await openDatabase({ DATA_DIR: dataDir });

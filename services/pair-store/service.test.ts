@@ -14,7 +14,7 @@ import { openBlobStore } from '@understudy/service/blobs/open-blob-store';
 import { hear } from '@understudy/service/bus/broadcast';
 import { type RunningService, startService } from '@understudy/service/lifecycle';
 import { createClient, type RpcClient } from '@understudy/service/rpc/client';
-import { type TestBus, testBus } from '@understudy/service/testing';
+import { allHandled, type TestBus, testBus } from '@understudy/service/testing';
 import { canonicalJson, taskDigest as digestOfTask, sha256Hex, taskJson } from '@understudy/task';
 import { testText } from '@understudy/task/grouping/testing';
 import { testTask } from '@understudy/task/testing';
@@ -78,12 +78,8 @@ const sealing = async (world: World, runId: string, seals = 1) => {
 
 /** Resolves when the service has given every message its ending. */
 async function settled({ bus }: World) {
-  for (const consumer of ['pair-store-answers', 'pair-store-batches']) {
-    const left = async () => {
-      const { num_pending, num_ack_pending } = await bus.bus.jsm.consumers.info('FACTS', consumer);
-      return num_pending + num_ack_pending;
-    };
-    await expect.poll(left).toBe(0);
+  for (const consumer of ['pair-store-answers', 'pair-store-batches'] as const) {
+    await allHandled(bus.bus, consumer);
   }
 }
 

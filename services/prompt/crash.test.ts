@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { Verdict } from '@understudy/contract';
 import { RunStage, type RunState } from '@understudy/contract/prompt';
-import { freePort } from '@understudy/service/testing';
+import { allHandled, freePort } from '@understudy/service/testing';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { SUBMIT_SLICE_PROMPTS } from './limits.ts';
 import { clientOf, type PromptClient, runWhen, Stage, taskOf } from './testing.ts';
@@ -34,12 +34,6 @@ async function launched(): Promise<{ process: ChildProcess; client: PromptClient
   return { process: child, client };
 }
 
-/** Prompts on the bus. */
-async function unanswered(): Promise<number> {
-  const { num_pending, num_ack_pending } = await stage.bus.bus.jsm.consumers.info('PROMPTS', 'teacher-gateway-nats');
-  return num_pending + num_ack_pending;
-}
-
 async function ended(process: ChildProcess, signal: NodeJS.Signals): Promise<number | null> {
   const exit = once(process, 'exit');
   process.kill(signal);
@@ -63,7 +57,7 @@ test('kill -9 and SIGTERM in the middle of submitting: started again, every prom
   // What the run still has to submit does not depend on its source any more.
   await stage.source('crash.jsonl', 1);
   stage.answerer.resume();
-  await expect.poll(unanswered).toBe(0);
+  await allHandled(stage.bus.bus, 'teacher-gateway-nats');
   stage.answerer.pause();
 
   const second = await launched();

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { Purpose, Source, Verdict } from '@understudy/contract';
 import { RunStage } from '@understudy/contract/prompt';
 import type { RunningService } from '@understudy/service/lifecycle';
+import { allHandled } from '@understudy/service/testing';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { clientOf, type PromptClient, runWhen, Stage, taskOf } from './testing.ts';
 
@@ -346,12 +347,7 @@ describe('enough new pairs', () => {
     await stage.publish('pairs.gathered', 'more', { ...gathered, times: 2 });
     await expect.poll(async () => (await client.listRuns({ task: 'gathered' })).runs).toHaveLength(1);
     await runWhen(client, 'auto-gathered-pairs-3-1', ({ answered }) => answered === 20);
-    await expect
-      .poll(async () => {
-        const { num_pending, num_ack_pending } = await stage.bus.bus.jsm.consumers.info('FACTS', 'prompt-policy');
-        return num_pending + num_ack_pending;
-      })
-      .toBe(0);
+    await allHandled(stage.bus.bus, 'prompt-policy');
     expect((await client.listRuns({ task: 'gathered' })).runs.map(({ runId }) => runId)).toEqual([
       'auto-gathered-pairs-3-1',
     ]);

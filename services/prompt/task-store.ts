@@ -1,7 +1,15 @@
 import type { KV } from '@nats-io/kv';
 import { BlobError, type BlobStore } from '@understudy/service/blobs/blob-store';
 import { compareAndSet, readKey } from '@understudy/service/bus/compare-and-set';
-import { type CompiledTask, compileTask, type IdKey, parseTask, type Task, taskDigest, taskJson } from '@understudy/task';
+import {
+  type CompiledTask,
+  compileTask,
+  type IdKey,
+  parseTask,
+  type Task,
+  taskDigest,
+  taskJson,
+} from '@understudy/task';
 import { reach } from './kv.ts';
 import { MAX_COMPILED_TASKS } from './limits.ts';
 

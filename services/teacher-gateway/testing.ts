@@ -23,7 +23,7 @@ import { Consumption } from '@understudy/service/bus/consume';
 import { createClient } from '@understudy/service/rpc/client';
 import { RpcServer, rpcService } from '@understudy/service/rpc/server';
 import { notFound } from '@understudy/service/rpc/status';
-import { freePort, type TestBus, testBus } from '@understudy/service/testing';
+import { allHandled, freePort, type TestBus, testBus } from '@understudy/service/testing';
 import { type CompiledTask, compileTask, parseTask, type RenderedPrompt, taskJson } from '@understudy/task';
 
 const root = resolve(import.meta.dirname, '../..');
@@ -368,10 +368,7 @@ export class Stage implements AsyncDisposable {
 
   /** Resolves when every prompt on the bus has been given its ending. */
   allHandled(kind: TeacherKind): Promise<void> {
-    return until(async () => {
-      const consumer = await this.bus.bus.jsm.consumers.info('PROMPTS', `teacher-gateway-${kind}`);
-      return consumer.num_pending + consumer.num_ack_pending === 0;
-    });
+    return allHandled(this.bus.bus, `teacher-gateway-${kind}`);
   }
 
   async stopGateways(): Promise<void> {

@@ -2,6 +2,7 @@ import { readdir, unlink } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { CandidateStatus, Split } from '@understudy/contract';
 import type { RunningService } from '@understudy/service/lifecycle';
+import { allHandled } from '@understudy/service/testing';
 import { openBundle, StudentModel } from '@understudy/student';
 import { tinyEncoder } from '@understudy/student/testing-encoder';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -46,14 +47,7 @@ const stored = async (type: string): Promise<number> => {
   return Object.values(state.subjects ?? {}).reduce((sum, count) => sum + count, 0);
 };
 
-/** The pending and unacknowledged messages of the trainer's consumer are none. */
-async function settled(): Promise<void> {
-  for (;;) {
-    const { num_pending, num_ack_pending } = await stage.bus.bus.jsm.consumers.info('FACTS', 'trainer-snapshots');
-    if (num_pending + num_ack_pending === 0) return;
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}
+const settled = (): Promise<void> => allHandled(stage.bus.bus, 'trainer-snapshots');
 
 /** A checkpoint of the training is in the blob store. */
 async function saved(): Promise<void> {

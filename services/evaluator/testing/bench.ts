@@ -1,5 +1,6 @@
 import { fromBinary } from '@bufbuild/protobuf';
 import {
+  type ConsumerName,
   type EvalFailed,
   EvalFailedSchema,
   type EvalPassed,
@@ -8,7 +9,7 @@ import {
 } from '@understudy/contract';
 import type { SplitPair } from '@understudy/contract/pair-store';
 import type { BlobStore } from '@understudy/service/blobs/blob-store';
-import { type TestBus, testBus } from '@understudy/service/testing';
+import { allHandled, type TestBus, testBus } from '@understudy/service/testing';
 import type { CompiledTask } from '@understudy/task';
 import { corpus, keepStudent, type SmallTraining, SnapshotServer, smallTraining, temporaryBlobs } from './corpus.ts';
 
@@ -79,7 +80,7 @@ export class Bench implements AsyncDisposable {
     const consumer = await this.server.bus.js.consumers.get('FACTS', { filter_subjects });
     const found: VerdictEvent[] = [];
     while (found.length < count) {
-      const message = await consumer.next({ expires: 30_000 });
+      const message = await consumer.next({ expires: 120_000 });
       if (!message) throw new Error(`expected ${count} verdicts of ${task.task.name}, got ${found.length}`);
       const type = message.subject.startsWith('eval.passed') ? 'passed' : 'failed';
       const payload = fromBinary(type === 'passed' ? EvalPassedSchema : EvalFailedSchema, message.data);
@@ -97,12 +98,8 @@ export class Bench implements AsyncDisposable {
   }
 
   /** Resolves when a consumer has nothing left to do. */
-  async idle(consumer: string): Promise<void> {
-    for (;;) {
-      const { num_pending, num_ack_pending } = await this.server.bus.jsm.consumers.info('FACTS', consumer);
-      if (num_pending + num_ack_pending === 0) return;
-      await new Promise((wake) => setTimeout(wake, 20));
-    }
+  idle(consumer: ConsumerName): Promise<void> {
+    return allHandled(this.server.bus, consumer);
   }
 
   /** Looks that a task has made. */
