@@ -207,6 +207,18 @@ describe('a student that cannot pass', () => {
     expect(report.dev!.pairs).toBe(200);
   });
 
+  test('of a teacher that contradicts itself on everything fails a look, whatever anybody says of its curve', async () => {
+    const tossed = corpus({ seed: 6, train: 600, dev: 200, test: 400, noise: 1 });
+    const task = await keepTask(bench.blobs, { name: 'moody' });
+    await bench.publish(await bench.event(task, 'run-1', tossed, smallTraining(tossed)));
+    const [verdict] = (await bench.verdicts(task, 1)) as EvalFailed[];
+    expect(verdict).toMatchObject({
+      type: 'failed',
+      morePairs: 0,
+      reason: expect.stringMatching(/agreement not proven/),
+    });
+  });
+
   test('against a student in service that is as good: too few pairs prove nothing', async () => {
     const goal = { agreement: 0.9, coverage: 0.7, latencyMs: 500, nonInferiorityMargin: 0.005 };
     const task = await keepTask(bench.blobs, { name: 'served', goal });

@@ -49,7 +49,8 @@ export async function readSuspects(
 }
 
 async function foldsOf(blobs: BlobStore, digest: string): Promise<SuspectsReport['folds']> {
-  if (digest === '') return null;
+  // It may have been erased since, and decides nothing.
+  if (digest === '' || !(await blobs.has('folds', digest))) return null;
   const text = new TextDecoder().decode(await blobs.get('folds', digest));
   try {
     const { pairs, agreeing, suspects } = parseFolds(text);

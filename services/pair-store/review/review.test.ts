@@ -198,6 +198,7 @@ describe.each(databaseKinds)('decisions in $name', ({ skip, start }) => {
     // Settled: the two have one answer now.
     await settle({ pairId: copy.pairId, verdict: answered('ham') });
     expect(await suspects()).toEqual([]);
+    expect(await suspects('a'.repeat(64))).toEqual([]);
     const other = await context.blobs.put('folds', new TextEncoder().encode('{}'));
     await expect(suspects(other)).rejects.toThrow(/is not what a training across folds found/);
   });
