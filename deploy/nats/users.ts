@@ -5,12 +5,12 @@ import {
   broadcasts,
   buckets,
   type ConsumerName,
+  claimsSubject,
   consumers,
   type EventType,
   events,
   type Naming,
   patternOf,
-  peersSubject,
   type ServiceName,
   type StreamName,
   serviceNames,
@@ -61,7 +61,8 @@ const serviceUser = (name: ServiceName, { naming, teacherSubjects }: UserOptions
   const durables = consumerNames.filter((consumer) => consumers[consumer].service === name);
   const heard = (broadcasts as Partial<Record<ServiceName, readonly EventType[]>>)[name] ?? [];
   const heardStreams = [...new Set(heard.map((type) => events[type].stream))];
-  const talk = name === 'teacher-gateway' ? [`${peersSubject(naming, name)}.*`] : [];
+  const claims =
+    name === 'teacher-gateway' ? [`${claimsSubject(naming)}.*`, ...readAll(storeNameOf(naming, 'CLAIMS'))] : [];
   const allow = [
     '$JS.API.INFO',
     ...own.map((type) => patternOf(naming, type)),
@@ -71,13 +72,13 @@ const serviceUser = (name: ServiceName, { naming, teacherSubjects }: UserOptions
     ...(name === sweeping ? sweep(naming) : []),
     ...(name === forgetting ? removal(naming) : []),
     ...(name === 'teacher-gateway' ? teacherSubjects : []),
-    ...talk,
+    ...claims,
   ];
   const deny = heardStreams.flatMap((stream) => foreignPulls(stream, name, naming));
   return {
     name,
     publish: { allow: [...new Set(allow)], ...orNothing(deny) },
-    subscribe: { allow: [...inbox(name), ...talk] },
+    subscribe: { allow: inbox(name) },
   };
 };
 

@@ -3,7 +3,6 @@ import {
   consumers,
   type EventType,
   events,
-  type ServiceName,
   type StreamName,
   streams,
   type TeacherKind,
@@ -48,14 +47,14 @@ export const subjectOf = (naming: Naming, type: EventType, task: string, route?:
 export const patternOf = (naming: Naming, type: EventType, route?: Route): string =>
   withPrefix(naming, route ? `${type}.${route}.>` : `${type}.>`);
 
-/** Where the replicas of a service talk among themselves, each below it under an id of its own; nothing there is kept. */
-export const peersSubject = (naming: Naming, service: ServiceName): string => withPrefix(naming, `peers.${service}`);
+/** Where replicas of the teacher gateway say which questions they ask, each below it under an id of its own. */
+export const claimsSubject = (naming: Naming): string => withPrefix(naming, 'claims.teacher-gateway');
 
 /** Name of a stream or bucket on the server, which allows no dots. */
 export const storeNameOf = (naming: Naming, name: string): string =>
   naming.prefix === '' ? name : `${naming.prefix.replaceAll('.', '-')}-${name}`;
 
-/** Subject patterns that a stream holds. */
+/** Subject patterns of the events that a stream holds. */
 export const streamSubjects = (naming: Naming, stream: StreamName): string[] =>
   (Object.keys(events) as EventType[])
     .filter((type) => events[type].stream === stream)

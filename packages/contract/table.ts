@@ -102,6 +102,15 @@ export const streams = {
     maxAgeMs: 7 * day,
     duplicateWindowMs: 120 * second,
   },
+  // Which questions replicas of the teacher gateway ask just now, in one order for all of them; twice as long as a claim lives.
+  // On disk like all others: a server that starts again forgets streams that it has in memory only.
+  CLAIMS: {
+    retention: 'limits',
+    discard: 'old',
+    maxBytes: 64 * mebibyte,
+    maxAgeMs: 20 * second,
+    duplicateWindowMs: 20 * second,
+  },
 } as const satisfies Record<string, StreamSpec>;
 export type StreamName = keyof typeof streams;
 

@@ -68,20 +68,27 @@ export class Answers {
 
   async #seek(question: Question): Promise<Outcome> {
     if (!question.cacheable) return askTeacher(this.#context, question);
+    for (;;) {
+      const outcome = await this.#seekOnce(question);
+      if (outcome) return outcome;
+      // Soon the other's answer is stored, or its claim is over.
+      await pause(question.waiting);
+    }
+  }
+
+  /** Undefined while another replica asks; a live request waits for nobody. */
+  async #seekOnce(question: Question): Promise<Outcome | undefined> {
     const { key, live, waiting } = question;
-    this.#peers.claim(key);
+    let outcome: Outcome | undefined;
     try {
-      for (;;) {
-        const found = await this.#find(question);
-        if (found) return { kind: 'answered', answer: found, cached: true };
-        if (live || waiting.aborted || !this.#peers.askElsewhere(key)) return await askTeacher(this.#context, question);
-        // Soon the other's answer is stored, or its claim is over.
-        this.#peers.release(key);
-        await pause(waiting);
-        this.#peers.claim(key);
-      }
+      const mine = live ? this.#peers.announce(key) : await this.#peers.claim(key);
+      // After the claim, so that what others answered before it is found.
+      const found = await this.#find(question);
+      if (found) outcome = { kind: 'answered', answer: found, cached: true };
+      else if (mine || waiting.aborted) outcome = await askTeacher(this.#context, question);
+      return outcome;
     } finally {
-      this.#peers.release(key);
+      this.#peers.release(key, outcome?.kind === 'answered');
     }
   }
 

@@ -25,13 +25,19 @@ export const LOOKUP_PATIENCE_MS = 60_000;
 export const LOOKUP_RETRY_MS = 500;
 export const LOOKUP_LATER_MS = 10_000;
 
-/** Claims of questions gather for so long; what waits for a lookup meanwhile would not notice more. */
-export const CLAIMS_WAIT_MS = 20;
+/**
+ * Claims of questions gather for so long, and every replica hears those of all. The lookups that follow them are one RPC then,
+ * so that a prompt waits no longer than for that.
+ */
+export const CLAIMS_WAIT_MS = LOOKUP_INTERVAL_MS;
 /** Of 140 bytes each: far below the bus's megabyte. */
 export const MAX_CLAIMS_PER_MESSAGE = 2_000;
 /** A claim outlives two lost renewals; after it a question whose replica died is asked elsewhere. */
 export const CLAIM_MS = 10_000;
 export const CLAIM_RENEWAL_MS = 3_000;
+/** A claim that the bus has not told of by then is given up, and its prompt comes again later. */
+export const CLAIM_PATIENCE_MS = 30_000;
+export const CLAIMS_LATER_MS = 5_000;
 
 /** A lease is written within milliseconds; a call that waits longer for its budget does not keep its place in flight. */
 export const PERMIT_PATIENCE_MS = 250;

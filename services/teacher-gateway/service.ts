@@ -48,7 +48,7 @@ async function create(base: ServiceContext<Config>): Promise<ServiceParts> {
     tasks: new KnownTasks(blobs, bucket, surroundings, telemetry.log, base.idKey),
     scopes: new RunScopes(),
   };
-  const peers = new Peers(bus);
+  const peers = new Peers(bus, telemetry);
   const lookup = new PairLookup(pairStore);
   const answers = new Answers(calling, lookup, peers);
   const context: AnsweringContext = { ...calling, answers, lookup, live: { requests: 0 } };
@@ -58,6 +58,7 @@ async function create(base: ServiceContext<Config>): Promise<ServiceParts> {
     start: async () => {
       context.ledger.start();
       await context.scopes.start(bus, telemetry);
+      await peers.start();
       await backpressure.start();
     },
     drain: () => context.scopes.drain(),

@@ -1,5 +1,5 @@
-import { DeliverPolicy } from '@nats-io/jetstream';
-import { type EventType, events, type PayloadOf, patternOf, storeNameOf } from '@understudy/contract';
+import { DeliverPolicy, type JsMsg } from '@nats-io/jetstream';
+import { type EventType, events, type PayloadOf, patternOf, type StreamName, storeNameOf } from '@understudy/contract';
 import { messageOf } from '../errors.ts';
 import type { Telemetry } from '../telemetry.ts';
 import type { BusConnection } from './connection.ts';
@@ -17,16 +17,25 @@ export interface Hearing {
   readonly caughtUp: Promise<void>;
 }
 
+/** What of a stream is heard. */
+interface Heard {
+  stream: StreamName;
+  /** Subject, or pattern of subjects. */
+  subject: string;
+  /** For the log. */
+  what: string;
+}
+
 /**
- * Hears every fact of one type that its stream still holds, and all that come: an ordered consumer of this process
- * alone, nothing acknowledged. For small facts that each replica must know.
+ * Hears every message on a subject that its stream still holds, and all that come, in the stream's order: an ordered consumer
+ * of this process alone, nothing acknowledged. What a message makes `heard` throw is logged, and the next one is heard.
  * @returns stops it
  */
-export const hear = <T extends EventType>(
+export const listen = (
   bus: BusConnection,
-  telemetry: Telemetry,
-  type: T,
-  heard: (payload: PayloadOf<T>) => void,
+  { log }: Pick<Telemetry, 'log'>,
+  { stream, subject, what }: Heard,
+  heard: (message: JsMsg) => void,
 ): Hearing => {
   let stopped = false;
   const caughtUp = Promise.withResolvers<void>();
@@ -34,8 +43,8 @@ export const hear = <T extends EventType>(
   const loop = (async () => {
     while (!stopped) {
       try {
-        const consumer = await bus.js.consumers.get(storeNameOf(bus.naming, events[type].stream), {
-          filter_subjects: patternOf(bus.naming, type),
+        const consumer = await bus.js.consumers.get(storeNameOf(bus.naming, stream), {
+          filter_subjects: subject,
           deliver_policy: DeliverPolicy.All,
         });
         const messages = await consumer.consume({ expires: pullExpiresMs, idle_heartbeat: heartbeatMs });
@@ -44,17 +53,14 @@ export const hear = <T extends EventType>(
         if ((await consumer.info(true)).num_pending === 0) caughtUp.resolve();
         for await (const message of messages) {
           try {
-            if (readType(message.headers).kind === 'known') heard(decodePayload(type, message.data));
+            heard(message);
           } catch (error) {
-            telemetry.log.warn(
-              { type, error: messageOf(error) },
-              'a broadcast fact that does not decode was passed over',
-            );
+            log.warn({ what, error: messageOf(error) }, 'a broadcast message that does not decode was passed over');
           }
           if (message.info.pending === 0) caughtUp.resolve();
         }
       } catch (error) {
-        if (!stopped) telemetry.log.warn({ type, error: messageOf(error) }, 'broadcast lost, opening it again');
+        if (!stopped) log.warn({ what, error: messageOf(error) }, 'broadcast lost, opening it again');
       }
       if (!stopped) await new Promise((resolve) => setTimeout(resolve, reopenDelayMs));
     }
@@ -67,3 +73,19 @@ export const hear = <T extends EventType>(
   };
   return Object.assign(stop, { caughtUp: caughtUp.promise });
 };
+
+/** Hears every fact of one type, see `listen`. For small facts that each replica must know. */
+export const hear = <T extends EventType>(
+  bus: BusConnection,
+  telemetry: Telemetry,
+  type: T,
+  heard: (payload: PayloadOf<T>) => void,
+): Hearing =>
+  listen(
+    bus,
+    telemetry,
+    { stream: events[type].stream, subject: patternOf(bus.naming, type), what: type },
+    ({ headers, data }) => {
+      if (readType(headers).kind === 'known') heard(decodePayload(type, data));
+    },
+  );

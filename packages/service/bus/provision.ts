@@ -18,6 +18,7 @@ import {
   type BucketSpec,
   buckets,
   type ConsumerName,
+  claimsSubject,
   consumerSubjects,
   consumers,
   type Naming,
@@ -53,11 +54,16 @@ export const provision = async (bus: BusConnection, options: { replicas?: number
   }
 };
 
+const subjectsOf = (naming: Naming, name: StreamName): string[] => {
+  if (name === 'ADVISORIES') return [advisorySubject];
+  return name === 'CLAIMS' ? [`${claimsSubject(naming)}.*`] : streamSubjects(naming, name);
+};
+
 const streamConfig = (naming: Naming, name: StreamName, replicas: number): Partial<StreamConfig> & { name: string } => {
   const spec: StreamSpec = streams[name];
   return {
     name: storeNameOf(naming, name),
-    subjects: name === 'ADVISORIES' ? [advisorySubject] : streamSubjects(naming, name),
+    subjects: subjectsOf(naming, name),
     retention: spec.retention === 'workqueue' ? RetentionPolicy.Workqueue : RetentionPolicy.Limits,
     discard: spec.discard === 'new' ? DiscardPolicy.New : DiscardPolicy.Old,
     storage: StorageType.File,
