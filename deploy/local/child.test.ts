@@ -24,7 +24,7 @@ afterEach(async () => {
 const path = (name: string) => join(folder, name);
 
 /** A process that runs a script; it is ready when the script has made the file `ready`. */
-const childOf = (script: string, stopWithinMs = 5_000): Child => {
+const childOf = (script: string, stopWithinMs = 60_000): Child => {
   const child = new Child(
     {
       name: 'example',

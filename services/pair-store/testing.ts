@@ -61,7 +61,7 @@ const pglite: DatabaseKind = {
 };
 
 /** A migrated data folder that tests copy: initialising PGlite takes seconds. Kept for later runs of the same versions. */
-async function pgliteTemplate(): Promise<string> {
+export async function pgliteTemplate(): Promise<string> {
   const pglite = readFileSync(new URL('../package.json', import.meta.resolve('@electric-sql/pglite')), 'utf8');
   const versions = [pglite, ...ownMigrations().map(({ sql }) => sql)];
   const template = path.join(tmpdir(), `understudy-pglite-template-${sha256Hex(versions.join('\n')).slice(0, 16)}`);

@@ -1,8 +1,8 @@
 /** The whole platform as its own processes, under the same supervisor that users run. */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
+import { cp, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { GenService, GenServiceMethods } from '@bufbuild/protobuf/codegenv2';
@@ -13,12 +13,20 @@ import { EvaluatorService } from '@understudy/contract/evaluator';
 import { PairStoreService } from '@understudy/contract/pair-store';
 import { PromptService, RunStage, type RunState } from '@understudy/contract/prompt';
 import { TeacherGatewayService } from '@understudy/contract/teacher-gateway';
+import { pgliteTemplate } from '@understudy/pair-store/testing';
 import { type BusConnection, connectBus } from '@understudy/service/bus/connection';
 import { createClient, type RpcClient } from '@understudy/service/rpc/client';
 import { Telemetry } from '@understudy/service/telemetry';
 
 const supervisor = resolve(import.meta.dirname, '../../deploy/local/supervisor.ts');
 const pollMs = 50;
+
+/** A data folder with a database in it, which would take seconds to make. */
+const freshDataDir = async (): Promise<string> => {
+  const dataDir = await mkdtemp(join(tmpdir(), 'understudy-test-'));
+  await cp(await pgliteTemplate(), join(dataDir, 'pair-store'), { recursive: true });
+  return dataDir;
+};
 
 /** A running platform on a data folder of its own, removed at the end. */
 export class TestPlatform implements AsyncDisposable {
@@ -43,7 +51,7 @@ export class TestPlatform implements AsyncDisposable {
    * @param options.dataDir a folder to use (again) and to leave; a fresh one, removed at the end, where absent
    */
   static async start(options: { env?: NodeJS.ProcessEnv; dataDir?: string } = {}): Promise<TestPlatform> {
-    const dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), 'understudy-test-'));
+    const dataDir = options.dataDir ?? (await freshDataDir());
     const platform = new TestPlatform(dataDir, options.env ?? {}, options.dataDir !== undefined);
     await platform.#serving();
     return platform;
