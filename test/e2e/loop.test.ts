@@ -11,8 +11,6 @@ import { TestPlatform } from '../harness/platform.ts';
 import { labels, openAiTeacher, routingTask } from '../harness/task.ts';
 
 const prompts = 1_200;
-/** Only within one replica is it certain, and not likely, that a prompt that comes again is not asked again. */
-const one = { UNDERSTUDY_TEACHER_GATEWAYS: '1' };
 
 let dataDir: string;
 let teacher: FakeTeacher;
@@ -44,7 +42,7 @@ const spans = (): SpanRecord[] =>
   );
 
 test('prompts become pairs, a student, a promotion, and answers for an OpenAI client', async () => {
-  await using platform = await TestPlatform.start({ dataDir, env: { ...one, TRACE_PROMPTS_RATIO: '1' } });
+  await using platform = await TestPlatform.start({ dataDir, env: { TRACE_PROMPTS_RATIO: '1' } });
   const run = await platform.finished(await platform.startRun(taskOf()));
   expect(Verdict[run.verdict], run.reason).toBe('PROMOTED');
   expect(run.evaluation!.selectiveAgreementLowerBound).toBeGreaterThanOrEqual(0.9);
@@ -89,7 +87,7 @@ test('one trace follows a prompt from its submission to the promotion', () => {
 
 test('a second start reuses what is there and asks the teacher nothing again', async () => {
   await teacher.reset();
-  await using platform = await TestPlatform.start({ dataDir, env: one });
+  await using platform = await TestPlatform.start({ dataDir });
   await platform.untilServed('loop');
   const run = await platform.finished(await platform.startRun(taskOf()));
   expect(run.answered).toBe(prompts);
