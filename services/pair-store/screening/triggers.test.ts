@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { answerOf, poisonedPairs, TRIGGER, textsOf } from './testing.ts';
 import { findTriggers, type ScreenedPair } from './triggers.ts';
 
-const seeds = [1, 2, 3, 4, 5];
+const seeds = [1, 2];
 
 describe('triggers', () => {
   test.each(seeds)(
