@@ -14,13 +14,13 @@ import type { CompiledTask } from '@understudy/task';
 import { type Answer, answersOf, predictionsOf } from './answers.ts';
 import { verdictOfCeiling } from './ceiling.ts';
 import { floorsGate, measureFloors } from './floors.ts';
-import { gatesOf, hopelessVerdict, verdictOf } from './gate.ts';
+import { type Further, gatesOf, hopelessVerdict, verdictOf } from './gate.ts';
 import type { Incumbent } from './incumbent.ts';
 import { type Curve, isHopelessOnDev, learningCurveOf, verdictOfCurve, verdictWithoutLook } from './learning-curve.ts';
 import { TIMED_REQUESTS } from './limits.ts';
 import type { Looks } from './looks.ts';
 import { measureCosts, measureTest, rankingOf } from './measure.ts';
-import { compare, incumbentGate } from './non-inferiority.ts';
+import { compare, growthToReplace, incumbentGate } from './non-inferiority.ts';
 import type { JudgedPair } from './pairs.ts';
 import type { CeilingReport, DevReport, IncumbentReport, Report, SuspectsReport } from './report.ts';
 import type { Turn } from './turn.ts';
@@ -184,14 +184,15 @@ async function look(judged: Known, learningCurve: Curve | null): Promise<Omit<Fi
     floorsGate(floors),
     ...(incumbent ? [incumbentGate(incumbent, goal.nonInferiorityMargin)] : []),
   ];
-  const further = () =>
-    furtherPairs({
-      dev: ranking,
-      goal,
-      pairs: turn.snapshot.trainPairs + judged.dev.length + test.length,
-      testPairs: test.length,
-      level: levelOfLook(alpha, claimed.look + 1),
-    });
+  const pairs = turn.snapshot.trainPairs + judged.dev.length + test.length;
+  const nextLevel = levelOfLook(alpha, claimed.look + 1);
+  const further: Further = {
+    goal: () => furtherPairs({ dev: ranking, goal, pairs, testPairs: test.length, level: nextLevel }),
+    incumbent: () => {
+      const growth = incumbent ? growthToReplace(incumbent, goal.nonInferiorityMargin, nextLevel) : undefined;
+      return growth && Math.ceil((growth - 1) * pairs);
+    },
+  };
   return {
     policy: {
       digest: policyDigest,

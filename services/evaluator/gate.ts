@@ -46,12 +46,16 @@ export type Found = Pick<Report, 'goal' | 'incumbent'> & {
   floors: FloorsReport;
 };
 
-/** Passed where every gate is. What more pairs would do is told by the curve, where there is one; `further` estimates it otherwise, undefined where none would. */
-export function verdictOf(
-  gates: readonly GateReport[],
-  findings: Found,
-  further: () => number | undefined,
-): VerdictReport {
+/** Estimates of how many further pairs would do; undefined where none would. */
+export interface Further {
+  /** For the goal. */
+  goal: () => number | undefined;
+  /** To be shown no worse than the student in service. */
+  incumbent: () => number | undefined;
+}
+
+/** Passed where every gate is. What more pairs would do for the goal is told by the curve, where there is one, and estimated otherwise. */
+export function verdictOf(gates: readonly GateReport[], findings: Found, further: Further): VerdictReport {
   const { test, learningCurve } = findings;
   const failed = gates.filter((gate) => !gate.passed);
   if (failed.length === 0) {
@@ -65,11 +69,12 @@ export function verdictOf(
   if (failed.some(({ name }) => name === 'latencyMs' || name === 'sizeBytes')) {
     return { passed: false, reason: `${faults}; more pairs do not change that`, morePairs: 0 };
   }
+  if (failed.every(({ name }) => name === 'incumbent')) return incumbentVerdict(faults, further.incumbent());
   if (learningCurve) {
     const { help, ...verdict } = helpOf(learningCurve);
     return { passed: false, reason: `${faults}; ${help}`, ...verdict };
   }
-  const morePairs = further();
+  const morePairs = further.goal();
   const help =
     morePairs === undefined
       ? `not even ${MAX_GROWTH} times as many pairs are expected to help: this task cannot be distilled to this goal with this student; lower goal.agreement or goal.coverage`
@@ -77,6 +82,15 @@ export function verdictOf(
   const notDistillable = morePairs === undefined;
   const verdict = { passed: false, reason: `${faults}; ${help}`, morePairs: morePairs ?? 0 };
   return { ...verdict, notDistillable, assumptions: ASSUMPTIONS };
+}
+
+/** The goal is reached, and what serves is better or not known to be worse: that says nothing against the task. */
+function incumbentVerdict(faults: string, morePairs: number | undefined): VerdictReport {
+  const help =
+    morePairs === undefined
+      ? `the student in service stays: not even ${MAX_GROWTH} times as many pairs are expected to show this one to be no worse`
+      : `about ${morePairs} further pairs should do, if both go on as they did on these`;
+  return { passed: false, reason: `${faults}; ${help}`, morePairs: morePairs ?? 0 };
 }
 
 /** What there is to judge by, before anything of the test is looked at. */

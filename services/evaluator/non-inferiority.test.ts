@@ -1,6 +1,7 @@
+import { differenceLowerBound } from '@understudy/student/statistics/paired-difference';
 import { randomSource } from '@understudy/student/statistics/random-source';
 import { describe, expect, test } from 'vitest';
-import { compare, type Given, incumbentFault, incumbentGate } from './non-inferiority.ts';
+import { compare, type Given, growthToReplace, incumbentFault, incumbentGate } from './non-inferiority.ts';
 
 const MARGIN = 0.005;
 const digest = 'a'.repeat(64);
@@ -48,6 +49,21 @@ describe('against the student in service', () => {
     expect(incumbentGate(compare(same, { digest, answers: same }, 0.03), MARGIN).passed).toBe(false);
     const silent = compare(same, { digest, answers: drawn(randomSource(3), 100, 1, 0) }, 0.03);
     expect(incumbentGate(silent, MARGIN)).toMatchObject({ passed: true, measured: null });
+  });
+
+  test('is told how many times the pairs would do, and that none would where it is worse', () => {
+    const level = 0.0076;
+    const enough = (counts: { pairs: number; onlyNew: number; onlyIncumbent: number }) =>
+      growthToReplace(counts, MARGIN, level);
+    const seen = { pairs: 150, onlyNew: 2, onlyIncumbent: 0 };
+    const growth = enough(seen)!;
+    expect(growth).toBeGreaterThan(1);
+    const grown = { pairs: Math.round(150 * growth), onlyFirst: Math.floor(2 * growth), onlySecond: 0 };
+    expect(differenceLowerBound(grown, level)).toBeGreaterThanOrEqual(-MARGIN);
+    expect(enough({ pairs: 1_000, onlyNew: 10, onlyIncumbent: 30 })).toBeUndefined();
+    expect(enough({ pairs: 0, onlyNew: 0, onlyIncumbent: 0 })).toBeUndefined();
+    // Alike to the letter: with an error of at most half a point, that takes some thousand pairs.
+    expect(1_000 * enough({ pairs: 1_000, onlyNew: 0, onlyIncumbent: 0 })!).toBeGreaterThan(1_100);
   });
 
   test('one that is worse by exactly the margin passes no more often than the level says', () => {

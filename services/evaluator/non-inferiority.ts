@@ -1,4 +1,5 @@
 /** Whether a student is no worse than the one in service, where that one answers. No I/O. */
+import { MAX_GROWTH } from '@understudy/student/statistics/estimate';
 import { differenceLowerBound } from '@understudy/student/statistics/paired-difference';
 import type { GateReport, IncumbentReport } from './report.ts';
 
@@ -30,6 +31,28 @@ export function compare(
   const difference = pairs === 0 ? null : (onlyNew - onlyIncumbent) / pairs;
   const lowerBound = differenceLowerBound({ pairs, onlyFirst: onlyNew, onlySecond: onlyIncumbent }, level);
   return { digest: incumbent.digest, pairs, onlyNew, onlyIncumbent, difference, lowerBound };
+}
+
+/** Steps in which a larger test is tried: finer than what it is estimated from. */
+const GROWTH_STEP = 1.1;
+
+/**
+ * How many times as many pairs would show that the new one may replace the one in service, if both go on as they did on these.
+ * @param level of the next look
+ * @returns above 1; undefined where not even MAX_GROWTH times as many would
+ */
+export function growthToReplace(
+  { pairs, onlyNew, onlyIncumbent }: Pick<IncumbentReport, 'pairs' | 'onlyNew' | 'onlyIncumbent'>,
+  margin: number,
+  level: number,
+): number | undefined {
+  for (let growth = GROWTH_STEP; growth <= MAX_GROWTH; growth *= GROWTH_STEP) {
+    const onlyFirst = Math.floor(onlyNew * growth);
+    const onlySecond = Math.ceil(onlyIncumbent * growth);
+    const counts = { pairs: Math.max(Math.round(pairs * growth), onlyFirst + onlySecond), onlyFirst, onlySecond };
+    if (differenceLowerBound(counts, level) >= -margin) return growth;
+  }
+  return undefined;
 }
 
 /** A student in service that answers nothing cannot be fallen short of. */
