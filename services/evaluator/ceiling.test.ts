@@ -34,6 +34,7 @@ beforeAll(async () => {
       listTeachers: absent,
       estimateCost: absent,
       noteModel: absent,
+      accountBatch: absent,
       ask: async (request) => {
         asked.push(request);
         const said = second(Number(JSON.parse(request.inputJson).text));

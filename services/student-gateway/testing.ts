@@ -228,6 +228,7 @@ export class FakeTeacher implements AsyncDisposable {
       listTeachers: async () => ({}),
       estimateCost: async () => ({}),
       noteModel: async () => ({}),
+      accountBatch: async () => ({}),
     });
     this.#server = new RpcServer({ host: '127.0.0.1', port: 0, reflection: false, telemetry }, [service]);
   }

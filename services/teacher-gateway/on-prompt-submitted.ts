@@ -59,7 +59,7 @@ const outcomeOf = async (
       cacheable,
       live: false,
       payer: runId,
-      account: context.ledger.ofRun(known.compiled.task, runId),
+      account: context.ledger.ofRun(known.compiled, runId),
       waiting,
       ...call,
     });

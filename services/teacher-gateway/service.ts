@@ -16,6 +16,7 @@ import { MIN_PREPARED, PREPARE_SHARE } from './limits.ts';
 import { onPromptSubmitted } from './on-prompt-submitted.ts';
 import { PairLookup } from './pair-lookup.ts';
 import { Peers } from './peers.ts';
+import { accountBatch } from './routes/account-batch.ts';
 import { ask } from './routes/ask.ts';
 import { estimateCost } from './routes/estimate-cost.ts';
 import { getLedger } from './routes/get-ledger.ts';
@@ -83,6 +84,7 @@ const routesOf = (context: AnsweringContext): RpcService =>
     estimateCost: (request, call) => estimateCost(context, request, call),
     listTeachers: () => listTeachers(context),
     noteModel: (request) => noteModel(context, request),
+    accountBatch: (request) => accountBatch(context, request),
   });
 
 const consumersOf = (context: AnsweringContext, { gate }: Backpressure): Partial<Record<ConsumerName, EachOptions>> =>

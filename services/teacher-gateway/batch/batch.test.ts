@@ -4,7 +4,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import type { BatchMessage, BatchReport, BatchRequest } from '@understudy/cli/batch-report';
-import { Source } from '@understudy/contract';
+import { DeclineReason, Source } from '@understudy/contract';
 import { PromptService } from '@understudy/contract/prompt';
 import { RpcServer, rpcService } from '@understudy/service/rpc/server';
 import { notFound } from '@understudy/service/rpc/status';
@@ -18,6 +18,7 @@ const canary = 'sk-canary-4f9d1c';
 let stage: Stage;
 let prompts: RpcServer;
 let env: NodeJS.ProcessEnv;
+let gateway: ReturnType<Stage['client']>;
 /** What the task of a test is, and what its sample holds. */
 let compiled: CompiledTask;
 let population: string[];
@@ -25,6 +26,7 @@ let population: string[];
 beforeAll(async () => {
   stage = await Stage.start();
   const { grpcPort } = await stage.gateway({ BATCH_KEY: canary });
+  gateway = stage.client(grpcPort);
   const { telemetry } = stage.bus;
   const unasked = () => {
     throw notFound('not asked for here');
@@ -56,6 +58,7 @@ beforeAll(async () => {
   };
 });
 afterAll(async () => {
+  gateway?.close();
   await prompts?.stop(100);
   await stage[Symbol.asyncDispose]();
 });
@@ -93,6 +96,16 @@ const started = (request: BatchRequest) => {
     return { code, printed, ...(Object.assign({}, ...messages) as { report?: BatchReport; failed?: string }) };
   });
   return { child, ended };
+};
+
+/** What the batches of the test's task may cost, and did: calls, and millionths of a US dollar. */
+const accounted = async () => {
+  const { task, digest } = compiled;
+  const { reservedCalls, reservedMicroUsd, calls, spentMicroUsd } = await gateway.getLedger({
+    task: task.name,
+    batchOf: digest,
+  });
+  return { reserved: [Number(reservedCalls), Number(reservedMicroUsd)], spent: [Number(calls), Number(spentMicroUsd)] };
 };
 
 /** The same without a process. */
@@ -185,6 +198,60 @@ test('kill -9 in every phase: the same command goes on, and no prompt is submitt
   expect(await runHere(request)).toMatchObject({ prompts: 5, outcomes: { answered: 5 }, strays: {} });
   expect(stage.pairStore.pairs.size).toBe(5);
   expect(await stage.fake.batches()).toMatchObject({ uploads: 1, batches: 1, repeated: {}, held: holds });
+  expect(await accounted()).toEqual({ reserved: [0, 0], spent: [5, 0] });
+});
+
+/** Prices with which a call of the fake teacher costs 3,000 millionths, and a few times that at most. */
+const pricing = { inputUsdPerMillionTokens: 100, outputUsdPerMillionTokens: 200 };
+
+test('what a batch costs is paid from the budget of the next run, and of no further one', async () => {
+  const teacher = { maxOutputTokens: 50, pricing };
+  const request = await requestFor('paid', 4, { budget: { calls: 6, usd: 10 }, teacher });
+  await runHere(request);
+  expect(await accounted()).toEqual({ reserved: [0, 0], spent: [4, 12_000] });
+
+  const others = texts(6, 'asked by runs');
+  await stage.submit(compiled, 'paid-1', [...population, ...others]);
+  await stage.outcomes('paid-1', 10);
+  expect(
+    stage
+      .answeredIn('paid-1')
+      .map(({ cached }) => cached)
+      .filter(Boolean),
+  ).toHaveLength(4);
+  expect((await stage.fake.stats()).calls).toBe(2);
+  expect(stage.declinedIn('paid-1').map(({ reason }) => reason)).toEqual(Array(4).fill(DeclineReason.BUDGET));
+
+  await stage.submit(compiled, 'paid-2', texts(6, 'asked by another run'));
+  await stage.outcomes('paid-2', 6);
+  expect((await stage.fake.stats()).calls).toBe(2 + 6);
+});
+
+test('while a batch is at the provider, what it may cost is reserved: no other batch has it, nor the run that begins then', async () => {
+  const request = await requestFor('reserved', 4, {
+    budget: { calls: 5, usd: 10 },
+    teacher: { maxOutputTokens: 50, pricing },
+  });
+  await stage.fake.behave({ batches: { hold: 'create-after' } });
+  const { child, ended } = started(request);
+  await until(async () => (await stage.fake.batches()).held.includes('create-after'));
+  child.kill('SIGKILL');
+  await ended;
+  const { reserved, spent } = await accounted();
+  expect([reserved[0], spent]).toEqual([4, [0, 0]]);
+  expect(reserved[1]).toBeGreaterThan(12_000);
+  await stage.fake.behave({});
+  const other = { ...request, book: `${request.book}.other` };
+  await expect(runHere(other)).rejects.toThrow(
+    /part 1: .* beyond its budget of 5 calls and \$10; nothing of it was sent/,
+  );
+  expect(await stage.fake.batches()).toMatchObject({ uploads: 1, batches: 1 });
+
+  await stage.submit(compiled, 'meanwhile', texts(3, 'asked meanwhile'));
+  await stage.outcomes('meanwhile', 3);
+  expect((await stage.fake.stats()).calls).toBe(1);
+  await runHere(request);
+  expect(await accounted()).toEqual({ reserved: [0, 0], spent: [4, 12_000] });
 });
 
 test('every line that is no answer is counted by what it is, and the rest is imported', async () => {

@@ -11,6 +11,14 @@ export const lineOf = ({ compiled, chat }: BatchContext, { promptId, inputJson }
   return `${JSON.stringify(request)}\n`;
 };
 
+/** The most that a request can cost. Whole millionths, each rounded up: a sum of them is exact, and no less than what it stands for. */
+const boundOf = ({ compiled, chat }: BatchContext, { inputJson }: BookPrompt): number =>
+  Math.ceil(chat.costBound(compiled.renderPrompt(JSON.parse(inputJson)).text).usd * 1e6 - 1e-6);
+
+/** The most that all of a part can cost. */
+export const boundOfPart = (context: BatchContext, book: Book, part: number): number =>
+  book.prompts(part).reduce((sum, prompt) => sum + boundOf(context, prompt), 0);
+
 /** The whole file of a part. */
 export const fileOf = (context: BatchContext, book: Book, part: number): string =>
   book
@@ -35,7 +43,7 @@ export const plan = async (context: BatchContext, book: Book): Promise<void> => 
 };
 
 const draw = async (context: BatchContext, book: Book): Promise<void> => {
-  const { request, compiled, chat } = context;
+  const { request, compiled } = context;
   const { name, budget } = compiled.task;
   const wanted = request.prompts ?? budget.calls;
   if (wanted > budget.calls) {
@@ -53,8 +61,7 @@ const draw = async (context: BatchContext, book: Book): Promise<void> => {
     inPart += 1;
     bytes += lineBytes;
     prompts += 1;
-    // Whole millionths, each rounded up: a sum of them is exact, and no less than what it stands for.
-    microUsd += Math.ceil(chat.costBound(compiled.renderPrompt(JSON.parse(one.inputJson)).text).usd * 1e6 - 1e-6);
+    microUsd += boundOf(context, one);
     if (microUsd / 1e6 <= budget.usd) affordable = prompts;
   }
   if (inPart > 0) book.addPart(part, inPart);

@@ -9,6 +9,7 @@ import { distributionsOf, pairOf } from '../outcome.ts';
 import { TeacherError } from '../teachers/teacher.ts';
 import { BatchError, type Book, type Part } from './book.ts';
 import type { BatchContext } from './context.ts';
+import { forgotten, reserved, settled } from './in-ledger.ts';
 import { IMPORT_CHARACTERS, IMPORT_PAIRS, LOOKS_FOR_BATCH, MAX_POLL_MS, POLL_GROWTH } from './limits.ts';
 import { fileOf } from './plan.ts';
 import { type Batch, Provider } from './provider.ts';
@@ -25,6 +26,7 @@ const ended: ReadonlySet<string> = new Set(['completed', 'failed', 'expired', 'c
  */
 export const submit = async (context: BatchContext, book: Book, note: Note): Promise<void> => {
   using provider = new Provider(context.settings, context.access);
+  await reserved(context, book);
   for (const part of book.parts()) {
     if (part.state === 'done') continue;
     await uploaded(context, book, provider, part, note);
@@ -86,6 +88,7 @@ const collect = async (context: BatchContext, book: Book, provider: Provider, no
       if (batch instanceof TeacherError) retryAfterMs = Math.max(retryAfterMs, batch.retryAfterMs ?? 0);
       else if (batch.status === 'failed') {
         refused.push(`part ${part.number}: ${refusalOf(batch)}`);
+        await forgotten(context, part);
         book.replan(part.number);
       } else if (ended.has(batch.status)) await finish(context, book, provider, part, batch, note);
       else if (batch.status !== part.status) {
@@ -122,11 +125,12 @@ const finish = async (
   context: BatchContext,
   book: Book,
   provider: Provider,
-  { number }: Part,
+  part: Part,
   { status, output_file_id: output, error_file_id: errors }: Batch,
   note: Note,
 ): Promise<void> => {
   const { compiled } = context;
+  const { number } = part;
   const asked = new Map(book.prompts(number).map((prompt) => [prompt.promptId, prompt]));
   const rendered = new Map([...asked].map(([id, { inputJson }]) => [id, compiled.renderPrompt(JSON.parse(inputJson))]));
   const files: string[] = [];
@@ -147,6 +151,7 @@ const finish = async (
     pairs.push(create(PairSchema, pairOf(answer, rendered.get(one.promptId)!, told)));
   }
   await importPairs(context, pairs);
+  await settled(context, part, outcomes, totals);
   await book.once(() => {
     book.update(number, { status });
     book.finish(number, outcomes, totals);
@@ -171,15 +176,17 @@ const answerOf = async (context: BatchContext, { promptId, answerJson, reply, cr
   };
 };
 
+/** By version of a task and model. */
 const fingerprints = new Map<string, string>();
 
 /** What the gateway keeps answers of a model under. It notes the model, so that a run finds them. */
 const fingerprintOf = async ({ gateway, request }: BatchContext, model: string): Promise<string> => {
-  const known = fingerprints.get(model);
-  if (known) return known;
   const { task, taskDigest } = request;
+  const key = `${taskDigest} ${model}`;
+  const known = fingerprints.get(key);
+  if (known) return known;
   const { fingerprint } = await gateway.noteModel({ task, taskDigest, model });
-  fingerprints.set(model, fingerprint);
+  fingerprints.set(key, fingerprint);
   return fingerprint;
 };
 

@@ -8,6 +8,7 @@ import {
   type Budget,
   DEFAULT_LEASE_MS,
   isHopeless,
+  nothing,
   parseBudget,
   plus,
   type Renewal,
@@ -26,6 +27,8 @@ const paceMs = 250;
 const maxAheadCalls = 2_000;
 /** Between looks at a budget whose rest is leased to others. */
 const waitMs = 100;
+/** While calls wait the limit is no older than this. */
+const limitAgeMs = 1_000;
 /** Between tries while the bus is away. */
 const retryMs = 500;
 
@@ -38,7 +41,8 @@ export interface AccountOptions {
   bucket: KV;
   key: string;
   replica: string;
-  limit: Amount;
+  /** What may be spent in all; read again when calls wait, because it may have changed. */
+  limit: () => Promise<Amount>;
   log: Logger;
   /** Called when something is wanted of the budget, and when nothing is leased, under way or wanted any more. */
   onBusy: () => void;
@@ -65,6 +69,8 @@ export class Account {
   #lastReservedMs = 0;
   #lastWriteMs = 0;
   #lastMicroUsd = 0;
+  #limit: Amount = nothing;
+  #limitReadMs = Number.NEGATIVE_INFINITY;
   /** First of those that waited when the pending request was made. */
   #asked: Waiter | undefined;
   #closing = false;
@@ -183,9 +189,10 @@ export class Account {
 
   /** Undefined when the bus is away: the same request is written again later. */
   async #renew(): Promise<Renewal | undefined> {
-    const { bucket, key, limit, log } = this.#options;
+    const { bucket, key, log } = this.#options;
     const request = this.#book.pending ?? this.#nextRequest();
     try {
+      const limit = await this.#limitNow();
       return await compareAndSet(bucket, key, (text) => {
         const budget = parseBudget(text);
         const overdue = this.#sightings.overdue(budget, performance.now());
@@ -196,6 +203,15 @@ export class Account {
       log.warn({ key, error: messageOf(error) }, 'the ledger could not be written, trying again');
       return undefined;
     }
+  }
+
+  async #limitNow(): Promise<Amount> {
+    const now = performance.now();
+    const isRead = this.#limitReadMs > Number.NEGATIVE_INFINITY;
+    if (isRead && (this.#waiters.length === 0 || now - this.#limitReadMs < limitAgeMs)) return this.#limit;
+    this.#limit = await this.#options.limit();
+    this.#limitReadMs = now;
+    return this.#limit;
   }
 
   #nextRequest() {
@@ -214,7 +230,7 @@ export class Account {
       if (reservation) {
         this.#waiters.shift();
         head.resolve(reservation);
-      } else if (isHopeless(budget, this.#options.limit, this.#book.callsUnderWay, head.microUsd)) {
+      } else if (isHopeless(budget, this.#limit, this.#book.callsUnderWay, head.microUsd)) {
         this.#waiters.shift();
         head.reject(new BudgetExhausted(this.#exhausted(budget, head.microUsd)));
       } else return;
@@ -241,7 +257,7 @@ export class Account {
   }
 
   #exhausted({ settled, expired }: Budget, microUsd: number): string {
-    const { limit } = this.#options;
+    const limit = this.#limit;
     const gone = plus(settled, expired);
     const calls = `${gone.calls + this.#book.callsUnderWay} of ${limit.calls} calls`;
     const money = `${gone.microUsd / 1e6} of ${limit.microUsd / 1e6} USD`;

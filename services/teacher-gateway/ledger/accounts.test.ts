@@ -1,25 +1,27 @@
 import { testBus } from '@understudy/service/testing';
-import { parseTask } from '@understudy/task';
+import { compileTask, parseTask } from '@understudy/task';
 import { expect, test } from 'vitest';
 import { Ledger } from './ledger.ts';
 
-const task = parseTask(
-  JSON.stringify({
-    name: 'held',
-    input: { fields: ['text'] },
-    prompt: { instructions: 'x', template: '{{text}}', maxCharacters: 50 },
-    output: {
-      schema: {
-        type: 'object',
-        properties: { label: { enum: ['ham', 'spam'] } },
-        required: ['label'],
-        additionalProperties: false,
+const version = compileTask(
+  parseTask(
+    JSON.stringify({
+      name: 'held',
+      input: { fields: ['text'] },
+      prompt: { instructions: 'x', template: '{{text}}', maxCharacters: 50 },
+      output: {
+        schema: {
+          type: 'object',
+          properties: { label: { enum: ['ham', 'spam'] } },
+          required: ['label'],
+          additionalProperties: false,
+        },
       },
-    },
-    teacher: { kind: 'nats', subject: 's', model: 'm' },
-    budget: { calls: 1_000, usd: 1 },
-    goal: { agreement: 0.9 },
-  }),
+      teacher: { kind: 'nats', subject: 's', model: 'm' },
+      budget: { calls: 1_000, usd: 1 },
+      goal: { agreement: 0.9 },
+    }),
+  ),
 );
 
 test('who still holds an account that went idle spends beside whoever opened a new one, and every call is counted', async () => {
@@ -29,15 +31,15 @@ test('who still holds an account that went idle spends beside whoever opened a n
   const { signal } = new AbortController();
   const spend = async (account: ReturnType<Ledger['ofRun']>) =>
     account.settle(await account.reserve(1_000, signal), 1_000);
-  const held = ledger.ofRun(task, 'run-1');
+  const held = ledger.ofRun(version, 'run-1');
   await spend(held);
-  while (ledger.ofRun(task, 'run-1') === held) await new Promise((wake) => setTimeout(wake, 20));
-  const fresh = ledger.ofRun(task, 'run-1');
+  while (ledger.ofRun(version, 'run-1') === held) await new Promise((wake) => setTimeout(wake, 20));
+  const fresh = ledger.ofRun(version, 'run-1');
   for (let round = 0; round < 20; round += 1) {
     await spend(fresh);
     await spend(held);
   }
-  const again = ledger.ofRun(task, 'run-1');
+  const again = ledger.ofRun(version, 'run-1');
   expect(again).toBe(fresh);
   await ledger.close();
   const { spent, reserved, expired } = await ledger.totals('held', 'run-1');

@@ -9,7 +9,7 @@ import { z } from 'zod';
 /** A lease is renewed well within this; what a dead replica leaves unsettled counts as spent after it. */
 export const DEFAULT_LEASE_MS = 15_000;
 
-const amount = z.strictObject({ calls: z.int().min(0), microUsd: z.int().min(0) });
+export const amount = z.strictObject({ calls: z.int().min(0), microUsd: z.int().min(0) });
 
 const budgetSchema = z.object({
   settled: amount,

@@ -1,12 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type KV, KvWatchInclude } from '@nats-io/kv';
-import { readKey } from '@understudy/service/bus/compare-and-set';
+import { compareAndSet, readKey } from '@understudy/service/bus/compare-and-set';
 import { messageOf } from '@understudy/service/errors';
 import type { Logger } from '@understudy/service/telemetry';
-import { auditPolicyOf, sha256Hex, type Task, type Teacher } from '@understudy/task';
+import { auditPolicyOf, type CompiledTask, sha256Hex, type Task, type Teacher } from '@understudy/task';
 import { Account } from './account.ts';
-import { type Amount, type BudgetTotals, parseBudget, totalsOf } from './budget.ts';
+import { type BatchPart, paidBy, parseBatches, takenOver, totalsOfBatches, withPart } from './batches.ts';
+import { type Amount, type BudgetTotals, minus, nothing, parseBudget, totalsOf } from './budget.ts';
 import { type Blockage, parseHealth } from './health.ts';
 import { LeaseSightings } from './lease-sightings.ts';
 import { Permits } from './permits.ts';
@@ -21,10 +22,11 @@ const maxAskedBudgets = 1_000;
 const rewatchMs = 1_000;
 
 /**
- * Keys of the bucket: `run.<task>.<run>`, `live.<task>.<day>`, `audit.<task>.<day>`, `rate.<task>`, `teacher.<teacher>`. A run's id may be anything
+ * Keys of the bucket: `run.<task>.<run>`, `batch.<task>.<version>`, `live.<task>.<day>`, `audit.<task>.<day>`, `rate.<task>`, `teacher.<teacher>`. A run's id may be anything
  * that an outside program chose, so its digest stands for it.
  */
 const runKey = (task: string, runId: string) => `run.${task}.${sha256Hex(runId).slice(0, 32)}`;
+const batchKey = (task: string, digest: string) => `batch.${task}.${digest}`;
 const liveKey = (task: string, day: string) => `live.${task}.${day}`;
 const auditKey = (task: string, day: string) => `audit.${task}.${day}`;
 const rateKey = (task: string) => `rate.${task}`;
@@ -46,6 +48,11 @@ const addressOf = (teacher: Teacher) => ({
 });
 
 export const microUsdOf = (usd: number): number => Math.ceil(usd * 1e6);
+
+const budgetOf = ({ budget }: Task): Amount => ({ calls: budget.calls, microUsd: microUsdOf(budget.usd) });
+
+/** One version of a task. */
+type Version = Pick<CompiledTask, 'task' | 'digest'>;
 
 /** Who may call which teacher how often and at what cost, over all replicas: this replica's side of it. */
 export class Ledger {
@@ -81,27 +88,51 @@ export class Ledger {
     ]);
   }
 
-  /** What a run of a task may spend. */
-  ofRun(task: Task, runId: string): Account {
-    const limit = { calls: task.budget.calls, microUsd: microUsdOf(task.budget.usd) };
-    return this.#account(runKey(task.name, runId), limit);
+  /** What a run of a task may spend: the budget, less what is paid from it for a batch. */
+  ofRun({ task, digest }: Version, runId: string): Account {
+    const key = runKey(task.name, runId);
+    const budget = budgetOf(task);
+    return this.#account(key, async () => minus(budget, await this.#takeOverBatches(batchKey(task.name, digest), key)));
+  }
+
+  async #takeOverBatches(batches: string, run: string): Promise<Amount> {
+    return compareAndSet(this.#bucket, batches, (text) => {
+      const before = parseBatches(text);
+      const next = takenOver(before, run);
+      return { ...(next ? { write: JSON.stringify(next) } : {}), result: paidBy(next ?? before, run) };
+    });
+  }
+
+  /** Keeps what a file of a provider's batch may cost, and what it did; false when that is beyond the task's budget. */
+  async accountBatch({ task, digest }: Version, id: string, part: BatchPart): Promise<boolean> {
+    return compareAndSet(this.#bucket, batchKey(task.name, digest), (text) => {
+      const next = withPart(parseBatches(text), budgetOf(task), id, part);
+      return next ? { write: JSON.stringify(next), result: true } : { result: false };
+    });
+  }
+
+  /** What the batches of a version of a task have spent, and may still spend. */
+  async totalsOfBatches(task: string, digest: string): Promise<BudgetTotals> {
+    const batches = parseBatches(await readKey(this.#bucket, batchKey(task, digest)));
+    return { ...totalsOfBatches(batches), expired: nothing };
   }
 
   /** What live requests of a task may spend today (UTC). */
   ofLive(task: Task): Account {
     const limit = { calls: task.live.callsPerDay, microUsd: microUsdOf(task.live.usdPerDay) };
-    return this.#account(liveKey(task.name, this.#day()), limit);
+    return this.#account(liveKey(task.name, this.#day()), async () => limit);
   }
 
   /** What checks of a task's answers, and of its teacher, may spend today (UTC): apart from what clients ask. */
   ofAudits(task: Task): Account {
     const { callsPerDay, usdPerDay } = auditPolicyOf(task);
-    return this.#account(auditKey(task.name, this.#day()), { calls: callsPerDay, microUsd: microUsdOf(usdPerDay) });
+    const limit = { calls: callsPerDay, microUsd: microUsdOf(usdPerDay) };
+    return this.#account(auditKey(task.name, this.#day()), async () => limit);
   }
 
   /** What may be spent to find out what a run would cost. */
   ofEstimate(task: Task, estimateId: string, limit: Amount): Account {
-    return this.#account(runKey(task.name, estimateId), limit);
+    return this.#account(runKey(task.name, estimateId), async () => limit);
   }
 
   /** Never an earlier day than before: a clock that is set back must not open a budget that was spent. */
@@ -111,7 +142,7 @@ export class Ledger {
     return this.#today;
   }
 
-  #account(key: string, limit: Amount): Account {
+  #account(key: string, limit: () => Promise<Amount>): Account {
     const known = this.#accounts.get(key);
     if (known) return known;
     const account: Account = new Account({

@@ -62,11 +62,12 @@ const isCheck = (purpose: Purpose): boolean => purpose === Purpose.AUDIT || purp
 /** Who pays: the run it is for, the task's checks, or its clients. */
 const payment = (
   ledger: AnsweringContext['ledger'],
-  task: KnownTask['compiled']['task'],
+  compiled: KnownTask['compiled'],
   purpose: Purpose,
   runId: string,
 ): Pick<Question, 'payer' | 'account'> => {
-  if (runId !== '') return { payer: runId, account: ledger.ofRun(task, runId) };
+  if (runId !== '') return { payer: runId, account: ledger.ofRun(compiled, runId) };
+  const { task } = compiled;
   if (isCheck(purpose)) return { payer: 'audit', account: ledger.ofAudits(task) };
   return { payer: 'live', account: ledger.ofLive(task) };
 };
@@ -90,7 +91,7 @@ const answer = async (
     key: questionKey(known, prompt, 0, cacheable ? '' : crypto.randomUUID()),
     cacheable,
     live: true,
-    ...payment(ledger, task, purpose, runId),
+    ...payment(ledger, known.compiled, purpose, runId),
     waiting: ended,
     stopping: ended,
     place,

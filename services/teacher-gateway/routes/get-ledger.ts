@@ -3,13 +3,14 @@ import type { GetLedgerRequest, GetLedgerResponseSchema } from '@understudy/cont
 import { invalidArgument } from '@understudy/service/rpc/status';
 import type { AnsweringContext } from '../context.ts';
 
-/** What a run has spent and reserved; live requests of today (UTC) where no run is named. */
+/** What a run has spent and reserved, or batches of a version; live requests of today (UTC) where neither is named. */
 export const getLedger = async (
   { ledger }: AnsweringContext,
-  { task, runId }: GetLedgerRequest,
+  { task, runId, batchOf }: GetLedgerRequest,
 ): Promise<MessageInitShape<typeof GetLedgerResponseSchema>> => {
   if (!/^[a-z0-9-]{1,48}$/.test(task)) throw invalidArgument('task: expected the name of a task');
-  const { spent, reserved, expired } = await ledger.totals(task, runId);
+  const { spent, reserved, expired } =
+    batchOf === '' ? await ledger.totals(task, runId) : await ledger.totalsOfBatches(task, batchOf);
   return {
     spentMicroUsd: BigInt(spent.microUsd),
     calls: BigInt(spent.calls),

@@ -46,7 +46,7 @@ export const write = async (context: AnsweringContext, request: WriteRequest, ca
     cacheable: false,
     live: false,
     payer: request.runId,
-    account: context.ledger.ofRun(task, request.runId),
+    account: context.ledger.ofRun(known.compiled, request.runId),
     waiting: ended,
     stopping: ended,
     place,

@@ -227,6 +227,13 @@ export declare type GetLedgerRequest = Message<"understudy.teacher_gateway.v1.Ge
    * @generated from field: string run_id = 2;
    */
   runId: string;
+
+  /**
+   * The ledger of the batches of this version of the task instead, where not empty.
+   *
+   * @generated from field: string batch_of = 3;
+   */
+  batchOf: string;
 };
 
 /**
@@ -517,6 +524,68 @@ export declare type NoteModelResponse = Message<"understudy.teacher_gateway.v1.N
 export declare const NoteModelResponseSchema: GenMessage<NoteModelResponse>;
 
 /**
+ * @generated from message understudy.teacher_gateway.v1.AccountBatchRequest
+ */
+export declare type AccountBatchRequest = Message<"understudy.teacher_gateway.v1.AccountBatchRequest"> & {
+  /**
+   * @generated from field: string task = 1;
+   */
+  task: string;
+
+  /**
+   * @generated from field: string task_digest = 2;
+   */
+  taskDigest: string;
+
+  /**
+   * One file of the batch, by an id that no other has.
+   *
+   * @generated from field: string part = 3;
+   */
+  part: string;
+
+  /**
+   * The most that it can still cost, and what it has cost. All of them 0: it was never asked, and is forgotten.
+   *
+   * @generated from field: uint64 reserved_calls = 4;
+   */
+  reservedCalls: bigint;
+
+  /**
+   * @generated from field: uint64 reserved_micro_usd = 5;
+   */
+  reservedMicroUsd: bigint;
+
+  /**
+   * @generated from field: uint64 spent_calls = 6;
+   */
+  spentCalls: bigint;
+
+  /**
+   * @generated from field: uint64 spent_micro_usd = 7;
+   */
+  spentMicroUsd: bigint;
+};
+
+/**
+ * Describes the message understudy.teacher_gateway.v1.AccountBatchRequest.
+ * Use `create(AccountBatchRequestSchema)` to create a new message.
+ */
+export declare const AccountBatchRequestSchema: GenMessage<AccountBatchRequest>;
+
+/**
+ * @generated from message understudy.teacher_gateway.v1.AccountBatchResponse
+ */
+export declare type AccountBatchResponse = Message<"understudy.teacher_gateway.v1.AccountBatchResponse"> & {
+};
+
+/**
+ * Describes the message understudy.teacher_gateway.v1.AccountBatchResponse.
+ * Use `create(AccountBatchResponseSchema)` to create a new message.
+ */
+export declare const AccountBatchResponseSchema: GenMessage<AccountBatchResponse>;
+
+/**
  * A valid answer out of a teacher, within rate and budget.
  *
  * @generated from service understudy.teacher_gateway.v1.TeacherGatewayService
@@ -581,6 +650,17 @@ export declare const TeacherGatewayService: GenService<{
     methodKind: "unary";
     input: typeof NoteModelRequestSchema;
     output: typeof NoteModelResponseSchema;
+  },
+  /**
+   * Keeps what a provider's batch may cost, and what it did, in the ledger: the run that comes next has so much less to spend.
+   * Twice is as good as once. FAILED_PRECONDITION where it is beyond the task's budget; then nothing is kept of it.
+   *
+   * @generated from rpc understudy.teacher_gateway.v1.TeacherGatewayService.AccountBatch
+   */
+  accountBatch: {
+    methodKind: "unary";
+    input: typeof AccountBatchRequestSchema;
+    output: typeof AccountBatchResponseSchema;
   },
 }>;
 
