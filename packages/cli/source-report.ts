@@ -3,8 +3,8 @@ import { count, dollars, percent } from './format.ts';
 
 /** What came of a run's sources, as rows of a report: only where it is not all in the other rows already. */
 export const sourceRows = ({ sources }: RunState): string[][] => {
-  const plain = ({ trainsOnly, irrelevant, pairs, badRecords, writing }: SourceReport) =>
-    !trainsOnly && irrelevant + pairs + badRecords === 0 && writing === undefined;
+  const plain = ({ trainsOnly, irrelevant, pairs, badRecords, forgotten, writing }: SourceReport) =>
+    !trainsOnly && irrelevant + pairs + badRecords + forgotten === 0 && writing === undefined;
   if (sources.length < 2 && sources.every(plain)) return [];
   return [
     ...sources.map((source, index) => [index === 0 ? 'sources' : '', sourceText(source)]),
@@ -15,13 +15,14 @@ export const sourceRows = ({ sources }: RunState): string[][] => {
 };
 
 const sourceText = (source: SourceReport): string => {
-  const { records, badRecords, irrelevant, pairs, possible, trainsOnly, faults, writing } = source;
+  const { records, badRecords, irrelevant, pairs, possible, trainsOnly, faults, forgotten, writing } = source;
   const reasons = Object.entries(faults).map(([reason, times]) => `${reason} ${count(times)}`);
   return [
     `${source.source}: ${count(records)} records`,
     ...(pairs > 0 ? [`${count(pairs)} finished pairs`] : []),
     ...(badRecords > 0 ? [`${count(badRecords)} unusable${reasons.length > 0 ? ` (${reasons.join(', ')})` : ''}`] : []),
     ...(irrelevant > 0 ? [`${count(irrelevant)} do not belong to the task`] : []),
+    ...(forgotten > 0 ? [`${count(forgotten)} forgotten`] : []),
     ...(possible > 0n
       ? [
           `of ${possible > BigInt(Number.MAX_SAFE_INTEGER) ? '10¹⁵ and more' : count(Number(possible))} that its grammar can make`,

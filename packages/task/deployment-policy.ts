@@ -17,6 +17,18 @@ export const AuditSchema = strict({
   canaryHours: z.number().min(0.001).max(720).default(6),
 });
 
+export const ForgetPolicySchema = strict({
+  /**
+   * quarantine: they are not promoted any more, and where one serves the teacher answers again. The default, because it can be taken back: the pairs
+   * that are left are paid for, and a run on them makes another student. What a kept student still tells cannot be.
+   */
+  students: z.enum(['keep', 'quarantine']).default('quarantine'),
+});
+export type ForgetPolicy = z.infer<typeof ForgetPolicySchema>;
+
+/** A task's policy; the defaults where it says nothing. */
+export const forgetPolicyOf = ({ forget }: Pick<Task, 'forget'>): ForgetPolicy => ForgetPolicySchema.parse(forget ?? {});
+
 export const DeploymentPolicySchema = strict({
   /** required: whatever is proven waits for `understudy approve`. */
   approval: z.enum(['automatic', 'required']).default('automatic'),

@@ -25,6 +25,7 @@ export {
   auditPolicyOf,
   type DeploymentPolicy,
   deploymentPolicyOf,
+  forgetPolicyOf,
   isAuditable,
   policyFault,
   withEpoch,

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { AuditSchema, DeploymentPolicySchema } from './deployment-policy.ts';
+import { AuditSchema, DeploymentPolicySchema, ForgetPolicySchema } from './deployment-policy.ts';
 import { MAX_BUDGET_CALLS, MAX_EXAMPLES, MAX_RENDERED_CHARACTERS } from './limits.ts';
 import { RESERVED_ORIGINS } from './origin.ts';
 import { OutputJsonSchema } from './output/schema.ts';
@@ -361,6 +361,8 @@ export const TaskSchema = strict({
     .default(false),
   /** What a client gets when the student is unsure and the teacher cannot be reached. */
   onTeacherUnavailable: z.enum(['fail', 'answer-unsure']).default('fail'),
+  /** What becomes of students that learnt from an input which is forgotten. `forgetPolicyOf` fills in what is left out. */
+  forget: ForgetPolicySchema.optional(),
   /** Keep what clients' requests contain. Off unless the task's owner says so. */
   recordTraffic: z.boolean().default(false),
 });

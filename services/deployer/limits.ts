@@ -49,3 +49,6 @@ export const MAX_REFUSAL_CHARACTERS = 1_000;
 /** Of what a person says about a decision. */
 export const MAX_AUTHOR_CHARACTERS = 100;
 export const MAX_REASON_CHARACTERS = 2_000;
+
+/** Students of one erasure: a task has some tens of runs, of one student each. */
+export const MAX_QUARANTINED = 1_000;

@@ -129,6 +129,25 @@ export function demotionOf(current: Deployment, serving: bigint, taskDigest: str
   );
 }
 
+/**
+ * Takes students out of a deployment. Where one of them serves, the teacher answers again; one that waits or served before is gone, so that no
+ * step and no rollback brings it back.
+ */
+export function barredOf(current: Deployment, students: ReadonlySet<string>, who: By, now: Date): Moved {
+  const { challenger, previous } = current;
+  const serves = students.has(current.studentDigest);
+  const comes = challenger !== undefined && students.has(challenger.studentDigest);
+  const served = previous !== undefined && students.has(previous.studentDigest);
+  if (!serves && !comes && !served) return { kind: 'stands', deployment: current };
+  const change: Change = {
+    ...(serves ? { ...noStudent(current), auditShare: 0 } : {}),
+    ...(comes ? { challenger: undefined } : {}),
+    ...(serves || served ? { previous: undefined } : {}),
+  };
+  const it = serves ? current : comes ? challenger : (previous ?? current);
+  return moved(current, change, { action: serves ? 'demoted' : comes ? 'dropped' : 'barred', ...who, ...about(it) }, now);
+}
+
 /** Without audits nobody would see a student fall, so it answers a canary's share, and what served before it the rest. */
 export function canaryAgainOf(current: Deployment, serving: bigint, plan: Plan, who: By, now: Date): Moved {
   const gone = current.servingGeneration !== serving || current.studentDigest === '';

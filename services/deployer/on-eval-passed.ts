@@ -10,6 +10,7 @@ import { checkSigned } from './check-signed.ts';
 import type { DeployerContext } from './context.ts';
 import { MAX_REFUSAL_CHARACTERS } from './limits.ts';
 import { POLICY, type Promotion, promotionOf } from './moves.ts';
+import { barIfQuarantined, isQuarantined } from './quarantine.ts';
 import { tell } from './tell.ts';
 
 /**
@@ -36,6 +37,9 @@ async function promote(context: DeployerContext, event: Event<'eval.passed'>, tr
   const { candidate, snapshotDigest } = await provenBy(evaluator, event);
   await checkSigned(context, candidate);
   await checkServable(blobs, candidate, snapshotDigest);
+  if (await isQuarantined(context, task, candidate.studentDigest)) {
+    throw new TerminalError(`student ${candidate.studentDigest} is quarantined: it learnt from inputs that are forgotten`);
+  }
   let promotion: Promotion;
   do {
     const plan = await standings.plan(candidate.taskDigest, await deployments.get(task));
@@ -44,6 +48,7 @@ async function promote(context: DeployerContext, event: Event<'eval.passed'>, tr
   if (promotion.kind === 'moved') journal.moved(promotion.deployment);
   else journal.passedOver(promotion.kind, promotion.deployment);
   if (promotion.kind !== 'late') await tell(context, promotion.deployment, traceparent);
+  await barIfQuarantined(context, task, candidate.studentDigest);
 }
 
 /** A student that was not let through, and why, is part of a task's history. */

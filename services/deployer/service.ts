@@ -1,4 +1,4 @@
-import { DeployerService } from '@understudy/contract/deployer';
+import { DeployerService, QuarantineService } from '@understudy/contract/deployer';
 import { EvaluatorService } from '@understudy/contract/evaluator';
 import { PairStoreService } from '@understudy/contract/pair-store';
 import { TeacherGatewayService } from '@understudy/contract/teacher-gateway';
@@ -22,6 +22,7 @@ import { getDeployment } from './routes/get-deployment.ts';
 import { getWatch } from './routes/get-watch.ts';
 import { listDecisions } from './routes/list-decisions.ts';
 import { listDeployments } from './routes/list-deployments.ts';
+import { quarantine } from './routes/quarantine.ts';
 import { rollback } from './routes/rollback.ts';
 import { Standings } from './standings.ts';
 import { tellAgain } from './tell.ts';
@@ -56,6 +57,7 @@ async function create(base: ServiceContext<Config>): Promise<ServiceParts> {
         listDecisions: (request) => listDecisions(context, request),
         getWatch: (request) => getWatch(context, request),
       }),
+      rpcService(QuarantineService, { quarantine: (request, call) => quarantine(context, request, call) }),
     ],
     consumers: {
       'deployer-verdicts': {

@@ -1,4 +1,4 @@
-import type { PairStoreService } from '@understudy/contract/pair-store';
+import type { ForgettingService, PairStoreService } from '@understudy/contract/pair-store';
 import type { TeacherGatewayService } from '@understudy/contract/teacher-gateway';
 import type { ServiceContext } from '@understudy/service/lifecycle';
 import type { RpcClient } from '@understudy/service/rpc/client';
@@ -13,6 +13,9 @@ export interface StepContext extends ServiceContext<Config> {
   tasks: TaskStore;
   runStore: RunStore;
   pairStore: RpcClient<typeof PairStoreService>;
+  forgetting: RpcClient<typeof ForgettingService>;
+  /** Ids that were erased while this process runs. */
+  forgotten: Set<string>;
   /** Absent where no address is set: then no task can have its inputs written. */
   teacherGateway: RpcClient<typeof TeacherGatewayService> | undefined;
   journal: Journal;

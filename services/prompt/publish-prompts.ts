@@ -62,7 +62,7 @@ export async function publishPrompts(
   const quiet = unsampled(run.traceparent);
   await Promise.all(
     prompts
-      .filter(({ pair }) => pair === undefined)
+      .filter(({ pair, promptId, forgotten }) => pair === undefined && !forgotten && !context.forgotten.has(promptId))
       .map((prompt) =>
         context.publisher.publish({
           type: 'prompt.submitted',

@@ -4,7 +4,7 @@ import type { Batch, Run, SampleChunk } from './run.ts';
 import type { SampledPrompt } from './sample.ts';
 
 /** The blob kind of a sample's chunks; nobody else reads them. */
-const KIND = 'samples';
+export const SAMPLES = 'samples';
 
 /** Keeps a sample in chunks: what a run submits does not depend on its sources any more. */
 export async function putSample(blobs: BlobStore, prompts: readonly SampledPrompt[]): Promise<SampleChunk[]> {
@@ -12,7 +12,7 @@ export async function putSample(blobs: BlobStore, prompts: readonly SampledPromp
   let lines: string[] = [];
   let characters = 0;
   const flush = async () => {
-    const digest = await blobs.put(KIND, new TextEncoder().encode(lines.join('\n')));
+    const digest = await blobs.put(SAMPLES, new TextEncoder().encode(lines.join('\n')));
     chunks.push({ digest, prompts: lines.length });
     lines = [];
     characters = 0;
@@ -38,7 +38,7 @@ export async function* readSample(
   for (const { digest, prompts } of chunks) {
     const end = start + prompts;
     if (end > from && start < to) {
-      const lines = new TextDecoder().decode(await blobs.get(KIND, digest)).split('\n');
+      const lines = new TextDecoder().decode(await blobs.get(SAMPLES, digest)).split('\n');
       for (const line of lines.slice(Math.max(0, from - start), to - start)) yield JSON.parse(line) as SampledPrompt;
     }
     start = end;

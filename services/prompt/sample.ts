@@ -16,6 +16,8 @@ export interface SampledPrompt {
   referenceJson?: string;
   /** True for inputs that are no random sample of the population. */
   trainsOnly?: boolean;
+  /** Erased since it was drawn: it keeps its place and its id, and is not asked. */
+  forgotten?: true;
   /** Name of the first source that has it, as `originOf` gives it. */
   origin?: string;
   /** Its answer, where a log has it: nobody is asked. */
@@ -56,12 +58,14 @@ interface Candidate extends SampledPrompt {
  * depends on the population alone, a larger sample contains the smaller, and asking again asks the same prompts. An
  * input that leaves the lowest ranks never comes back, so the weights of those taken are exact. Examples of the task's
  * prompt belong to no split and are left out.
+ * @param forgotten ids of inputs that are counted and left out
  * @throws SampleError when more than MAX_BAD_RECORDS are bad, or nothing can be used
  */
 export async function drawSample(
   compiled: CompiledTask,
   sources: AsyncIterable<OpenSource>,
   size: number,
+  forgotten: ReadonlySet<string> = new Set(),
 ): Promise<Sample> {
   const examples = new Set(compiled.task.examples.map((example) => compiled.promptId(example.input)));
   const drawn: Drawn = {
@@ -74,7 +78,7 @@ export async function drawSample(
   };
   const reports: SourceReport[] = [];
   try {
-    for await (const source of sources) reports.push(await readInto(drawn, compiled, source, examples));
+    for await (const source of sources) reports.push(await readInto(drawn, compiled, source, { examples, forgotten }));
     return finished(drawn, reports, size);
   } catch (error) {
     if (error instanceof TooLargeSample) throw new SampleError(error.message, { cause: error });
@@ -96,11 +100,11 @@ async function readInto(
   drawn: Drawn,
   compiled: CompiledTask,
   source: OpenSource,
-  examples: ReadonlySet<string>,
+  { examples, forgotten }: { examples: ReadonlySet<string>; forgotten: ReadonlySet<string> },
 ): Promise<SourceReport> {
   const belongs = source.relevantOnly ? relevanceTo(compiled) : undefined;
   const faults: Record<string, number> = {};
-  const [counts, irrelevantDetails] = [{ records: 0, badRecords: 0, irrelevant: 0, pairs: 0 }, [] as string[]];
+  const [counts, irrelevantDetails] = [{ records: 0, badRecords: 0, irrelevant: 0, pairs: 0, forgotten: 0 }, [] as string[]];
   for await (const record of source.records) {
     counts.records += 1;
     const candidate = 'fault' in record ? record.fault : candidateFrom(compiled, record);
@@ -109,6 +113,10 @@ async function readInto(
       if ('reason' in record && record.reason) faults[record.reason] = (faults[record.reason] ?? 0) + 1;
       if (drawn.bad.length < MAX_BAD_RECORD_DETAILS) drawn.bad.push(`${record.position}: ${candidate}`);
       if (!source.tolerant) refuseTooMany(drawn);
+      continue;
+    }
+    if (forgotten.has(candidate.promptId)) {
+      counts.forgotten += 1;
       continue;
     }
     const irrelevant = belongs?.(candidate.text);
@@ -147,11 +155,14 @@ function finished(drawn: Drawn, sources: SourceReport[], size: number): Sample {
   const badRecords = sources.reduce((sum, source) => sum + (source.badRecords ?? 0), 0);
   if (usable === 0) {
     const irrelevant = sources.reduce((sum, source) => sum + (source.irrelevant ?? 0), 0);
+    const forgotten = sources.reduce((sum, source) => sum + (source.forgotten ?? 0), 0);
     const why =
       badRecords > 0
         ? `${badRecords} are bad, the first: ${bad[0]}`
         : irrelevant > 0
           ? `${irrelevant} do not belong to the task`
+          : forgotten > 0
+            ? `${forgotten} were forgotten`
           : 'all are examples of the task';
     throw new SampleError(`expected records to ask the teacher, got none: ${why}`);
   }

@@ -1,4 +1,5 @@
-import { PairStoreService } from '@understudy/contract/pair-store';
+import { ErasureService } from '@understudy/contract/erasure';
+import { ForgettingService, PairStoreService } from '@understudy/contract/pair-store';
 import { PromptService } from '@understudy/contract/prompt';
 import { TeacherGatewayService } from '@understudy/contract/teacher-gateway';
 import type { ServiceContext, ServiceDefinition, ServiceParts } from '@understudy/service/lifecycle';
@@ -17,6 +18,7 @@ import { onTeacherDrifted } from './on-teacher-drifted.ts';
 import { applyTask } from './routes/apply-task.ts';
 import { cancelRun } from './routes/cancel-run.ts';
 import { drawSample } from './routes/draw-sample.ts';
+import { erase } from './routes/erase.ts';
 import { getRun } from './routes/get-run.ts';
 import { getTask } from './routes/get-task.ts';
 import { listRuns } from './routes/list-runs.ts';
@@ -36,17 +38,20 @@ async function create(base: ServiceContext<Config>): Promise<ServiceParts> {
     tasks: new TaskStore(await base.bus.bucket('tasks'), base.blobs, base.idKey),
     runStore: new RunStore(await base.bus.bucket('runs')),
     pairStore: createClient(PairStoreService, { address: base.config.PAIR_STORE_ADDRESS, token: base.rpcToken }),
+    forgetting: createClient(ForgettingService, { address: base.config.PAIR_STORE_ADDRESS, token: base.rpcToken }),
+    forgotten: new Set(),
     teacherGateway: gatewayOf(base),
     journal: new Journal(base.telemetry),
   };
   const context: PromptContext = { ...step, runs: new Runs(step) };
   return {
-    rpc: [routesOf(context)],
+    rpc: [routesOf(context), rpcService(ErasureService, { erase: (request) => erase(context, request) })],
     consumers: consumersOf(context),
     start: () => context.runs.resume(),
     stop: async () => {
       await context.runs.stop();
       context.pairStore.close();
+      context.forgetting.close();
       context.teacherGateway?.close();
     },
   };

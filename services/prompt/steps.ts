@@ -4,6 +4,7 @@ import { RunStage } from '@understudy/contract/prompt';
 import { messageOf } from '@understudy/service/errors';
 import type { CompiledTask } from '@understudy/task';
 import type { StepContext } from './context.ts';
+import { forgottenOf } from './erasure/forgotten.ts';
 import { importPairs } from './import-pairs.ts';
 import { BACKPRESSURE_POLL_MS, UNPRICED_PROMPTS } from './limits.ts';
 import { isBounded, publishPrompts, roomAhead, type Slice, slicesOf } from './publish-prompts.ts';
@@ -32,7 +33,12 @@ export async function sample(step: Step): Promise<void> {
   try {
     const around = { s3: context.config, write: writingFor(context, compiled, run, signal) };
     const sources = until(signal, openSources(compiled, around));
-    const { prompts, ...figures } = await drawSample(compiled, sources, poolSize(run.terms));
+    const { prompts, ...figures } = await drawSample(
+      compiled,
+      sources,
+      poolSize(run.terms),
+      await forgottenOf(context, compiled.task.name),
+    );
     await tell({ type: 'sampled', sample: figures, chunks: await putSample(context.blobs, prompts) });
   } catch (error) {
     if (!(error instanceof SourceError || error instanceof SampleError)) throw error;

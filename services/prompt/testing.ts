@@ -13,7 +13,7 @@ import {
   type PromptSubmitted,
   patternOf,
 } from '@understudy/contract';
-import { PairStoreService, type StatsResponse, StatsResponseSchema } from '@understudy/contract/pair-store';
+import { ForgettingService, PairStoreService, type StatsResponse, StatsResponseSchema } from '@understudy/contract/pair-store';
 import { PromptService, type RunState } from '@understudy/contract/prompt';
 import type { BlobStore } from '@understudy/service/blobs/blob-store';
 import { openBlobStore } from '@understudy/service/blobs/open-blob-store';
@@ -43,6 +43,8 @@ export class Answerer {
   readonly #stats = new Map<string, StatsResponse>();
   readonly #consumption: Consumption;
   readonly #server: RpcServer;
+  /** Ids that pair-store says are forgotten. */
+  readonly forgotten = new Set<string>();
 
   private constructor(bus: TestBus) {
     this.#consumption = new Consumption(bus, 'teacher-gateway-nats', {
@@ -71,7 +73,17 @@ export class Answerer {
           await unused();
         },
       }),
+      rpcService(ForgettingService, {
+        forget: unused,
+        noteErasure: unused,
+        listErasures: unused,
+        listForgotten: () => this.#listForgotten(),
+      }),
     ]);
+  }
+
+  async *#listForgotten() {
+    yield { promptIds: Buffer.from([...this.forgotten].join(''), 'hex') };
   }
 
   static async start(bus: TestBus): Promise<Answerer> {

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { ErasureService } from '@understudy/contract/erasure';
 import { StudentGatewayService } from '@understudy/contract/student-gateway';
 import { StartupError } from '@understudy/service/errors';
 import type { OfflineContext, OfflineParts, OfflineServiceDefinition } from '@understudy/service/lifecycle';
@@ -21,6 +22,7 @@ import { Metrics } from './metrics.ts';
 import { Upstream } from './proxy/upstream.ts';
 import { CallRecorder } from './recording/call-recorder.ts';
 import { Prices } from './recording/prices.ts';
+import { erase } from './routes/erase.ts';
 import { predict } from './routes/predict.ts';
 import { ThreadPool } from './students/threads.ts';
 import { TrafficRecorder } from './traffic/recorder.ts';
@@ -74,6 +76,7 @@ const create = async (context: OfflineContext<Config>): Promise<OfflineParts> =>
   return {
     rpc: [
       rpcService(StudentGatewayService, { predict: (request, call) => predict({ answering, serving }, request, call) }),
+      rpcService(ErasureService, { erase: (request) => erase({ blobs, idKey, spill }, request) }),
     ],
     start: async () => {
       await deployments.restore();

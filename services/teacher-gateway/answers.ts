@@ -13,7 +13,7 @@ import {
   MAX_RECENT_OUTCOMES,
   RECENT_OUTCOME_MS,
 } from './limits.ts';
-import type { Answer, Outcome, Question } from './outcome.ts';
+import { type Answer, type Outcome, promptIdIn, type Question } from './outcome.ts';
 import type { PairLookup } from './pair-lookup.ts';
 import type { Peers } from './peers.ts';
 import { RunCancelled } from './run-scopes.ts';
@@ -58,6 +58,13 @@ export class Answers {
     } finally {
       this.#seeking.delete(key);
     }
+  }
+
+  /** Drops the outcomes of some prompts that are still in memory. @returns how many there were */
+  forget(promptIds: ReadonlySet<string>): number {
+    const keys = [...this.#recent.keys()].filter((key) => promptIds.has(promptIdIn(key)));
+    for (const key of keys) this.#recent.delete(key);
+    return keys.length;
   }
 
   /** An outcome of the same question, had not long ago or sought right now. */

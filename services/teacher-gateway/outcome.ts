@@ -78,6 +78,9 @@ export const isCacheable = (purpose: Purpose): boolean => purpose === Purpose.LA
 export const questionKey = (known: KnownTask, prompt: RenderedPrompt, sampleNumber: number, occasion: string): string =>
   `${known.asked} ${prompt.promptId} ${sampleNumber} ${occasion}`;
 
+/** The prompt of a key that `questionKey` made. */
+export const promptIdIn = (key: string): string => key.split(' ')[1] ?? '';
+
 /** What is told of a prompt beside its text. */
 export type Told = Pick<Pair, 'sampleNumber' | 'purpose' | 'source' | 'origin' | 'weight' | 'referenceJson'>;
 export type PairInit = MessageInitShape<typeof PairSchema> & { pairId: string };

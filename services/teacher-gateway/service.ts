@@ -1,4 +1,5 @@
 import { type ConsumerName, type TeacherKind, teacherKinds } from '@understudy/contract';
+import { ErasureService } from '@understudy/contract/erasure';
 import { PairStoreService } from '@understudy/contract/pair-store';
 import { TeacherGatewayService } from '@understudy/contract/teacher-gateway';
 import type { EachOptions } from '@understudy/service/bus/consume';
@@ -18,6 +19,7 @@ import { PairLookup } from './pair-lookup.ts';
 import { Peers } from './peers.ts';
 import { accountBatch } from './routes/account-batch.ts';
 import { ask } from './routes/ask.ts';
+import { erase } from './routes/erase.ts';
 import { estimateCost } from './routes/estimate-cost.ts';
 import { getLedger } from './routes/get-ledger.ts';
 import { listTeachers } from './routes/list-teachers.ts';
@@ -54,7 +56,12 @@ async function create(base: ServiceContext<Config>): Promise<ServiceParts> {
   const answers = new Answers(calling, lookup, peers);
   const context: AnsweringContext = { ...calling, answers, lookup, live: { requests: 0 } };
   return {
-    rpc: [routesOf(context)],
+    rpc: [
+      routesOf(context),
+      rpcService(ErasureService, {
+        erase: (request) => erase({ answers, blobs, idKey: base.idKey, recordings: surroundings.recordTo }, request),
+      }),
+    ],
     consumers: consumersOf(context, backpressure),
     start: async () => {
       context.ledger.start();

@@ -31,6 +31,9 @@ import { loadTask } from './task.ts';
 import type { Job, Trained } from './training/protocol.ts';
 import { findInProcess, type Supervision, trainInProcess } from './training/supervise.ts';
 
+/** Folder of what encoders gave for texts. */
+export const FEATURES = 'features';
+
 /**
  * Searches for the best student of the snapshot and tells of it. A snapshot that has a student keeps it: nothing is
  * trained again, and the same fact is told again. Nothing is told of a cancelled run.
@@ -189,7 +192,7 @@ function jobOf(
     trainPairs,
     acrossFolds,
     checkpoint: checkpointName(planned.key),
-    cacheFolder: join(config.DATA_DIR, 'features'),
+    cacheFolder: join(config.DATA_DIR, FEATURES),
     threads: planned.threads,
     place: placeOf(planned.candidate.family, choice, config.TRAINER_DEVICE),
     blobs: config,

@@ -1,13 +1,17 @@
 import { totalmem } from 'node:os';
+import { join } from 'node:path';
+import { ErasureService } from '@understudy/contract/erasure';
 import { type Choice, choosePlace } from '@understudy/graph';
 import { messageOf, StartupError } from '@understudy/service/errors';
 import type { ServiceContext, ServiceDefinition, ServiceParts } from '@understudy/service/lifecycle';
 import { readSigningKey } from '@understudy/service/signatures/keys';
+import { rpcService } from '@understudy/service/rpc/server';
 import { Cancellations } from './cancellations.ts';
 import { type Config, config } from './config.ts';
 import type { TrainerContext } from './context.ts';
+import { eraseFeatures } from './erase.ts';
 import { Journal } from './journal.ts';
-import { onPairsSealed } from './on-pairs-sealed.ts';
+import { FEATURES, onPairsSealed } from './on-pairs-sealed.ts';
 import type { Machine } from './search/plan.ts';
 
 export const definition: ServiceDefinition<Config> = { name: 'trainer', config, create };
@@ -23,7 +27,13 @@ async function create(base: ServiceContext<Config>): Promise<ServiceParts> {
     choice,
     signingKey: readSigningKey(base.config.STUDENT_SIGNING_KEY_FILE, 'STUDENT_SIGNING_KEY_FILE'),
   };
+  const features = join(base.config.DATA_DIR, FEATURES);
   return {
+    rpc: [
+      rpcService(ErasureService, {
+        erase: async () => ({ erased: { 'files of features': BigInt(await eraseFeatures(features)) } }),
+      }),
+    ],
     consumers: {
       // One at a time: a search takes all the threads it is given.
       'trainer-snapshots': { concurrency: 1, on: { 'pairs.sealed': (event) => onPairsSealed(context, event) } },

@@ -3,6 +3,7 @@ import { messageOf } from '@understudy/service/errors';
 import type { CallContext } from '@understudy/service/rpc/server';
 import { failedPrecondition, invalidArgument, notFound } from '@understudy/service/rpc/status';
 import type { PromptContext } from '../context.ts';
+import { forgottenOf } from '../erasure/forgotten.ts';
 import { MAX_DRAWN_INPUTS } from '../limits.ts';
 import { termsOf } from '../run-state.ts';
 import { drawSample as draw, SampleError } from '../sample.ts';
@@ -25,7 +26,12 @@ export async function drawSample(context: PromptContext, request: DrawSampleRequ
   const sources = openSources(compiled, { s3: context.config, write: unwritten });
   const terms = termsOf(compiled.task);
   try {
-    const { prompts, pairs, population, duplicates, badRecords } = await draw(compiled, sources, poolSize(terms));
+    const { prompts, pairs, population, duplicates, badRecords } = await draw(
+      compiled,
+      sources,
+      poolSize(terms),
+      await forgottenOf(context, compiled.task.name),
+    );
     const unasked = prompts.slice(pairs);
     call.signal.throwIfAborted();
     const asked = Math.min(unasked.length, compiled.task.budget.calls);

@@ -5,6 +5,7 @@ import { messageOf } from '@understudy/service/errors';
 import type { CallContext } from '@understudy/service/rpc/server';
 import { failedPrecondition, notFound } from '@understudy/service/rpc/status';
 import type { PromptContext } from '../context.ts';
+import { forgottenOf } from '../erasure/forgotten.ts';
 import { STREAM_SAMPLE_CHARACTERS, STREAM_SAMPLE_PROMPTS } from '../limits.ts';
 import { drawSample, SampleError } from '../sample.ts';
 import { openSources } from '../sources/read.ts';
@@ -22,7 +23,12 @@ export async function* streamSample(context: PromptContext, request: StreamSampl
   const { calls } = compiled.task.budget;
   const sources = until(call.signal, openSources(compiled, { s3: context.config, write: unwritten }));
   try {
-    const { prompts, pairs } = await drawSample(compiled, sources, Math.min(request.prompts || calls, calls));
+    const { prompts, pairs } = await drawSample(
+      compiled,
+      sources,
+      Math.min(request.prompts || calls, calls),
+      await forgottenOf(context, name),
+    );
     const asked = prompts.slice(pairs).map(
       ({ promptId, inputJson, weight, referenceJson, trainsOnly, origin }): PromptInit => ({
         ...{ promptId, inputJson, weight, referenceJson, origin: origin ?? '' },

@@ -41,7 +41,7 @@ export async function chooseBatch(
   const left: SampledPrompt[] = [];
   const sample = run.chunks.reduce((sum, { prompts }) => sum + prompts, 0);
   for await (const prompt of readSample(blobs, run.chunks, 0, sample)) {
-    if (!asked.has(prompt.promptId)) left.push(prompt);
+    if (!prompt.forgotten && !asked.has(prompt.promptId)) left.push(prompt);
     if (left.length === CHOICE_POOL_PER_PROMPT * size) break;
   }
   const { name, splits } = compiled.task;
@@ -70,8 +70,8 @@ async function askedBefore(
 ): Promise<Map<string, string>> {
   const asked = new Map<string, string>();
   for (const earlier of run.batches.filter(({ number }) => number < batch.number)) {
-    for await (const { promptId, inputJson } of promptsOf(blobs, run, earlier)) {
-      asked.set(promptId, textOf(compiled, inputJson));
+    for await (const { promptId, inputJson, forgotten } of promptsOf(blobs, run, earlier)) {
+      asked.set(promptId, forgotten ? '' : textOf(compiled, inputJson));
     }
   }
   return asked;

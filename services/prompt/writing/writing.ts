@@ -1,10 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DeclineReason } from '@understudy/contract';
 import type { WriteResponse } from '@understudy/contract/teacher-gateway';
+import type { BlobStore } from '@understudy/service/blobs/blob-store';
 import { RetryableError } from '@understudy/service/errors';
 import { type CanonicalInput, type CompiledTask, canonicalJson, InputError, sha256Hex } from '@understudy/task';
 import { foldText } from '@understudy/task/grouping/minhash';
 import { Neighbours } from '@understudy/task/grouping/neighbours';
+import type { InputMatcher } from '@understudy/task/versions';
 import { z } from 'zod';
 import type { StepContext } from '../context.ts';
 import {
@@ -211,7 +213,7 @@ export function writingFor(
   return (source) => {
     const wanted = Math.ceil((MAX_CALLS_PER_YIELD * source.limit) / INPUTS_PER_CALL);
     const maxCalls = Math.max(1, Math.min(wanted, Math.floor(MAX_WRITING_SHARE * run.terms.budgetCalls)));
-    const name = `written/${keyOf(compiled, source)}`;
+    const name = nameOf(compiled, source);
     return writeInputs(
       compiled,
       source,
@@ -233,6 +235,32 @@ export function writingFor(
       },
     );
   };
+}
+
+const nameOf = (compiled: CompiledTask, source: WrittenSource): string => `written/${keyOf(compiled, source)}`;
+
+/** Takes inputs out of what teachers wrote for the sources of these versions. @returns how many went */
+export async function eraseWritten(
+  blobs: BlobStore,
+  versions: readonly CompiledTask[],
+  matcher: InputMatcher,
+): Promise<number> {
+  let erased = 0;
+  const names = new Set(
+    versions.flatMap((version) =>
+      version.task.sources.flatMap((source) => (source.kind === 'written' ? [nameOf(version, source)] : [])),
+    ),
+  );
+  for (const name of names) {
+    const bytes = await blobs.getNamed(name);
+    if (!bytes) continue;
+    const state = Written.parse(JSON.parse(new TextDecoder().decode(bytes)));
+    const inputs = state.inputs.filter((input) => !matcher.isInput(input));
+    if (inputs.length === state.inputs.length) continue;
+    erased += state.inputs.length - inputs.length;
+    await blobs.putNamed(name, new TextEncoder().encode(JSON.stringify({ ...state, inputs })));
+  }
+  return erased;
 }
 
 /** All that decides what is written. */

@@ -1,4 +1,4 @@
-import { appendFile, mkdir, readFile, stat, truncate } from 'node:fs/promises';
+import { appendFile, mkdir, readFile, rename, stat, truncate, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { EncodedEvent } from '@understudy/service/bus/event';
 import { z } from 'zod';
@@ -59,6 +59,24 @@ export class Spill {
       await truncate(this.#path);
       this.#bytes = 0;
       return { published: events.length, unreadable: lines.length - events.length };
+    });
+  }
+
+  /** Takes out the events that `isMeant`. @returns how many there were */
+  erase(isMeant: (event: EncodedEvent) => boolean): Promise<number> {
+    return this.#next(async () => {
+      const lines = (await readFile(this.#path, 'utf8')).split('\n').filter((text) => text !== '');
+      const kept = lines.filter((text) => {
+        const event = read(text);
+        return event !== undefined && !isMeant(event);
+      });
+      if (kept.length === lines.length) return 0;
+      const fresh = `${this.#path}.erasing`;
+      const content = kept.map((text) => `${text}\n`).join('');
+      await writeFile(fresh, content, { mode: 0o600 });
+      await rename(fresh, this.#path);
+      this.#bytes = content.length;
+      return lines.length - kept.length;
     });
   }
 

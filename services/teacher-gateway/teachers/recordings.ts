@@ -1,7 +1,8 @@
-import { appendFile, mkdir, readdir, readFile } from 'node:fs/promises';
+import { appendFile, mkdir, readdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf } from '@understudy/service/errors';
 import { canonicalJson, sha256Hex, type Teacher as TeacherSettings, whatShapesItsAnswers } from '@understudy/task';
+import type { InputMatcher } from '@understudy/task/versions';
 import { z } from 'zod';
 import { type Teacher, TeacherError, type TeacherReply, type TeacherRequest, type TeacherTask } from './teacher.ts';
 
@@ -10,6 +11,8 @@ const REPLAY_CONCURRENCY = 1_024;
 
 const lineSchema = z.strictObject({
   digest: z.string().regex(/^[0-9a-f]{64}$/),
+  /** Of the prompt that was asked; recordings of earlier versions say nothing of it. */
+  promptId: z.string().optional(),
   reply: z.strictObject({
     content: z.string(),
     cutOff: z.literal(true).optional(),
@@ -59,7 +62,7 @@ export class Recordings {
       costBound: (request) => teacher.costBound(request),
       answer: async (request, signal) => {
         const reply = await teacher.answer(request, signal);
-        await this.#record(digestOf(asked, request), reply);
+        await this.#record(digestOf(asked, request), request.promptId, reply);
         return reply;
       },
       [Symbol.asyncDispose]: () => teacher[Symbol.asyncDispose](),
@@ -79,9 +82,20 @@ export class Recordings {
     };
   }
 
-  async #record(digest: string, { usage, ...reply }: TeacherReply): Promise<void> {
+  /**
+   * Takes the replies about some inputs out of all files of the folder: those whose prompt is meant, and those that hold such an input, as replies
+   * of a teacher that wrote inputs do. What another process appends meanwhile to a file of its own is looked for again.
+   */
+  async erase(matcher: InputMatcher): Promise<number> {
+    const erasing = this.#writing.catch(() => {}).then(() => eraseReplies(this.#folder, matcher));
+    this.#writing = erasing;
+    this.#replies = undefined;
+    return erasing;
+  }
+
+  async #record(digest: string, promptId: string | undefined, { usage, ...reply }: TeacherReply): Promise<void> {
     const { inputTokens, outputTokens, spentUsd } = usage;
-    const line = `${JSON.stringify({ digest, reply: { ...reply, inputTokens, outputTokens } })}\n`;
+    const line = `${JSON.stringify({ digest, promptId, reply: { ...reply, inputTokens, outputTokens } })}\n`;
     const written = this.#writing
       .catch(() => {})
       .then(() => mkdir(this.#folder, { recursive: true }))
@@ -118,6 +132,43 @@ export class Recordings {
     };
   }
 }
+
+const eraseReplies = async (folder: string, matcher: InputMatcher): Promise<number> => {
+  const names = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
+    // It is made with the first reply.
+    if (error.code === 'ENOENT') return [];
+    throw error;
+  });
+  let erased = 0;
+  for (const name of names.filter((each) => each.endsWith('.jsonl'))) erased += await eraseFrom(join(folder, name), matcher);
+  return erased;
+};
+
+const eraseFrom = async (file: string, matcher: InputMatcher): Promise<number> => {
+  for (;;) {
+    const text = await readFile(file, 'utf8');
+    const lines = text.split('\n');
+    const kept = lines.filter((line) => !isAbout(matcher, line));
+    if (kept.length === lines.length) return 0;
+    const fresh = `${file}.erasing`;
+    await writeFile(fresh, kept.join('\n'));
+    // Somebody appended to it meanwhile: that would be lost.
+    if ((await stat(file)).size !== Buffer.byteLength(text)) continue;
+    await rename(fresh, file);
+    return lines.length - kept.length;
+  }
+};
+
+const isAbout = (matcher: InputMatcher, line: string): boolean => {
+  if (line === '') return false;
+  try {
+    const { promptId, reply } = lineSchema.parse(JSON.parse(line));
+    return (promptId !== undefined && matcher.isMeant(promptId)) || matcher.isWithin(reply.content);
+  } catch {
+    // The end of a line that a crash cut off: nobody reads it.
+    return false;
+  }
+};
 
 /** @throws TeacherError naming file and line of what is no recorded reply */
 const readReplies = async (folder: string): Promise<ReadonlyMap<string, RecordedReply>> => {

@@ -185,7 +185,7 @@ export declare const ChallengerSchema: GenMessage<Challenger>;
  */
 export declare type Move = Message<"understudy.deployer.v1.Move"> & {
   /**
-   * promoted, staged, stepped, live, demoted, dropped, rolled-back, audit-spent, rejected
+   * promoted, staged, stepped, live, demoted, dropped, rolled-back, audit-spent, rejected, barred
    *
    * @generated from field: string action = 1;
    */
@@ -568,7 +568,7 @@ export declare type Decision = Message<"understudy.deployer.v1.Decision"> & {
   at?: Timestamp | undefined;
 
   /**
-   * A move's action, or: refused, drift, shift
+   * A move's action, or: refused, drift, shift, forgot, quarantined
    *
    * @generated from field: string action = 4;
    */
@@ -769,6 +769,13 @@ export declare type QuarantineRequest = Message<"understudy.deployer.v1.Quaranti
    * @generated from field: repeated string student_digests = 6;
    */
   studentDigests: string[];
+
+  /**
+   * By the task's policy they serve no more.
+   *
+   * @generated from field: bool quarantined = 7;
+   */
+  quarantined: boolean;
 };
 
 /**
@@ -782,16 +789,9 @@ export declare const QuarantineRequestSchema: GenMessage<QuarantineRequest>;
  */
 export declare type QuarantineResponse = Message<"understudy.deployer.v1.QuarantineResponse"> & {
   /**
-   * True where the students are quarantined: none of them is promoted any more.
-   *
-   * @generated from field: bool quarantined = 1;
-   */
-  quarantined: boolean;
-
-  /**
    * The task's deployment afterwards; absent where there never was one.
    *
-   * @generated from field: understudy.deployer.v1.Deployment deployment = 2;
+   * @generated from field: understudy.deployer.v1.Deployment deployment = 1;
    */
   deployment?: Deployment | undefined;
 };

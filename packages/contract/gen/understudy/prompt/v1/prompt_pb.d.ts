@@ -533,6 +533,13 @@ export declare type SourceReport = Message<"understudy.prompt.v1.SourceReport"> 
    * @generated from field: understudy.prompt.v1.WritingReport writing = 10;
    */
   writing?: WritingReport | undefined;
+
+  /**
+   * Records left out because their inputs were forgotten.
+   *
+   * @generated from field: uint32 forgotten = 11;
+   */
+  forgotten: number;
 };
 
 /**
