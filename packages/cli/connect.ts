@@ -2,9 +2,10 @@ import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { GenService, GenServiceMethods } from '@bufbuild/protobuf/codegenv2';
 import { type ServiceName, serviceNames } from '@understudy/contract';
-import { DeployerService } from '@understudy/contract/deployer';
+import { DeployerService, QuarantineService } from '@understudy/contract/deployer';
+import { ErasureService } from '@understudy/contract/erasure';
 import { EvaluatorService } from '@understudy/contract/evaluator';
-import { ReviewService, WorkloadService } from '@understudy/contract/pair-store';
+import { ForgettingService, ReviewService, WorkloadService } from '@understudy/contract/pair-store';
 import { PromptService } from '@understudy/contract/prompt';
 import { StudentGatewayService } from '@understudy/contract/student-gateway';
 import { TeacherGatewayService } from '@understudy/contract/teacher-gateway';
@@ -31,6 +32,10 @@ export interface Connection extends Disposable {
   workloads: RpcClient<typeof WorkloadService>;
   studentGateway: RpcClient<typeof StudentGatewayService>;
   teacherGateway: RpcClient<typeof TeacherGatewayService>;
+  forgetting: RpcClient<typeof ForgettingService>;
+  quarantine: RpcClient<typeof QuarantineService>;
+  /** A service that erases what it keeps of inputs. */
+  eraser(name: 'prompt' | 'teacher-gateway' | 'student-gateway' | 'trainer'): RpcClient<typeof ErasureService>;
 }
 
 /**
@@ -55,6 +60,9 @@ export const connect = (): Connection => {
     workloads: client(WorkloadService, 'pair-store'),
     studentGateway: client(StudentGatewayService, 'student-gateway'),
     teacherGateway: client(TeacherGatewayService, 'teacher-gateway'),
+    forgetting: client(ForgettingService, 'pair-store'),
+    quarantine: client(QuarantineService, 'deployer'),
+    eraser: (name) => client(ErasureService, name),
     [Symbol.dispose]: () => {
       for (const { close } of opened) close();
     },

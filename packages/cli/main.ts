@@ -6,6 +6,7 @@ import { listDeadLetters, replayDeadLetter, showDeadLetter } from './commands/de
 import { approve, audit, reject } from './commands/deployments.ts';
 import { doctor } from './commands/doctor.ts';
 import { estimate } from './commands/estimate.ts';
+import { forget, listErasures } from './commands/forget.ts';
 import { exampleTask, start, up } from './commands/lifecycle.ts';
 import { lineage } from './commands/lineage.ts';
 import { report } from './commands/report.ts';
@@ -143,6 +144,14 @@ add(
   'verify by digests what a student comes from, and what was decided on it',
   lineage,
 );
+decided('forget <task>', 'erase an input, or a whole source, from everything that is kept', forget)
+  .option(
+    '--input <file>',
+    'file that holds the input, as JSON or, for a task with one field, as it is; - for standard input',
+  )
+  .option('--id <id>', 'the id of the prompt')
+  .option('--source <name>', 'all inputs of this source');
+add(program, 'forgotten [task]', 'show what was forgotten, by whom and why', listErasures);
 add(program, 'doctor', 'show what this machine has', doctor);
 
 const deadLetters = program.command('dead-letters').description('messages that no handler could finish');

@@ -27,7 +27,8 @@ export const ForgetPolicySchema = strict({
 export type ForgetPolicy = z.infer<typeof ForgetPolicySchema>;
 
 /** A task's policy; the defaults where it says nothing. */
-export const forgetPolicyOf = ({ forget }: Pick<Task, 'forget'>): ForgetPolicy => ForgetPolicySchema.parse(forget ?? {});
+export const forgetPolicyOf = ({ forget }: Pick<Task, 'forget'>): ForgetPolicy =>
+  ForgetPolicySchema.parse(forget ?? {});
 
 export const DeploymentPolicySchema = strict({
   /** required: whatever is proven waits for `understudy approve`. */

@@ -53,6 +53,6 @@ export {
 } from './output/head.ts';
 export { outputPlan } from './output/plan.ts';
 export { type OutputJsonSchema, plainSchema } from './output/schema.ts';
-export { type IdKey, idKeyName, MIN_ID_KEY_BYTES, promptIdOf } from './prompt-id.ts';
+export { type IdKey, idKeyName, promptIdBytes, promptIdOf, promptIdsOf } from './prompt-id.ts';
 export { type Example, type Source, type Task, TaskSchema, type Teacher, type TeacherKind } from './schema.ts';
 export { parseTask } from './validate.ts';

@@ -145,7 +145,12 @@ export function barredOf(current: Deployment, students: ReadonlySet<string>, who
     ...(serves || served ? { previous: undefined } : {}),
   };
   const it = serves ? current : comes ? challenger : (previous ?? current);
-  return moved(current, change, { action: serves ? 'demoted' : comes ? 'dropped' : 'barred', ...who, ...about(it) }, now);
+  return moved(
+    current,
+    change,
+    { action: serves ? 'demoted' : comes ? 'dropped' : 'barred', ...who, ...about(it) },
+    now,
+  );
 }
 
 /** Without audits nobody would see a student fall, so it answers a canary's share, and what served before it the rest. */

@@ -38,7 +38,9 @@ async function promote(context: DeployerContext, event: Event<'eval.passed'>, tr
   await checkSigned(context, candidate);
   await checkServable(blobs, candidate, snapshotDigest);
   if (await isQuarantined(context, task, candidate.studentDigest)) {
-    throw new TerminalError(`student ${candidate.studentDigest} is quarantined: it learnt from inputs that are forgotten`);
+    throw new TerminalError(
+      `student ${candidate.studentDigest} is quarantined: it learnt from inputs that are forgotten`,
+    );
   }
   let promotion: Promotion;
   do {

@@ -2,7 +2,7 @@
 import type { Deployment } from '@understudy/contract/deployer';
 import type { DeployerContext } from './context.ts';
 import { move } from './move.ts';
-import { barredOf, type By, POLICY } from './moves.ts';
+import { type By, barredOf, POLICY } from './moves.ts';
 
 /** Names a quarantine among a task's decisions: that it is there is all that there is to know. */
 export const quarantineId = (studentDigest: string): string => `quarantine-${studentDigest}`;

@@ -104,7 +104,10 @@ async function readInto(
 ): Promise<SourceReport> {
   const belongs = source.relevantOnly ? relevanceTo(compiled) : undefined;
   const faults: Record<string, number> = {};
-  const [counts, irrelevantDetails] = [{ records: 0, badRecords: 0, irrelevant: 0, pairs: 0, forgotten: 0 }, [] as string[]];
+  const [counts, irrelevantDetails] = [
+    { records: 0, badRecords: 0, irrelevant: 0, pairs: 0, forgotten: 0 },
+    [] as string[],
+  ];
   for await (const record of source.records) {
     counts.records += 1;
     const candidate = 'fault' in record ? record.fault : candidateFrom(compiled, record);
@@ -163,7 +166,7 @@ function finished(drawn: Drawn, sources: SourceReport[], size: number): Sample {
           ? `${irrelevant} do not belong to the task`
           : forgotten > 0
             ? `${forgotten} were forgotten`
-          : 'all are examples of the task';
+            : 'all are examples of the task';
     throw new SampleError(`expected records to ask the teacher, got none: ${why}`);
   }
   const answered = pairs.take();

@@ -13,7 +13,12 @@ import {
   type PromptSubmitted,
   patternOf,
 } from '@understudy/contract';
-import { ForgettingService, PairStoreService, type StatsResponse, StatsResponseSchema } from '@understudy/contract/pair-store';
+import {
+  ForgettingService,
+  PairStoreService,
+  type StatsResponse,
+  StatsResponseSchema,
+} from '@understudy/contract/pair-store';
 import { PromptService, type RunState } from '@understudy/contract/prompt';
 import type { BlobStore } from '@understudy/service/blobs/blob-store';
 import { openBlobStore } from '@understudy/service/blobs/open-blob-store';

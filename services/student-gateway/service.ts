@@ -3,7 +3,7 @@ import { ErasureService } from '@understudy/contract/erasure';
 import { StudentGatewayService } from '@understudy/contract/student-gateway';
 import { StartupError } from '@understudy/service/errors';
 import type { OfflineContext, OfflineParts, OfflineServiceDefinition } from '@understudy/service/lifecycle';
-import { rpcService } from '@understudy/service/rpc/server';
+import { type RpcService, rpcService } from '@understudy/service/rpc/server';
 import type { Logger } from '@understudy/service/telemetry';
 import { readTrusted } from '@understudy/student';
 import { Answering } from './answering/answering.ts';
@@ -74,10 +74,7 @@ const create = async (context: OfflineContext<Config>): Promise<OfflineParts> =>
   let stopWatching = async () => {};
   let stopTelling = () => {};
   return {
-    rpc: [
-      rpcService(StudentGatewayService, { predict: (request, call) => predict({ answering, serving }, request, call) }),
-      rpcService(ErasureService, { erase: (request) => erase({ blobs, idKey, spill }, request) }),
-    ],
+    rpc: routesOf({ answering, serving }, { blobs, idKey, spill }),
     start: async () => {
       await deployments.restore();
       threads.prepare();
@@ -111,6 +108,11 @@ const create = async (context: OfflineContext<Config>): Promise<OfflineParts> =>
     },
   };
 };
+
+const routesOf = (predicting: Parameters<typeof predict>[0], erasing: Parameters<typeof erase>[0]): RpcService[] => [
+  rpcService(StudentGatewayService, { predict: (request, call) => predict(predicting, request, call) }),
+  rpcService(ErasureService, { erase: (request) => erase(erasing, request) }),
+];
 
 /** @throws StartupError where the settings contradict each other */
 const recorderOf = (

@@ -13,6 +13,7 @@ import {
 } from '@understudy/contract/pair-store';
 import { RetryableError } from '@understudy/service/errors';
 import { invalidArgument, notFound } from '@understudy/service/rpc/status';
+import { promptIdBytes, promptIdsOf } from '@understudy/task';
 import { versionsOf } from '@understudy/task/versions';
 import type { PairStoreContext } from '../context.ts';
 import { eraseRows, eraseWorkloadPairs } from '../erasure/erase-rows.ts';
@@ -63,7 +64,7 @@ export async function forget(context: PairStoreContext, request: ForgetRequest):
   context.journal.erased(asked.task, erasureId, erased);
   return {
     erasure: await erasure(database, erasureId),
-    promptIds: Buffer.from([...rows.promptIds].join(''), 'hex'),
+    promptIds: promptIdBytes(rows.promptIds),
     snapshots: snapshots.touched.map(({ digest, train, dev, test }) =>
       create(TouchedSnapshotSchema, { snapshotDigest: digest, trainRows: train, devRows: dev, testRows: test }),
     ),
@@ -99,7 +100,7 @@ export async function* listForgotten(
 ): AsyncGenerator<Pick<ListForgottenResponse, 'promptIds'>> {
   for (let after = ''; ; ) {
     const ids = await forgottenOf(database, task, after, MAX_FORGOTTEN_PER_MESSAGE);
-    if (ids.length > 0) yield { promptIds: Buffer.from(ids.join(''), 'hex') };
+    if (ids.length > 0) yield { promptIds: promptIdBytes(ids) };
     if (ids.length < MAX_FORGOTTEN_PER_MESSAGE) return;
     after = ids.at(-1) ?? '';
   }
@@ -118,9 +119,7 @@ function checked({ task, promptIds, source, author, reason }: ForgetRequest) {
     throw invalidArgument(`task: expected its name, got ${JSON.stringify(task.slice(0, 100))}`);
   if (promptIds.length % ID_BYTES !== 0)
     throw invalidArgument(`prompt_ids: expected ${ID_BYTES} bytes for each id, came ${promptIds.length}`);
-  const ids = Array.from({ length: promptIds.length / ID_BYTES }, (_, n) =>
-    Buffer.from(promptIds.subarray(n * ID_BYTES, (n + 1) * ID_BYTES)).toString('hex'),
-  );
+  const ids = promptIdsOf(promptIds);
   if (ids.length === 0 && source === '') throw invalidArgument('expected prompt_ids or a source, got neither');
   if (ids.length > MAX_FORGOTTEN_IDS)
     throw invalidArgument(`prompt_ids: expected at most ${MAX_FORGOTTEN_IDS}, came ${ids.length}`);

@@ -1,13 +1,13 @@
 import type { EraseRequest } from '@understudy/contract/erasure';
+import { promptIdBytes, promptIdsOf } from '@understudy/task';
 import { InputMatcher, versionsOf } from '@understudy/task/versions';
 import type { PromptContext } from '../context.ts';
 import { eraseFromSamples } from '../erasure/erase-samples.ts';
-import { idsOf } from '../erasure/forgotten.ts';
 import { eraseWritten } from '../writing/writing.ts';
 
 /** Erases inputs from what this service keeps: samples of runs, and what teachers wrote. */
 export async function erase(context: PromptContext, { task, promptIds, source }: EraseRequest) {
-  const ids = new Set(idsOf(promptIds));
+  const ids = new Set(promptIdsOf(promptIds));
   // What a run has in memory already is not published any more either.
   for (const id of ids) context.forgotten.add(id);
   const runs = { list: () => context.runStore.list() };
@@ -22,7 +22,7 @@ export async function erase(context: PromptContext, { task, promptIds, source }:
   );
   return {
     erased: { 'sampled prompts': BigInt(prompts), 'written inputs': BigInt(written) },
-    promptIds: Buffer.from([...ofSource].join(''), 'hex'),
+    promptIds: promptIdBytes(ofSource),
     remains,
   };
 }

@@ -155,6 +155,19 @@ export class Book implements Disposable {
       .run(JSON.stringify(totals), number);
   }
 
+  /** Takes prompts out of the file, bytes and all. @returns how many there were, and the provider's files that hold some of them */
+  erase(promptIds: readonly string[]): { prompts: number; fileIds: string[] } {
+    const ids = JSON.stringify(promptIds);
+    const meant = 'promptId IN (SELECT value FROM json_each(?))';
+    const files = this.#db
+      .prepare(`SELECT DISTINCT fileId FROM parts JOIN prompts ON part = number WHERE fileId IS NOT NULL AND ${meant}`)
+      .all(ids);
+    this.#db.exec('PRAGMA secure_delete = ON');
+    const { changes } = this.#db.prepare(`DELETE FROM prompts WHERE ${meant}`).run(ids);
+    this.#db.exec('VACUUM');
+    return { prompts: Number(changes), fileIds: files.map(({ fileId }) => String(fileId)) };
+  }
+
   /** Prompts by what became of them; those that nothing has come of yet are in none. */
   outcomes(): Record<string, number> {
     const rows = this.#db

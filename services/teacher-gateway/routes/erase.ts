@@ -1,6 +1,6 @@
 import type { EraseRequest } from '@understudy/contract/erasure';
 import type { BlobStore } from '@understudy/service/blobs/blob-store';
-import type { IdKey } from '@understudy/task';
+import { type IdKey, promptIdsOf } from '@understudy/task';
 import { InputMatcher, versionsOf } from '@understudy/task/versions';
 import type { Answers } from '../answers.ts';
 import { RECENT_OUTCOME_MS } from '../limits.ts';
@@ -14,15 +14,12 @@ export interface Erasing {
   readonly recordings: Recordings | undefined;
 }
 
-const ID_BYTES = 32;
-
 /** Erases what teachers said to inputs from this replica's memory and from recorded replies. */
-export const erase = async ({ answers, blobs, idKey, recordings }: Erasing, { task, promptIds: bytes }: EraseRequest) => {
-  const promptIds = new Set(
-    Array.from({ length: Math.floor(bytes.length / ID_BYTES) }, (_, n) =>
-      Buffer.from(bytes.subarray(n * ID_BYTES, (n + 1) * ID_BYTES)).toString('hex'),
-    ),
-  );
+export const erase = async (
+  { answers, blobs, idKey, recordings }: Erasing,
+  { task, promptIds: bytes }: EraseRequest,
+) => {
+  const promptIds = new Set(promptIdsOf(bytes));
   const matcher = new InputMatcher(await versionsOf(blobs, task, idKey), promptIds);
   const replies = recordings ? await recordings.erase(matcher) : 0;
   return {

@@ -140,7 +140,8 @@ const eraseReplies = async (folder: string, matcher: InputMatcher): Promise<numb
     throw error;
   });
   let erased = 0;
-  for (const name of names.filter((each) => each.endsWith('.jsonl'))) erased += await eraseFrom(join(folder, name), matcher);
+  for (const name of names.filter((each) => each.endsWith('.jsonl')))
+    erased += await eraseFrom(join(folder, name), matcher);
   return erased;
 };
 
