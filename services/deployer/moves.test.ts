@@ -1,7 +1,7 @@
 import type { Deployment } from '@understudy/contract/deployer';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { type By, type Candidate, promotionOf, rollbackOf } from './moves.ts';
+import { type By, barredOf, type Candidate, promotionOf, rollbackOf } from './moves.ts';
 import { besideOf, type Plan } from './plan.ts';
 
 const now = new Date('2026-01-02T03:04:05Z');
@@ -136,4 +136,45 @@ test('whatever comes in whatever order, generations and sequences only rise, and
       expect(promotions).toEqual([...new Set(promotions)].toSorted((a, b) => Number(a - b)));
     }),
   );
+});
+
+describe('students that are barred', () => {
+  const barred = (current: Deployment, ...students: string[]) => barredOf(current, new Set(students), who, now);
+
+  test('leave the deployment to the teacher where one of them serves, and nothing to roll back to', () => {
+    const deployment = promoted(promoted(undefined, 1), 2);
+    const result = barred(deployment, 'student-2', 'student-9');
+    expect(result).toMatchObject({
+      kind: 'moved',
+      deployment: {
+        generation: 3n,
+        studentDigest: '',
+        policyDigest: '',
+        auditShare: 0,
+        move: { action: 'demoted', ...who },
+      },
+    });
+    if (result.kind !== 'moved') throw new Error('it moved');
+    expect(result.deployment.previous).toBeUndefined();
+    expect(result.deployment.reportSequence).toBe(2n);
+    expect(barred(result.deployment, 'student-2')).toMatchObject({ kind: 'stands' });
+  });
+
+  test('that served before are not come back to, and what serves goes on', () => {
+    const result = barred(promoted(promoted(undefined, 1), 2), 'student-1');
+    expect(result).toMatchObject({
+      kind: 'moved',
+      deployment: { studentDigest: 'student-2', move: { action: 'barred', studentDigest: 'student-1' } },
+    });
+    if (result.kind !== 'moved') throw new Error('it moved');
+    expect(result.deployment.previous).toBeUndefined();
+    expect(rolledBack(result.deployment).studentDigest).toBe('');
+  });
+
+  test('and a deployment that has none of them move nothing', () => {
+    expect(barred(promoted(undefined, 1), 'student-7')).toMatchObject({
+      kind: 'stands',
+      deployment: { generation: 1n },
+    });
+  });
 });

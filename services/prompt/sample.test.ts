@@ -49,6 +49,16 @@ describe('a sample', () => {
     );
   });
 
+  test('leaves out what was forgotten, and counts it', async () => {
+    const forgotten = new Set([compiled.promptId({ text: 'b' })]);
+    const sources = stream([sourceOf(texts(['a', 'b', 'b', 'c']))]);
+    const { prompts, ...figures } = await drawSample(compiled, sources, 10, forgotten);
+    expect(prompts.map(({ inputJson }) => JSON.parse(inputJson).text).toSorted()).toEqual(['a', 'c']);
+    expect(figures).toMatchObject({ population: 2, badRecords: 0, sources: [{ records: 4, forgotten: 2 }] });
+    const alone = drawSample(compiled, stream([sourceOf(texts(['b']))]), 10, forgotten);
+    await expect(alone).rejects.toThrow(/1 were forgotten/);
+  });
+
   test('is spread evenly over the population', async () => {
     const numbers = Array.from({ length: 20_000 }, (_, index) => index);
     const { prompts } = await draw(texts(numbers.map(String)), 2_000);

@@ -39,10 +39,12 @@ export interface Receipt {
 }
 
 /** A service that is busy or begins anew is waited for so long. */
-const PATIENCE_MS = 30_000;
+const PATIENCE_MS = 15_000;
 const RETRY_MS = 1_000;
 /** Going through a million messages or rewriting a table of a million rows takes minutes. */
 const LONG_MS = 600_000;
+/** A service that has little to erase and says nothing for so long is away. */
+const SHORT_MS = 10_000;
 
 /** What a step erased, by kind; what it said of students; what stays. */
 interface Outcome {
@@ -91,7 +93,7 @@ export const forget = async (around: Forgetting): Promise<Receipt> => {
     return erased;
   });
   for (const name of ['teacher-gateway', 'student-gateway', 'trainer'] as const) {
-    await step(name, () => connection.eraser(name).erase(request(), timed));
+    await step(name, () => connection.eraser(name).erase(request(), { timeoutMs: SHORT_MS }));
   }
   await step('bus', () => {
     const matcher = new InputMatcher(around.versions, new Set(promptIdsOf(forgotten.promptIds)));
@@ -149,11 +151,12 @@ const refuseRuns = async ({ prompt }: Connection, task: string, { snapshots }: F
 };
 
 const patiently = async <T>(work: () => Promise<T>): Promise<T> => {
-  for (let waitedMs = 0; ; waitedMs += RETRY_MS) {
+  const until = Date.now() + PATIENCE_MS;
+  for (;;) {
     try {
       return await work();
     } catch (error) {
-      if (!(error instanceof RetryableError) || waitedMs >= PATIENCE_MS) throw error;
+      if (!(error instanceof RetryableError) || Date.now() >= until) throw error;
       await sleep(RETRY_MS);
     }
   }

@@ -2,6 +2,9 @@ import { appendFile, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Teacher as TeacherSettings } from '@understudy/task';
+import { compileTask } from '@understudy/task';
+import { testTask } from '@understudy/task/testing';
+import { InputMatcher } from '@understudy/task/versions';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Recordings } from './recordings.ts';
 import type { Teacher, TeacherReply, TeacherTask } from './teacher.ts';
@@ -107,4 +110,24 @@ test('a line that was cut off by a kill is left out; one that is no reply is tol
 test('a reply that cannot be written down is paid all the same', async () => {
   const nowhere = new Recordings('/dev/null/folder').recorded(echo(), task, settings);
   await expect(nowhere.answer({ text: 'a' }, never)).rejects.toMatchObject({ failure: 'rejected', spentUsd: 0.5 });
+});
+
+test('replies to forgotten inputs go from every file, and so do replies that hold such an input', async () => {
+  const compiled = compileTask(testTask());
+  const promptId = compiled.promptId({ text: 'secret' });
+  const [one, two] = [new Recordings(folder), new Recordings(folder)];
+  await record(echo(), one).answer({ text: 'secret', promptId }, never);
+  await record(echo(), one).answer({ text: 'other', promptId: 'f'.repeat(64) }, never);
+  const wrote = {
+    answer: async () => ({ ...(await echo().answer({ text: '' }, never)), content: '{"inputs":[{"text":"secret"}]}' }),
+  };
+  await record({ ...echo(), ...wrote }, two).answer({ text: 'write some' }, never);
+  const matcher = new InputMatcher([compiled], new Set([promptId]));
+  expect(await one.erase(matcher)).toBe(2);
+  expect(await one.erase(matcher)).toBe(0);
+  const files = await Promise.all((await readdir(folder)).map((name) => readFile(join(folder, name), 'utf8')));
+  expect(files.join('')).not.toContain('secret');
+  expect(await replay().answer({ text: 'other' }, never)).toMatchObject({ content: 'other 0 1' });
+  await record(echo(), one).answer({ text: 'later', promptId: 'e'.repeat(64) }, never);
+  expect(await replay().answer({ text: 'later' }, never)).toMatchObject({ content: 'later 0 1' });
 });
