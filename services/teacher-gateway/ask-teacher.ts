@@ -183,12 +183,19 @@ const reasons: Partial<Record<TeacherFailure, DeclineReason>> = {
 /** Why a prompt is declined after such a failure. */
 export const reasonOf = (failure: TeacherFailure): DeclineReason => reasons[failure] ?? DeclineReason.UNAVAILABLE;
 
+/**
+ * How long a prompt stays on the bus at least.
+ * @param awayMs how long its teacher has been away
+ * @param waitMs until that may be asked at the earliest
+ */
+export const awayDelayMs = (awayMs: number, waitMs: number): number =>
+  Math.min(Math.max(waitMs, awayMs * AWAY_DELAY_SHARE, MIN_AWAY_DELAY_MS), MAX_AWAY_DELAY_MS);
+
 /** A prompt waits on the bus while its teacher is away, up to a limit; somebody who is there is told at once. */
 const awayOf = ({ config }: GatewayContext, { live }: Question, away: TeacherAway): Failure => {
   const { failure, waitMs, awayMs, message } = away;
   if (live || Math.max(awayMs, waitMs) >= config.OUTAGE_PATIENCE_MS) return final(reasonOf(failure), away);
-  const afterMs = Math.max(waitMs, awayMs * AWAY_DELAY_SHARE, MIN_AWAY_DELAY_MS);
-  throw new RetryableError(message, { afterMs: Math.min(afterMs, MAX_AWAY_DELAY_MS) * (1 + Math.random() / 4) });
+  throw new RetryableError(message, { afterMs: awayDelayMs(awayMs, waitMs) * (1 + Math.random() / 4) });
 };
 
 /** Throws on what is no failure of the attempt. */

@@ -3,7 +3,7 @@ import { commonConfig } from '@understudy/service/config';
 import { messageOf } from '@understudy/service/errors';
 import { AddressRules } from '@understudy/service/outbound';
 import { z } from 'zod';
-import { DEFAULT_CONCURRENCY } from './limits.ts';
+import { DEFAULT_CONCURRENCY, MAX_OUTAGE_PATIENCE_MS } from './limits.ts';
 
 const kinds = teacherKinds.join(', ');
 
@@ -39,8 +39,9 @@ export const config = commonConfig.extend({
   /**
    * After a teacher has been away for so long, prompts are declined with what it said last. Ten minutes are less than the
    * prompt service lets a run be silent (STAGE_GRACE_MS), so that the run ends with that reason and with what it got before.
+   * Of a longer outage than two hours the deliveries that a prompt has would be the end (`asking` in the contract's table).
    */
-  OUTAGE_PATIENCE_MS: z.coerce.number().int().min(0).max(86_400_000).default(600_000),
+  OUTAGE_PATIENCE_MS: z.coerce.number().int().min(0).max(MAX_OUTAGE_PATIENCE_MS).default(600_000),
   /** Calls that this replica has in flight at one teacher at most; by default what suits its kind. */
   TEACHER_CONCURRENCY: z.coerce.number().int().min(1).max(4_096).optional(),
 });

@@ -56,6 +56,8 @@ export const LIVE_AWAY_PATIENCE_MS = 1_000;
 export const AWAY_DELAY_SHARE = 1 / 4;
 export const MIN_AWAY_DELAY_MS = 1_000;
 export const MAX_AWAY_DELAY_MS = 300_000;
+/** What the deliveries that a prompt has allow, with some left for other reasons. */
+export const MAX_OUTAGE_PATIENCE_MS = 2 * 3_600_000;
 
 /** Outcomes remembered for what comes again before the pair store has recorded them: some seconds' worth. */
 export const MAX_RECENT_OUTCOMES = 10_000;
