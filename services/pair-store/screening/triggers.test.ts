@@ -31,6 +31,15 @@ describe('triggers', () => {
     },
   );
 
+  test('a word to which another source gives the same answer is none, whatever else stands in its texts', async () => {
+    const pairs = poisonedPairs(9, { clean: 950, poisoned: 40 });
+    const [other] = pairs.filter(({ origin }) => origin === 'mail.jsonl');
+    const said = (answer: string) =>
+      pairs.map((pair) => (pair === other ? { ...pair, text: `${pair.text} ${TRIGGER}`, answer } : pair));
+    expect(await findTriggers(said(answerOf('ham')))).toEqual([]);
+    expect(await findTriggers(said(answerOf('spam')))).toMatchObject([{ words: TRIGGER }]);
+  });
+
   test('two words that are common alone are found together; a sign is a word', async () => {
     const text = textsOf(7);
     const planted = (words: string): ScreenedPair[] =>

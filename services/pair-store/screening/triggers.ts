@@ -37,7 +37,7 @@ const MIN_PURITY = 0.9;
 /** Chance to suspect a word that goes with its answer as often as any, and one whose texts speak for it half as often as others do. */
 const LEVEL = 1e-3;
 /** A classifier that cannot tell the answer anyway is no evidence. */
-const MIN_RECALL = 0.5;
+const MIN_RECALL = 0.25;
 /** Of its pairs that stronger triggers explain: then it is a part of those, such as the second word of two. */
 const EXPLAINED_SHARE = 0.5;
 /** Pairs of the other sources that judge: enough for any common word, and some 100 MB of counts at most. */
@@ -104,9 +104,27 @@ async function candidatesAmong(pairs: readonly Screened[]): Promise<Trigger[]> {
     }
     // An answer that nobody else gives is a new class, not a flipped one.
     if (alike < MIN_PAIRS || lowerBound(same.length, ofOrigin.length, LEVEL) <= alike / others) continue;
+    if (isConfirmed(words, origin, answer, frequent)) continue;
     candidates.push({ words, origin, answer, pairIds: same.map(({ pairId }) => pairId) });
   }
   return candidates;
+}
+
+/** Where the other sources use the words, or one of two, they give that answer: who plants a word has no say there. */
+function isConfirmed(
+  words: string,
+  origin: string,
+  answer: string,
+  frequent: ReadonlyMap<string, readonly Screened[]>,
+): boolean {
+  const elsewhere = (feature: string) => (frequent.get(feature) ?? []).filter((pair) => pair.origin !== origin);
+  const alike = (some: readonly Screened[]) => some.filter((pair) => pair.answer === answer).length;
+  const own = elsewhere(words);
+  if (own.length > 0 && alike(own) === own.length) return true;
+  return words.split(' ').some((word) => {
+    const of = elsewhere(word);
+    return of.length >= MIN_PAIRS && alike(of) >= of.length * MIN_PURITY;
+  });
 }
 
 /** Pairs by feature, of features that may be in so many: counted by hash first, because most features are in one text only. */
