@@ -4,7 +4,7 @@ import type { StudentTraining } from './family.ts';
 import type { Learner } from './learner.ts';
 
 /** Raised whenever the same examples and hyperparameters would train to other weights than before. */
-export const STUDENT_VERSION = 2;
+export const STUDENT_VERSION = 3;
 
 /**
  * Identifies a training: SHA-256 (hex) of everything that decides its weights. Two trainings with the same key on the

@@ -95,7 +95,9 @@ async function bag(threads: number): Promise<BenchTraining> {
     target: [{ value: { kind: 'choice' as const, index: labels[i] as number } }],
     weight: 1,
   }));
-  const settings = { ...bagDefaults(CLASSES, BAG_TEXTS), rows: BAG.rows, width: BAG.width, batchTexts: BAG.texts };
+  const { rows, width, texts: batchTexts } = BAG;
+  // One pass a step, as in the PyTorch model.
+  const settings = { ...bagDefaults(CLASSES, BAG_TEXTS), rows, width, batchTexts, consistency: 0 };
   const names = Array.from({ length: CLASSES }, (_, i) => `label ${i}`);
   const layout = layoutOf([labelHead('label', names)]);
   const options = { layout, train: examples, dev: examples.slice(0, BAG.texts), seed: SEED, threads };

@@ -11,7 +11,7 @@ function expectedRows(text: string): number[] {
     return byte >= 0x09 && byte <= 0x0d ? 0x20 : byte;
   });
   const rows: number[] = [];
-  for (const size of [3, 4, 5, 6]) {
+  for (const size of [2, 3, 4, 5]) {
     for (let start = 0; start + size <= bytes.length; start++) {
       const ngram = bytes.slice(start, start + size);
       rows.push(ngram.reduce((v, byte) => (v * 263 + byte + 1) % 2147483647, 0) % TABLE_ROWS);

@@ -2,7 +2,7 @@ import { cast, type Graph, ints, reshape, scalar, slice, type Value, vectorOf } 
 import { PAD_ID } from '../bytes.ts';
 
 /** Lengths of the byte n-grams. */
-export const NGRAM_SIZES = [3, 4, 5, 6] as const;
+export const NGRAM_SIZES = [2, 3, 4, 5] as const;
 const LONGEST = Math.max(...NGRAM_SIZES);
 const MULTIPLIER = 263;
 const MODULUS = 2 ** 31 - 1;
@@ -37,7 +37,7 @@ const window = (graph: Graph, value: Value, start: number): Value =>
 /**
  * Emits the hashing of texts to rows of an embedding table: for each text, for each n-gram size, at each position of
  * the text with one space before and after it, v ← (v·263 + byte + 1) mod (2³¹ − 1) over the n-gram's bytes, then
- * v mod `rows`. The modulus is taken once, at the end: six bytes stay below 2⁵³, so the row is the same.
+ * v mod `rows`. The modulus is taken once, at the end: five bytes stay below 2⁵³, so the row is the same.
  * @param inputIds int64 [batch, sequence] byte ids, padded on the right.
  * @param attentionMask int64 [batch, sequence]: 1 for a byte, 0 for padding.
  * @param rows size of the table, a power of two.

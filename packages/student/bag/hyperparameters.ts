@@ -8,6 +8,8 @@ export type BagHyperparameters = LoopSettings & {
   readonly width: number;
   /** Share of n-grams that each step leaves out, in [0, 1). */
   readonly dropout: number;
+  /** What a nat between two passes of a step costs, each with n-grams of its own left out; 0 for a single pass. */
+  readonly consistency: number;
   /** Bound of the table's uniform initial values. */
   readonly tableBound: number;
 };
@@ -20,7 +22,7 @@ const BATCH_TEXTS = 64;
 const MIN_STEPS = 100;
 /** Where there are several heads, a text says more, and tagging its bytes takes longer to learn. */
 const SEVERAL = { batchTexts: 16, minSteps: 3_000, maxEpochs: 80, learningRate: 1e-2 };
-const ONE = { batchTexts: BATCH_TEXTS, minSteps: MIN_STEPS, maxEpochs: 40, learningRate: 4e-3 };
+const ONE = { batchTexts: BATCH_TEXTS, minSteps: MIN_STEPS, maxEpochs: 40, learningRate: 8e-3 };
 const MIN_EPOCHS = 12;
 
 /**
@@ -39,7 +41,8 @@ export function bagDefaults(labels: number, trainExamples: number, several = fal
     patienceEpochs: Math.ceil(epochs / 2),
     learningRate,
     warmupShare: 0,
-    dropout: 0.6,
+    dropout: 0.4,
+    consistency: 4,
     labelSmoothing: 0.05,
     weightDecay: 0.01,
     clipNorm: 0,

@@ -1,4 +1,4 @@
-import type { Clock, Graph, LayerParameter, Parameters } from '@understudy/graph';
+import type { Clock, Graph, LayerParameter, Parameters, Value } from '@understudy/graph';
 import { byteTokenizer, PAD_ID } from '../bytes.ts';
 import type { Layout } from '../heads/layout.ts';
 import { linearHeads } from '../heads/linear.ts';
@@ -11,7 +11,7 @@ import { byteTokenizerFiles } from '../tokenizer.ts';
 import { type BatchShape, batchShapeFor, encodedRows } from './batches.ts';
 import type { BagHyperparameters } from './hyperparameters.ts';
 import { bagInferenceModel } from './inference.ts';
-import { bagLogits, batchRowsOf, initialParameters, parameterSpecs, tableRowsOf } from './model.ts';
+import { type BagParameters, bagLogits, batchRowsOf, initialParameters, parameterSpecs, tableRowsOf } from './model.ts';
 import { hashTexts, type RowCache } from './rows.ts';
 import { HEAD, TAGGING_TABLE, taggingFeatures, taggingParameters, taggingStart, tokenRows } from './tagging.ts';
 import { renumbered, usedRows, wholeTable } from './used-rows.ts';
@@ -78,10 +78,11 @@ function logitsOf(
   bucket: number,
   clock: Clock | undefined,
 ): HeadLogits {
-  const { batchTexts, dropout } = settings;
+  const { batchTexts } = settings;
   const tokens = () => taggingFeatures(graph, parameters, [batchTexts, lengths[bucket] as number], clock?.mask);
   return {
-    ...(layout.textWidth > 0 && { texts: bagLogits(graph, parameters, batch, dropout, clock) }),
+    ...(layout.textWidth > 0 &&
+      bagLogits(graph, parameters as Record<keyof BagParameters, Value>, batch, settings, clock)),
     ...linearHeads(graph, HEAD, { ...layout, textWidth: 0 }, { tokens }, parameters),
   };
 }

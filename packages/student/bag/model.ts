@@ -2,12 +2,13 @@ import {
   type Clock,
   type Graph,
   type ParameterSpec,
-  type Parameters,
   reshape,
   scalar,
+  slice,
   type Value,
   zerosOf,
 } from '@understudy/graph';
+import type { HeadLogits } from '../heads/loss.ts';
 import { seededUniform } from '../random.ts';
 import type { BatchShape } from './batches.ts';
 import type { BagHyperparameters } from './hyperparameters.ts';
@@ -57,25 +58,33 @@ export function initialParameters(
 /**
  * Texts as weighted sums of table rows, then the head. The sums are one product of a [texts, rows] matrix of n-gram
  * weights and the table: scattering a batch's few thousand weights into that matrix costs far less than gathering, and
- * in the backward pass scattering, as many rows of the table (DESIGN.md has the figures).
+ * in the backward pass scattering, as many rows of the table (DESIGN.md has the figures). A training step's matrix has
+ * each text twice, under two dropout masks, where `consistency` is not 0.
  */
 export function bagLogits(
   graph: Graph,
-  parameters: Parameters,
+  { table, head, bias }: Readonly<Record<keyof BagParameters, Value>>,
   { texts, ngrams }: BatchShape,
-  dropout: number,
+  { dropout, consistency }: Pick<BagHyperparameters, 'dropout' | 'consistency'>,
   clock: Clock | undefined,
-): Value {
-  const { table, head, bias } = parameters as Readonly<Record<keyof BagParameters, Value>>;
+): HeadLogits {
   const rows = graph.input('rows', 'int32', [ngrams]);
   const slots = graph.input('slots', 'int32', [ngrams]);
   const weights = graph.input('ngram_weights', 'float32', [ngrams]);
-  const kept = clock ? graph.node('Mul', [weights, clock.mask('ngrams', [ngrams], dropout)]) : weights;
   const [tableRows] = table.shape as readonly [number, number];
-  const firstCells = graph.node('Mul', [slots, graph.constant(scalar('int32', tableRows))]);
-  const cells = graph.node('Add', [firstCells, rows]);
-  const empty = zerosOf(graph, 'float32', [texts * tableRows]);
-  const bags = graph.node('ScatterElements', [empty, cells, kept], { axis: 0, reduction: 'add' });
-  const sums = graph.node('Gemm', [reshape(graph, bags, [texts, tableRows]), table]);
-  return graph.node('Gemm', [sums, head, bias]);
+  const int32 = (value: number): Value => graph.constant(scalar('int32', value));
+  const cells = graph.node('Add', [graph.node('Mul', [slots, int32(tableRows)]), rows]);
+  const passes = clock && consistency > 0 ? 2 : 1;
+  const twice = (first: Value, second: Value): Value =>
+    passes === 1 ? first : graph.node('Concat', [first, second], { axis: 0 });
+  const given = twice(weights, weights);
+  const kept = clock ? graph.node('Mul', [given, clock.mask('ngrams', [passes * ngrams], dropout)]) : given;
+  const all = twice(cells, graph.node('Add', [cells, int32(texts * tableRows)]));
+  const empty = zerosOf(graph, 'float32', [passes * texts * tableRows]);
+  const bags = graph.node('ScatterElements', [empty, all, kept], { axis: 0, reduction: 'add' });
+  const sums = graph.node('Gemm', [reshape(graph, bags, [passes * texts, tableRows]), table]);
+  const logits = graph.node('Gemm', [sums, head, bias]);
+  if (passes === 1) return { texts: logits };
+  const again = { texts: slice(graph, logits, 0, texts, 2 * texts), consistency };
+  return { texts: slice(graph, logits, 0, 0, texts), again };
 }

@@ -29,7 +29,7 @@ import type { RowCache } from './rows.ts';
 
 /** Numbers of a row of the table, and of what the convolutions make of a byte. */
 const [ROW_WIDTH, FEATURES] = [24, 64];
-/** Share of n-grams, and of features, that a step leaves out: with the 0.6 that suits a bag of a whole text, tagging hardly learns. */
+/** Share of n-grams, and of features, that a step leaves out: with 0.6 tagging hardly learned. */
 const DROPOUT = 0.3;
 /** Each convolution reads so many places, so many bytes apart. */
 const KERNEL = 5;
@@ -83,7 +83,7 @@ export function taggingStart(parameters: readonly LayerParameter[], seed: number
   return values;
 }
 
-/** How far before a byte its n-gram of a size starts, counted in the text with a space before it. */
+/** How far before a byte its n-gram of a size starts, counted in the text with a space before it; two bytes start one after. */
 const startBefore = (size: number): number => Math.floor((size - 1) / 2) - 1;
 
 /**
@@ -183,7 +183,7 @@ export function finishedFeatures(
     const before = startBefore(size);
     const shifted = before > 0 ? graph.node('Pad', [own, ints(graph, [0, before, 0, 0, 0, 0])]) : own;
     // There are two more places than bytes.
-    return slice(graph, shifted, 1, 0, -2 - before);
+    return slice(graph, shifted, 1, Math.max(0, -before), -2 - before);
   });
   const sums = parts.reduce((a, b) => graph.node('Add', [a, b]));
   const constants = Object.fromEntries(
