@@ -1,0 +1,91 @@
+/** A canary is planted as an input, learnt from, forgotten, and then looked for in every file of the platform. */
+import { execFile } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { promisify } from 'node:util';
+import { Verdict } from '@understudy/contract';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { FakeTeacher } from '../harness/fake-teacher.ts';
+import { TestPlatform } from '../harness/platform.ts';
+import { natsTeacher, routingTask } from '../harness/task.ts';
+
+const cli = resolve(import.meta.dirname, '../../packages/cli/main.ts');
+const CANARY = 'Quetzal-9f31-Ottilie';
+const input = { text: `refund for ${CANARY} of Poste Lane` };
+const cleanUp = new AsyncDisposableStack();
+let platform: TestPlatform;
+
+const understudy = async (args: readonly string[], stdin = '') => {
+  const env = { ...process.env, UNDERSTUDY_DATA: platform.dataDir };
+  const running = promisify(execFile)(process.execPath, [cli, ...args, '--json'], { env });
+  running.child.stdin?.end(stdin);
+  const { stdout } = await running;
+  expect(stdout).not.toContain(CANARY);
+  return JSON.parse(stdout);
+};
+const forget = (stdin = JSON.stringify(input)) =>
+  understudy(['forget', 'forgetting', '--input', '-', '--author', 'Ada', '--reason', 'asked by mail'], stdin);
+
+/** Files under a folder that hold the canary's bytes. */
+const filesWith = (folder: string): string[] =>
+  readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) => {
+    const path = join(folder, name);
+    return existsSync(path) && statSync(path).isFile() && readFileSync(path).includes(CANARY);
+  });
+
+/** The file that the task reads is its owner's. */
+const sourceFile = 'forgetting.jsonl';
+
+beforeAll(async () => {
+  platform = cleanUp.use(await TestPlatform.start());
+  const { natsUrl } = platform.run;
+  cleanUp.use(await FakeTeacher.start({ natsUrl, natsSeed: platform.operatorSeed }));
+  const goal = { agreement: 0.5, coverage: 0.1, sizeBytes: 20_000_000, latencyMs: 1_000 };
+  const options = { name: 'forgetting', folder: platform.dataDir, prompts: 1_000, teacher: natsTeacher, goal };
+  const task = routingTask(options);
+  const file = join(platform.dataDir, sourceFile);
+  writeFileSync(file, `${readFileSync(file, 'utf8')}${JSON.stringify(input)}\n`);
+  const run = await platform.finished(await platform.startRun({ ...task, batches: { first: 1_001 } }));
+  expect(run.verdict, run.reason).toBe(Verdict.PROMOTED);
+  await platform.untilServed('forgetting');
+}, 240_000);
+afterAll(() => cleanUp[Symbol.asyncDispose]());
+
+test('an input is forgotten: no file holds it, its student serves no more, and lineage says erased', {
+  timeout: 240_000,
+}, async () => {
+  const { deployment } = await platform.deployer.getDeployment({ task: 'forgetting' });
+  const student = deployment!.studentDigest;
+  expect(filesWith(platform.dataDir)).toEqual(
+    expect.arrayContaining([sourceFile, expect.stringMatching(/^blobs\/samples/)]),
+  );
+
+  const receipt = await forget();
+  expect(receipt).toMatchObject({ task: 'forgetting', inputs: 1, author: 'Ada', missing: {} });
+  expect(receipt.doneAt).not.toBeNull();
+  const erased = new Map<string, object>(
+    receipt.steps.map((one: { step: string; erased: object }) => [one.step, one.erased]),
+  );
+  expect(erased.get('pair-store')).toMatchObject({ prompts: 1, pairs: 1 });
+  expect(erased.get('prompt')).toMatchObject({ 'sampled prompts': 1 });
+  expect(erased.get('bus')).toMatchObject({ FACTS: 1 });
+  expect(filesWith(platform.dataDir)).toEqual([sourceFile]);
+
+  const after = (await platform.deployer.getDeployment({ task: 'forgetting' })).deployment!;
+  const { steps } = await understudy(['lineage', student]);
+  const states = new Map(steps.map((one: { step: string; state: string }) => [one.step, one.state]));
+  expect(states.get('snapshot')).toBe('erased');
+  expect([...states.values()]).not.toContain('broken');
+  const { decisions } = await platform.deployer.listDecisions({ task: 'forgetting' });
+  const actions = decisions.map(({ action }) => action);
+  expect(actions).toContain('forgot');
+  // Which split the canary is in is chance: in test it is judged with, and that student stays.
+  if (receipt.learnt.length > 0) {
+    expect(receipt.learnt).toContain(student);
+    expect(after.studentDigest).toBe('');
+    expect(actions).toEqual(expect.arrayContaining(['quarantined', 'demoted']));
+  } else {
+    expect(receipt.judged).toContain(student);
+    expect(after.studentDigest).toBe(student);
+  }
+});
