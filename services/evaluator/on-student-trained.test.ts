@@ -309,58 +309,6 @@ describe('a student that cannot pass', () => {
   });
 });
 
-describe('a test that train knows by heart', () => {
-  /** The first pairs of test become copies of train pairs, or nearly. */
-  const withTwins = (twins: number): SplitPair[] => {
-    const train = bench.pairs.filter(({ split }) => split === Split.TRAIN);
-    let copied = 0;
-    return bench.pairs.map((given) => {
-      if (given.split !== Split.TEST || copied === twins) return given;
-      const twin = train[copied]!.pair!;
-      const text = copied % 2 === 0 ? twin.text.toUpperCase() : `${twin.text} ok.`;
-      copied += 1;
-      const pair = { ...given.pair!, pairId: sha256Hex(text), text, answerJson: twin.answerJson };
-      return { ...given, pair };
-    });
-  };
-
-  test('proves nothing: a verdict that says so, and no look is spent', async () => {
-    const task = await keepTask(bench.blobs, { name: 'twins' });
-    const pairs = withTwins(200);
-    await bench.publish(await bench.event(task, 'run-twins', pairs, smallTraining(bench.pairs)));
-    const [verdict] = (await bench.verdicts(task, 1)) as EvalFailed[];
-    expect(verdict).toMatchObject({ type: 'failed', morePairs: 0, summary: { look: 0 } });
-    expect(verdict!.reason).toMatch(/proves nothing: 200 of its 400 pairs are in train too/);
-    expect(await bench.looksOf(task)).toBe(0);
-  });
-
-  test('where it is a few pairs, is judged without them', async () => {
-    const task = await keepTask(bench.blobs, { name: 'few-twins' });
-    await bench.publish(await bench.event(task, 'run-few', withTwins(6), smallTraining(bench.pairs)));
-    const [verdict] = await bench.verdicts(task, 1);
-    expect(verdict).toMatchObject({ type: 'passed', summary: { testPairs: 394 } });
-    const { reports } = await client.listReports({ task: 'few-twins' });
-    expect(JSON.parse(reports[0]!.reportJson).twins).toEqual({ ofTrain: 6, ofTest: 0 });
-  });
-
-  test('copies of one test pair count once', async () => {
-    const task = await keepTask(bench.blobs, { name: 'copies' });
-    const [easy] = bench.pairs.filter(({ split }) => split === Split.TEST);
-    let n = 0;
-    const pairs = bench.pairs.map((given) => {
-      if (given.split !== Split.TEST || given === easy) return given;
-      n += 1;
-      const text = `${easy!.pair!.text} ${n}`;
-      const { answerJson } = easy!.pair!;
-      return { ...given, pair: { ...given.pair!, pairId: sha256Hex(text), text, answerJson } };
-    });
-    await bench.publish(await bench.event(task, 'run-copies', pairs, smallTraining(bench.pairs)));
-    const [verdict] = (await bench.verdicts(task, 1)) as EvalFailed[];
-    expect(verdict).toMatchObject({ type: 'failed', summary: { look: 0 } });
-    expect(verdict!.reason).toMatch(/too few pairs to decide: 200 in dev and \d in test/);
-  });
-});
-
 describe('an event that cannot be right', () => {
   test('becomes a dead letter with its reason, and no look is spent', async () => {
     const task = await keepTask(bench.blobs, { name: 'broken' });
