@@ -42,7 +42,6 @@ describe('near neighbours', () => {
   });
 
   it('answers fast where a phrase is shared by all texts', () => {
-    const neighbours = new Neighbours();
     const phrase =
       'we are pleased to inform you that your order has been shipped and will arrive soon, thank you for buying';
     const cpuMicroseconds = (neighbours: Neighbours, textOf: (n: number) => string) => {
