@@ -1,6 +1,7 @@
 import { Purpose, Source, type TeacherKind } from '@understudy/contract';
 import { traceparentOf, unsampled } from '@understudy/service/telemetry';
 import type { StepContext } from './context.ts';
+import { askedOf } from './first-batch.ts';
 import {
   MAX_BYTES_AHEAD,
   MAX_PROMPTS_AHEAD,
@@ -9,7 +10,6 @@ import {
   UNPRICED_PROMPTS,
 } from './limits.ts';
 import type { Batch, Run } from './run.ts';
-import { askedOf } from './run-state.ts';
 import type { SampledPrompt } from './sample.ts';
 
 /** Prompts that are published together. */

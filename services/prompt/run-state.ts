@@ -11,14 +11,12 @@ import {
 } from '@understudy/contract/prompt';
 import type { Task } from '@understudy/task';
 import { expiredReason } from './deadlines.ts';
+import { defaultFirst, withinShare, writingOf } from './first-batch.ts';
 import {
-  DEFAULT_FIRST_BATCH,
-  FIRST_SHARE,
   MAX_BATCHES,
   MAX_DECLINES_WITHOUT_ANSWER,
   MAX_OPEN_REPORTS,
   MAX_OUTSIDE_BATCHES,
-  MIN_FIRST_BATCH,
   MIN_FURTHER_BATCH,
 } from './limits.ts';
 import type { Batch, BusFact, Command, DeadLetterFact, Run, RunFact, RunTerms, SampleChunk } from './run.ts';
@@ -56,13 +54,6 @@ export function termsOf({ budget, batches, teacher, training }: Task): RunTerms 
     attemptsMs: teacher.timeoutMs * (teacher.maxRetries + callsPerPrompt),
     trainingMs: training.maxMinutes * 60_000,
   };
-}
-
-/** What would leave less than a further batch is taken at once. */
-function defaultFirst(budgetCalls: number, callsPerPrompt: number): number {
-  const affordable = Math.floor(budgetCalls / callsPerPrompt);
-  const first = Math.min(DEFAULT_FIRST_BATCH, Math.max(MIN_FIRST_BATCH, Math.floor(FIRST_SHARE * affordable)));
-  return affordable - first < MIN_FURTHER_BATCH ? affordable : first;
 }
 
 export function beginRun(given: NewRun, nowMs: number): Run {
@@ -165,14 +156,6 @@ const isSpent = ({ terms, state }: Run): boolean => {
   return spent > 0n && Number(spent) >= terms.budgetUsd * 1e6;
 };
 
-function writingOf({ sources }: RunState): { calls: number; microUsd: bigint } {
-  const all = sources.flatMap(({ writing }) => writing ?? []);
-  return {
-    calls: all.reduce((sum, { calls }) => sum + calls, 0),
-    microUsd: all.reduce((sum, { spentMicroUsd }) => sum + spentMicroUsd, 0n),
-  };
-}
-
 function sampled(run: Run, fact: Extract<RunFact, { type: 'sampled' }>, around: Surroundings): Run {
   if (run.state.stage !== RunStage.SAMPLING) return run;
   const { population, duplicates, badRecords, badRecordDetails, pairs } = fact.sample;
@@ -240,26 +223,6 @@ function counted(run: Run, stats: Extract<RunFact, { type: 'counted' }>['stats']
   }
   return alive(known.terms.boundedFirst ? withinShare(known) : known, around);
 }
-
-/** Ends the first batch where what its prompts have cost so far says that all of it would take more than its share of the budget. */
-function withinShare(run: Run): Run {
-  const { terms, state } = run;
-  const batch = run.batches[0];
-  const asked = askedOf(run);
-  if (batch === undefined || batch.closed || run.batches.length > 1 || asked <= 0) return run;
-  const written = writingOf(state);
-  const shareOf = (calls: number, microUsd: bigint): number =>
-    Math.max(calls / terms.budgetCalls, microUsd > 0n ? Number(microUsd) / (terms.budgetUsd * 1e6) : 0);
-  const each = shareOf(state.teacherCalls, state.spentMicroUsd) / asked;
-  if (each === 0) return run;
-  const affordable = Math.round((FIRST_SHARE - shareOf(written.calls, written.microUsd)) / each);
-  const enough = (run.pairs ?? 0) + Math.max(MIN_FIRST_BATCH, affordable);
-  const to = Math.max(batch.submitted, Math.min(batch.to, enough));
-  return to === batch.to ? run : { ...run, batches: [{ ...batch, to }] };
-}
-
-/** Outcomes that the teacher had to be asked for: finished pairs come first, and cost nothing. */
-export const askedOf = ({ pairs = 0, state }: Run): number => state.answered + state.declined - pairs;
 
 function heard(run: Run, fact: BusFact, around: Surroundings): Run {
   if (fact.type === 'batch.closed') return closedByOthers(run, fact.payload, around);
