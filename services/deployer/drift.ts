@@ -1,11 +1,12 @@
 import { create } from '@bufbuild/protobuf';
 import { timestampNow } from '@bufbuild/protobuf/wkt';
-import type { AnswerAudited } from '@understudy/contract';
+import { type AnswerAudited, Purpose, Split } from '@understudy/contract';
 import { DecisionSchema, type Deployment } from '@understudy/contract/deployer';
 import { auditPolicyOf } from '@understudy/task';
 import { askAgain, type CanaryRound } from './canaries.ts';
 import type { DeployerContext } from './context.ts';
 import { demoteFor } from './demote.ts';
+import { STREAM_TIMEOUT_MS } from './limits.ts';
 import { POLICY } from './moves.ts';
 import { hasStudent } from './plan.ts';
 import type { Watch } from './watch.ts';
@@ -79,36 +80,52 @@ async function noticeRound(context: DeployerContext, deployment: Deployment, rou
  * name alone, new pairs are kept under a fingerprint of their own anyway, and audits say whether the student still agrees.
  */
 export async function tellDrift(
-  { decisions, publisher, standings, journal }: DeployerContext,
+  context: DeployerContext,
   deployment: Deployment,
   round: CanaryRound,
   answersChanged: boolean,
 ): Promise<void> {
+  const { decisions, publisher, standings, journal } = context;
   const { task, taskDigest, generation, studentDigest, servingGeneration } = deployment;
   const { epoch } = (await standings.task(taskDigest)).teacher;
   const id = answersChanged ? `drift-${servingGeneration}-${epoch}` : `drift-${round.seenFingerprint.slice(0, 32)}`;
   if (await decisions.has(task, id)) return;
   const at = timestampNow();
-  const reason = answersChanged
-    ? round.told
-    : `the teacher calls itself otherwise than when the student learnt from it`;
-  await publisher.publish({
-    type: 'teacher.drifted',
-    entity: id,
-    payload: {
-      task,
-      taskDigest,
-      epoch,
-      fingerprint: round.fingerprint,
-      seenFingerprint: round.seenFingerprint,
-      asked: round.asked,
-      changed: round.otherwise,
-      reason,
-      at,
-      answersChanged,
-    },
-  });
+  const imported = !answersChanged && (await learntFromImports(context, deployment));
+  const why = imported ? 'the student learnt from imported pairs, whose teacher has a name of its own' : RENAMED;
+  const reason = answersChanged ? round.told : why;
+  if (!imported) {
+    await publisher.publish({
+      type: 'teacher.drifted',
+      entity: id,
+      payload: {
+        task,
+        taskDigest,
+        epoch,
+        fingerprint: round.fingerprint,
+        seenFingerprint: round.seenFingerprint,
+        asked: round.asked,
+        changed: round.otherwise,
+        reason,
+        at,
+        answersChanged,
+      },
+    });
+  }
   const about = { task, id, at, action: 'drift', author: POLICY, reason, generation, studentDigest, taskDigest };
   await decisions.keep(create(DecisionSchema, about));
   journal.drifted(task, reason);
+}
+
+const RENAMED = 'the teacher calls itself otherwise than when the student learnt from it';
+
+/** Imported pairs never have the name of the teacher that is asked now: that it has another one says nothing, and must begin no run. */
+async function learntFromImports({ pairStore, standings }: DeployerContext, deployment: Deployment): Promise<boolean> {
+  const { snapshot } = await standings.proven(deployment.reportDigest);
+  const asked = { snapshotDigest: snapshot.digest, split: Split.TRAIN };
+  for await (const { pairs } of pairStore.streamPairs(asked, { timeoutMs: STREAM_TIMEOUT_MS })) {
+    const own = pairs.find(({ pair }) => pair?.fingerprint === snapshot.fingerprint);
+    if (own) return own.pair?.purpose === Purpose.IMPORTED;
+  }
+  return false;
 }

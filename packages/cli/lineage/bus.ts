@@ -25,6 +25,9 @@ interface Placed {
 /** Actions that nothing but a passed report allows. */
 const FORWARD: ReadonlySet<string> = new Set(['promoted', 'staged', 'stepped', 'live']);
 
+/** Actions that tell what was seen of the student that serves, and move nothing. */
+const NOTICES: ReadonlySet<string> = new Set(['drift', 'shift', 'pairs']);
+
 /** Digests of the reports on a student that evaluator, decisions or deployment name. */
 export async function namedReports(
   platform: Platform,
@@ -109,7 +112,7 @@ export const takeApproval = (
   take('approval', undefined, async () => {
     const decisions = await decisionsOf(deployer, task);
     for (const one of decisions) {
-      if (one.studentDigest === student) expectPlaced(`decision ${one.id}`, one, reports);
+      if (one.studentDigest === student && !NOTICES.has(one.action)) expectPlaced(`decision ${one.id}`, one, reports);
       if (one.challenger?.studentDigest === student) expectPlaced(`decision ${one.id}`, one.challenger, reports);
     }
     const about = decisions.filter((one) => aboutOf(one).student === student);

@@ -466,6 +466,18 @@ describe('with the platform', () => {
       ['student', 'run', 'report', 'policy', 'approval', 'deployment'].map((step) => `${step} verified`),
     );
     expect(all.filter((state) => !state.endsWith(' verified'))).toEqual([]);
+    // What was only seen of it, of its teacher and its clients names no report.
+    const seen = ['drift', 'shift', 'pairs'].map((action) =>
+      create(DecisionSchema, {
+        task: task.task.name,
+        id: `${action}-1`,
+        action,
+        author: 'policy',
+        studentDigest: student,
+      }),
+    );
+    decisions = [...decisions, ...seen];
+    expect((await states(student, platform)).filter((state) => !state.endsWith(' verified'))).toEqual([]);
   });
 
   test('a student that nobody judged has nothing after it', async () => {
