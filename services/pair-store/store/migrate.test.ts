@@ -7,6 +7,7 @@ import { StartupError } from '@understudy/service/errors';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { databaseKinds, newDataDir, type TestDatabase } from '../testing.ts';
 import { lookAtDue } from './batches.ts';
+import { checkIdKey } from './check-id-key.ts';
 import { type Database, SCHEMA } from './database.ts';
 import { migrate, ownMigrations } from './migrate.ts';
 import { openDatabase } from './open-database.ts';
@@ -103,6 +104,29 @@ describe.each(databaseKinds)('migrations on $name', ({ skip, shared, start }) =>
     );
     expect(rows.map(({ origin }) => origin)).toEqual(['', '']);
     expect(rows.map(({ soft }) => JSON.parse(soft))).toEqual([{ kind: [0.1, 0.9] }, {}]);
+  });
+
+  it('leave ids that were made without a key as they are, and let nobody mix keys', async () => {
+    const database = await place.open();
+    await database.script(`drop schema ${SCHEMA} cascade`);
+    await migrate(database, ownMigrations().slice(0, 6));
+    await database.script(`insert into prompts (prompt_id, task, group_id, split, weight, input_json, first_pair)
+      values (sha256('old'), 't', '', 1, 1, '{}', '')`);
+    await migrate(database);
+    const [one, two] = [Buffer.alloc(32, 1), Buffer.alloc(32, 2)];
+    await expect(checkIdKey(database, one)).rejects.toThrow(/made with the key unkeyed.*hold the word unkeyed/);
+    await checkIdKey(database, undefined);
+    await database.script('truncate settings');
+    await checkIdKey(database, one);
+    await checkIdKey(database, one);
+    await expect(checkIdKey(database, two)).rejects.toThrow(
+      /give ID_KEY_FILE the file that this platform was begun with/,
+    );
+    await expect(checkIdKey(database, undefined)).rejects.toThrow(/this platform has unkeyed/);
+    const [{ salts } = { salts: 0 }] = await database.query<{ salts: number }>(
+      'select count(distinct salt)::int as salts from prompts where length(salt) = 16',
+    );
+    expect(salts).toBe(1);
   });
 
   it.runIf(shared)('run once when several instances start together', async () => {
