@@ -1,6 +1,6 @@
 /** What people decide about pairs, what is listed for them, and what a snapshot makes of both. Over PGlite and PostgreSQL. */
 
-import { mkdtemp } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
@@ -41,7 +41,9 @@ describe.each(databaseKinds)('decisions in $name', ({ skip, start }) => {
 
   beforeAll(async () => {
     const place = cleanUp.use(await cleanUp.use(await start()).newDatabase());
-    const blobs = await FolderBlobStore.open(await mkdtemp(join(tmpdir(), 'understudy-review-')));
+    const folder = await mkdtemp(join(tmpdir(), 'understudy-review-'));
+    cleanUp.defer(() => rm(folder, { recursive: true }));
+    const blobs = await FolderBlobStore.open(folder);
     await blobs.put('tasks', new TextEncoder().encode(taskJson(task)));
     const telemetry = new Telemetry({ service: 'pair-store', logLevel: 'fatal' });
     context = {
