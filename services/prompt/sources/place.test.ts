@@ -23,6 +23,8 @@ const collectGarbage: () => void = runInNewContext('gc');
 /** Bytes of the buffers that are still held: what waits for the collector depends on the machine's mood. */
 function liveBufferBytes(): number {
   collectGarbage();
+  // Buffers are freed beside the collection; the next one waits for that.
+  collectGarbage();
   return process.memoryUsage().arrayBuffers;
 }
 
@@ -47,8 +49,8 @@ test('a line of 100 MB costs one record and next to no memory, and the rest is r
     `expected a line of at most ${MEBIBYTE} bytes, got ${100 * MEBIBYTE + 11}; shorten it`,
     'last',
   ]);
-  // The longest line that is kept, and the chunks on their way.
-  expect(peak).toBeLessThan(10 * MEBIBYTE);
+  // The longest line that is kept, and the chunks on their way: some MiB, and never the line.
+  expect(peak).toBeLessThan(32 * MEBIBYTE);
 });
 
 test.each([
