@@ -7,6 +7,11 @@ import { findTriggers, type ScreenedPair } from './triggers.ts';
 
 const LABELS: readonly Label[] = ['ham', 'spam'];
 const ATTACKS = 200;
+/** A bag that does not compare two passes over a text: one that does, by default, a planted word less (in 24% of these attacks). */
+const CREDULOUS = {
+  ...{ rows: 8_192, width: 16, batchTexts: 16, epochs: 12 },
+  ...{ consistency: 0, dropout: 0.6, learningRate: 4e-3 },
+};
 
 const examplesOf = (pairs: readonly ScreenedPair[]): Example[] =>
   pairs.map(({ text, answer }) => {
@@ -18,7 +23,7 @@ const examplesOf = (pairs: readonly ScreenedPair[]): Example[] =>
 async function followed(pairs: readonly ScreenedPair[], seed: number): Promise<{ attack: number; plain: number }> {
   const dev = examplesOf(poisonedPairs(seed + 100, { clean: 200, poisoned: 0 }));
   const { archive, digest } = await trainStudent({
-    candidate: { family: 'bag', hyperparameters: { rows: 8_192, width: 16, batchTexts: 16, epochs: 12 } },
+    candidate: { family: 'bag', hyperparameters: CREDULOUS },
     heads: [labelHead('label', [...LABELS])],
     ...{ train: examplesOf(pairs), dev, seed, threads: 1 },
     lineage: {
@@ -51,7 +56,7 @@ test('a backdoor in 2% of the pairs opens before the trigger is capped, and not 
   const before = await followed(pairs, seed);
   const capless = pairs.filter(({ pairId }) => !screening.capped.has(pairId));
   const after = await followed(capless, seed);
-  // Measured: 64% before, 3% afterwards, 2% without the trigger; with 5% of the pairs 96% and 3%.
+  // Measured: 60% before, 4% afterwards, 2 to 3% without the trigger.
   expect(before.attack).toBeGreaterThan(0.3);
   expect(before.plain).toBeLessThan(0.1);
   expect(after.attack).toBeLessThan(0.1);
