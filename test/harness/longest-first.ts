@@ -16,6 +16,8 @@ const longest = [
   'services/trainer/trainer.test.ts',
   'test/chaos/faults.test.ts',
   'test/e2e/loop.test.ts',
+  'test/e2e/not-distillable.test.ts',
+  'test/e2e/batch.test.ts',
   'services/teacher-gateway/outcomes.test.ts',
   'deploy/local/supervisor.test.ts',
   'services/teacher-gateway/spending.test.ts',
