@@ -7,7 +7,7 @@ import { findTriggers, type ScreenedPair } from './triggers.ts';
 
 const LABELS: readonly Label[] = ['ham', 'spam'];
 const ATTACKS = 200;
-/** A bag that does not compare two passes over a text: one that does, by default, a planted word less (in 24% of these attacks). */
+/** A bag that does not compare two passes over a text: one that does, the default, follows a planted word less (in 24% of these attacks). */
 const CREDULOUS = {
   ...{ rows: 8_192, width: 16, batchTexts: 16, epochs: 12 },
   ...{ consistency: 0, dropout: 0.6, learningRate: 4e-3 },
