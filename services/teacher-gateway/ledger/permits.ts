@@ -55,6 +55,8 @@ export class Permits {
   #pacer: NodeJS.Timeout | undefined;
   #running: Promise<void> | undefined;
   #lastUsedMs = 0;
+  /** When a call last had to wait. */
+  #lastShortMs = Number.NEGATIVE_INFINITY;
   #lastWriteMs = Number.NEGATIVE_INFINITY;
   #closing = false;
 
@@ -86,8 +88,9 @@ export class Permits {
       };
       signal.addEventListener('abort', abort, { once: true });
       this.#waiters.push(waiter);
+      this.#lastShortMs = now;
       // With all places in use there is nothing to write: a call that ends, or the next tick, goes on.
-      if (!this.#ticker || this.#book.slots === 0 || this.#book.hasSlot(now)) this.#look();
+      if (!this.#ticker || this.#book.slots === 0 || this.#book.hasSlot(now) || this.#askedForFewer(now)) this.#look();
     });
   }
 
@@ -128,6 +131,7 @@ export class Permits {
       const permit = this.#book.begin(now, head.tokens);
       if (!permit) return;
       this.#waiters.shift();
+      this.#lastShortMs = now;
       head.resolve(permit);
     }
   }
@@ -155,7 +159,8 @@ export class Permits {
     const { requestsPerMinute, tokensPerMinute } = this.#options.limits;
     const served = (requestsPerMinute === undefined || starts > 0) && (tokensPerMinute === undefined || tokens > 0);
     const yields = slots < this.#book.slots && this.#book.inFlight < this.#book.slots;
-    if (slots > this.#book.cap || yields || (starved && served)) this.#write();
+    const more = slots > this.#book.cap || (head !== undefined && this.#askedForFewer(now));
+    if (more || yields || (starved && served)) this.#write();
     // Tokens come free when calls end and slices of time go by: the next tick sees it.
     else if (starved && starts === 0) this.#lookWhenPaced(now);
   }
@@ -180,6 +185,23 @@ export class Permits {
     this.#options.onIdle();
   }
 
+  /**
+   * Places worth asking for: where others have fewer than they could use, and no call here has waited lately, no more than
+   * calls are in; one, where none is.
+   */
+  #places(now: number): number {
+    const { replica, wants } = this.#options;
+    const isShort = this.#waiters.length > 0 || now - this.#lastShortMs <= giveBackAfterMs;
+    const holdings = Object.entries(this.#known?.holdings ?? {});
+    const isScarce = holdings.some(([name, other]) => name !== replica && other.slots < other.wants);
+    return isShort || !isScarce ? wants : Math.min(wants, Math.max(1, this.#book.inFlight));
+  }
+
+  #askedForFewer(now: number): boolean {
+    const own = this.#known?.holdings[this.#options.replica];
+    return own !== undefined && own.wants < this.#places(now);
+  }
+
   /** What a write would give, as far as is known here. */
   #expected(now: number): { slots: number; starts: number; tokens: number } {
     const { limits, replica, wants } = this.#options;
@@ -190,7 +212,7 @@ export class Permits {
       seq: (own?.seq ?? 0) + 1,
       holding: own !== undefined,
       keep: Math.min(this.#book.inFlight, this.#book.slots),
-      wants,
+      wants: this.#places(now),
       starts: this.#wanted().starts,
       tokens: { ...this.#wanted().tokens, back: this.#book.backlog() },
       livesMs: 1,
@@ -245,10 +267,10 @@ export class Permits {
 
   /** Undefined when the bus is away: the same request is written again later. */
   async #renew(): Promise<RateGrant | undefined> {
-    const { bucket, key, limits, wants, log } = this.#options;
+    const { bucket, key, limits, log } = this.#options;
     const now = performance.now();
     const over = this.#closing || this.#idle(now);
-    const request = this.#book.pending ?? this.#book.request(over ? 0 : wants, this.#wanted(), now);
+    const request = this.#book.pending ?? this.#book.request(over ? 0 : this.#places(now), this.#wanted(), now);
     try {
       return await compareAndSet(bucket, key, (text) => {
         const rate = parseRate(text);
