@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { create } from '@bufbuild/protobuf';
 import { EvalSummarySchema, type EventType, type PayloadInit } from '@understudy/contract';
-import { DeployerService, type Deployment } from '@understudy/contract/deployer';
+import { DeployerService, type Deployment, QuarantineService } from '@understudy/contract/deployer';
 import { EvaluatorService, type GetReportResponse, GetReportResponseSchema } from '@understudy/contract/evaluator';
 import { FolderBlobStore } from '@understudy/service/blobs/folder';
 import type { OutgoingEvent } from '@understudy/service/bus/event';
@@ -20,7 +20,7 @@ import { allHandled, type TestBus, testBus } from '@understudy/service/testing';
 import { type Policy, policyJson, reportStatement, studentStatement } from '@understudy/student';
 import { LABELS, smallStudent } from '@understudy/student/testing';
 import { parseTask, sha256Hex, taskJson } from '@understudy/task';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { definition } from './service.ts';
 
 /** Dies once, when told to, just before it would tell of a promotion. */
@@ -356,6 +356,81 @@ describe('a student or report that nobody who is trusted has signed', () => {
       runId: event.runId,
       reason: expect.stringMatching(reason),
     });
+  });
+});
+
+describe('a student that learnt from what was forgotten', () => {
+  let quarantine: RpcClient<typeof QuarantineService>;
+  beforeAll(() => {
+    quarantine = createClient(QuarantineService, { address: `127.0.0.1:${deployer.grpcPort}` });
+  });
+  afterAll(() => quarantine.close());
+  const erasure = { erasureId: 'e'.repeat(16), author: 'Ada', reason: 'asked by mail', inputs: 1, quarantined: true };
+  const actionsOf = async (task: string) =>
+    (await client.listDecisions({ task })).decisions.map(({ action }) => action).toSorted();
+
+  test('serves no more, and comes back neither by its report nor by a rollback', async () => {
+    const [first, second] = [await judged('forgot', 1), await judged('forgot', 2)];
+    for (const event of [first, second]) {
+      await publish(event);
+      await settled();
+    }
+    const studentDigests = [second.summary.studentDigest];
+    const { deployment } = await quarantine.quarantine({ ...erasure, task: 'forgot', studentDigests });
+    expect(deployment).toMatchObject({ studentDigest: '', generation: 3n, move: { action: 'demoted', author: 'Ada' } });
+    await quarantine.quarantine({ ...erasure, task: 'forgot', studentDigests });
+    await publish(second);
+    await settled();
+    await expect(client.rollback({ task: 'forgot' })).rejects.toThrow(/has no student/);
+    expect(await deploymentOf('forgot')).toEqual(deployment);
+    expect(await factsOf('student.demoted', 'forgot')).toBe(1);
+    expect(await actionsOf('forgot')).toEqual(expect.arrayContaining(['forgot', 'quarantined', 'refused']));
+  });
+
+  test('stays where the policy keeps it; the audit log says that it learnt from it', async () => {
+    const event = await judged('kept', 1);
+    await publish(event);
+    await settled();
+    const about = { ...erasure, task: 'kept', studentDigests: [event.summary.studentDigest] };
+    await quarantine.quarantine({ ...about, quarantined: false });
+    expect(await deploymentOf('kept')).toMatchObject({ studentDigest: event.summary.studentDigest, generation: 1n });
+    expect(await actionsOf('kept')).toContain('forgot');
+    expect(await actionsOf('kept')).not.toContain('quarantined');
+  });
+
+  test.each([false, true])('does not serve where it was quarantined in the middle of its promotion; died after it: %s', async (dies) => {
+    const task = `midway-${dies}`;
+    const { taskDigest, ...event } = await judged(task, 1);
+    const studentDigests = [event.summary.studentDigest];
+    const read = blobs.get.bind(blobs);
+    let asked = 0;
+    // The stages of its plan are read after it was seen that it is not quarantined, and before it moves.
+    const spy = vi.spyOn(blobs, 'get').mockImplementation(async (kind, digest) => {
+      if (kind === 'tasks' && digest === taskDigest) {
+        asked += 1;
+        await quarantine.quarantine({ ...erasure, task, studentDigests });
+      }
+      return read(kind, digest);
+    });
+    onTestFinished(() => void spy.mockRestore());
+    const deaths = publisher.deaths + Number(dies);
+    publisher.dies = dies;
+    await publish({ ...event, taskDigest });
+    await settled();
+    expect({ asked, deaths: publisher.deaths }).toEqual({ asked: 1, deaths });
+    // It was promoted, and is out again.
+    expect(await deploymentOf(task)).toMatchObject({ studentDigest: '', generation: 2n, move: { action: 'demoted' } });
+  });
+
+  test.each([
+    [{ erasureId: 'e' }, /erasure_id/],
+    [{ author: ' ' }, /author/],
+    [{ reason: '' }, /reason/],
+    [{ studentDigests: ['../x'] }, /student_digests/],
+    [{ task: '../x' }, /task/],
+  ])('refuses %j', async (change, message) => {
+    const request = { ...erasure, task: 'forgot', studentDigests: [], ...change };
+    await expect(quarantine.quarantine(request)).rejects.toThrow(message);
   });
 });
 

@@ -38,6 +38,8 @@ async function promote(context: DeployerContext, event: Event<'eval.passed'>, tr
   await checkSigned(context, candidate);
   await checkServable(blobs, candidate, snapshotDigest);
   if (await isQuarantined(context, task, candidate.studentDigest)) {
+    // Whoever promoted it may have died before looking once more, and this is the report that came again.
+    await barIfQuarantined(context, task, candidate.studentDigest);
     throw new TerminalError(
       `student ${candidate.studentDigest} is quarantined: it learnt from inputs that are forgotten`,
     );
