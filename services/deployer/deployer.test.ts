@@ -398,29 +398,36 @@ describe('a student that learnt from what was forgotten', () => {
     expect(await actionsOf('kept')).not.toContain('quarantined');
   });
 
-  test.each([false, true])('does not serve where it was quarantined in the middle of its promotion; died after it: %s', async (dies) => {
-    const task = `midway-${dies}`;
-    const { taskDigest, ...event } = await judged(task, 1);
-    const studentDigests = [event.summary.studentDigest];
-    const read = blobs.get.bind(blobs);
-    let asked = 0;
-    // The stages of its plan are read after it was seen that it is not quarantined, and before it moves.
-    const spy = vi.spyOn(blobs, 'get').mockImplementation(async (kind, digest) => {
-      if (kind === 'tasks' && digest === taskDigest) {
-        asked += 1;
-        await quarantine.quarantine({ ...erasure, task, studentDigests });
-      }
-      return read(kind, digest);
-    });
-    onTestFinished(() => void spy.mockRestore());
-    const deaths = publisher.deaths + Number(dies);
-    publisher.dies = dies;
-    await publish({ ...event, taskDigest });
-    await settled();
-    expect({ asked, deaths: publisher.deaths }).toEqual({ asked: 1, deaths });
-    // It was promoted, and is out again.
-    expect(await deploymentOf(task)).toMatchObject({ studentDigest: '', generation: 2n, move: { action: 'demoted' } });
-  });
+  test.each([false, true])(
+    'does not serve where it was quarantined in the middle of its promotion; died after it: %s',
+    async (dies) => {
+      const task = `midway-${dies}`;
+      const { taskDigest, ...event } = await judged(task, 1);
+      const studentDigests = [event.summary.studentDigest];
+      const read = blobs.get.bind(blobs);
+      let asked = 0;
+      // The stages of its plan are read after it was seen that it is not quarantined, and before it moves.
+      const spy = vi.spyOn(blobs, 'get').mockImplementation(async (kind, digest) => {
+        if (kind === 'tasks' && digest === taskDigest) {
+          asked += 1;
+          await quarantine.quarantine({ ...erasure, task, studentDigests });
+        }
+        return read(kind, digest);
+      });
+      onTestFinished(() => void spy.mockRestore());
+      const deaths = publisher.deaths + Number(dies);
+      publisher.dies = dies;
+      await publish({ ...event, taskDigest });
+      await settled();
+      expect({ asked, deaths: publisher.deaths }).toEqual({ asked: 1, deaths });
+      // It was promoted, and is out again.
+      expect(await deploymentOf(task)).toMatchObject({
+        studentDigest: '',
+        generation: 2n,
+        move: { action: 'demoted' },
+      });
+    },
+  );
 
   test.each([
     [{ erasureId: 'e' }, /erasure_id/],

@@ -1,11 +1,17 @@
 /** Takes inputs, and all that came of them, out of the tables. */
+import { create } from '@bufbuild/protobuf';
+import { ErasureStepSchema } from '@understudy/contract/pair-store';
+import { invalidArgument } from '@understudy/service/rpc/status';
 import type { CompiledTask } from '@understudy/task';
 import { InputMatcher } from '@understudy/task/versions';
 import { MAX_WORKLOAD_PAIRS_PER_READ } from '../limits.ts';
 import type { Database, Sql } from '../store/database.ts';
 import { lockTask } from '../store/record.ts';
 import { addForgotten, bytesOf, declineAwaited } from './forgotten.ts';
-import { beginErasure } from './journal.ts';
+import { beginErasure, noteStep } from './journal.ts';
+
+/** What pair-store's part of an erasure is called in its journal. */
+export const OWN_STEP = 'pair-store';
 
 export interface ErasureRequest {
   readonly erasureId: string;
@@ -20,10 +26,8 @@ export interface ErasureRequest {
 export interface ErasedRows {
   /** All that the erasure is about, those of the source included. */
   readonly promptIds: ReadonlySet<string>;
-  readonly prompts: number;
-  readonly pairs: number;
-  /** What people decided about them. */
-  readonly decisions: number;
+  /** Of each table; the journal has them already. */
+  readonly erased: { readonly prompts: number; readonly pairs: number; readonly decisions: number };
   /** A run that waited for one of them may be complete now. */
   readonly batchDue: boolean;
 }
@@ -33,6 +37,7 @@ export async function eraseRows(database: Database, request: ErasureRequest): Pr
   const { erasureId, task, source } = request;
   return database.transaction(async (sql) => {
     await lockTask(sql, task);
+    await requireOwn(sql, task, request.promptIds);
     await beginErasure(sql, request);
     const ofSource = source === '' ? [] : await promptsOfSource(sql, task, source);
     await addForgotten(sql, task, erasureId, new Set([...request.promptIds, ...ofSource]));
@@ -56,8 +61,21 @@ export async function eraseRows(database: Database, request: ErasureRequest): Pr
       [ids],
     );
     const batchDue = await declineAwaited(sql, task);
-    return { promptIds, prompts: prompts.length, pairs: pairs.length, decisions: decisions.length, batchDue };
+    const erased = { prompts: prompts.length, pairs: pairs.length, decisions: decisions.length };
+    // Noted with the rows: whoever goes on after a kill finds none, and would say that there was nothing.
+    const counts = Object.fromEntries(Object.entries(erased).map(([kind, count]) => [kind, BigInt(count)]));
+    await noteStep(sql, erasureId, create(ErasureStepSchema, { step: OWN_STEP, erased: counts }));
+    return { promptIds, erased, batchDue };
   });
+}
+
+/** @throws RpcError where an id is another task's, which would lose what comes of it although nobody forgot it there */
+async function requireOwn(sql: Sql, task: string, promptIds: readonly string[]): Promise<void> {
+  const [other] = await sql.query<{ id: string; task: string }>(
+    `select encode(prompt_id, 'hex') as id, task from prompts where prompt_id = any ($1::bytea[]) and task <> $2 limit 1`,
+    [bytesOf(promptIds), task],
+  );
+  if (other) throw invalidArgument(`prompt_ids: expected inputs of ${task}; ${other.id} is one of ${other.task}`);
 }
 
 /** What an earlier attempt has found of a source: its pairs are gone by now. */

@@ -82,8 +82,9 @@ async function isParquet(blobs: BlobStore, digest: string): Promise<boolean> {
 /** @param original digest of the table as its manifest names it */
 async function eraseFrom(blobs: BlobStore, original: string, promptIds: ReadonlySet<string>): Promise<RowsAbout> {
   const before = await replacementOf(blobs, original);
-  if (before?.table === null) return { touched: { train: 0, dev: 0, test: 0 }, pairIds: [], whole: 0 };
-  const current = before?.table ?? original;
+  const leftBehind = before !== undefined && (await blobs.has('snapshots', original));
+  const current = leftBehind && before.table === null ? original : (before?.table ?? original);
+  if (before?.table === null && !leftBehind) return { touched: { train: 0, dev: 0, test: 0 }, pairIds: [], whole: 0 };
   const table = await openTable(await blobs.get('snapshots', current));
   const found = await rowsAbout(table, promptIds);
   if (found.whole > 0) {
@@ -99,7 +100,7 @@ async function eraseFrom(blobs: BlobStore, original: string, promptIds: Readonly
     await blobs.remove('snapshots', current);
   }
   // What a crash left between the note and the removal.
-  if (before !== undefined && (await blobs.has('snapshots', original))) await blobs.remove('snapshots', original);
+  if (leftBehind) await blobs.remove('snapshots', original);
   return found;
 }
 

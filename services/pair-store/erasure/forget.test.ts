@@ -16,7 +16,7 @@ import { taskDigest as digestOfTask, taskJson } from '@understudy/task';
 import { testText } from '@understudy/task/grouping/testing';
 import { rowDigest, TableDigest } from '@understudy/task/row-digest';
 import { testTask } from '@understudy/task/testing';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { definition } from '../service.ts';
 import { COLUMN_NAMES, openTable } from '../snapshot/columns.ts';
 import { getManifest } from '../snapshot/manifest.ts';
@@ -198,6 +198,52 @@ describe.each(databaseKinds)('forgetting over $name', ({ skip, shared }) => {
     // Once more: its pairs are gone, and it is still known what they were.
     expect((await forgetting.forget({ task: task.name, source: 'calls.csv', ...who })).erasure).toMatchObject({
       inputs: 3,
+    });
+  });
+
+  it('two at once are one after the other, and neither brings back what the other erased', async () => {
+    const both = [testPair(task, 'one of two at once'), testPair(task, 'two of two at once'), ...others.slice(10, 20)];
+    await answer('at-once', both);
+    await close('at-once', both);
+    const { snapshot } = await sealOf('at-once');
+    const receipts = await Promise.all(
+      both.slice(0, 2).map((one) => forgetting.forget({ task: task.name, promptIds: idsOf(one), ...who })),
+    );
+    for (const { erasure, snapshots } of receipts) {
+      expect(erasure).toMatchObject({ inputs: 1, steps: [{ erased: { pairs: 1n, 'snapshot rows': 1n } }] });
+      expect(snapshots.map(({ snapshotDigest }) => snapshotDigest)).toEqual([snapshot!.digest]);
+    }
+    const { pairs } = await streamed(snapshot!.digest);
+    expect(pairs.filter(({ pair }) => pair?.text.endsWith('at once'))).toEqual([]);
+  });
+
+  it('whoever reads a snapshot while it is replaced gets it, before or after', async () => {
+    const { snapshot } = sealed.at(-1)!;
+    const { pairs } = await getManifest(blobs, snapshot!.digest);
+    const read = blobs.get.bind(blobs);
+    const spy = vi.spyOn(blobs, 'get').mockImplementationOnce(async (kind, digest) => {
+      // Between the note and the file.
+      await forgetting.forget({ task: task.name, promptIds: idsOf(others[10]!), ...who });
+      return read(kind, digest);
+    });
+    onTestFinished(() => void spy.mockRestore());
+    const table = await openTable(await tableBytes(blobs, pairs.digest));
+    const row = (await table.read(0, table.rows)).find(({ prompt_id }) => prompt_id === others[10]!.promptId);
+    expect(row?.erased_digest).toMatch(/^[0-9a-f]{64}$/);
+  });
+
+  it('an id or a source that never was erases nothing, and an id of another task is refused', async () => {
+    const never = await forgetting.forget({ task: task.name, promptIds: new Uint8Array(32).fill(7), ...who });
+    expect(never).toMatchObject({
+      erasure: { inputs: 1, steps: [{ erased: { prompts: 0n, pairs: 0n } }] },
+      snapshots: [],
+    });
+    const source = await forgetting.forget({ task: task.name, source: 'never.csv', ...who });
+    expect(source).toMatchObject({ erasure: { inputs: 0 }, snapshots: [] });
+    const foreign = { task: 'another', promptIds: idsOf(others[12]!), ...who };
+    await expect(forgetting.forget(foreign)).rejects.toThrow(/one of/);
+    expect(await client.findPairs({ task: task.name, pairIds: [others[12]!.pairId] })).toMatchObject({
+      pairs: [{ promptId: others[12]!.promptId }],
     });
   });
 

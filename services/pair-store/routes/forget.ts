@@ -16,7 +16,7 @@ import { invalidArgument, notFound } from '@understudy/service/rpc/status';
 import { promptIdBytes, promptIdsOf } from '@understudy/task';
 import { versionsOf } from '@understudy/task/versions';
 import type { PairStoreContext } from '../context.ts';
-import { eraseRows, eraseWorkloadPairs } from '../erasure/erase-rows.ts';
+import { eraseRows, eraseWorkloadPairs, OWN_STEP } from '../erasure/erase-rows.ts';
 import { eraseFolds, eraseSnapshots } from '../erasure/erase-snapshots.ts';
 import { forgottenOf } from '../erasure/forgotten.ts';
 import { erasure, erasures, finishErasure, noteStep } from '../erasure/journal.ts';
@@ -54,14 +54,11 @@ export async function forget(context: PairStoreContext, request: ForgetRequest):
   if (rows.batchDue) context.wakeSealer();
   const folds = await eraseFolds(blobs, snapshots.pairIds);
   await database.compact(['prompts', 'pairs', 'decisions', 'outcomes', 'workload_pairs']);
-  const erased = {
-    ...{ prompts: rows.prompts, pairs: rows.pairs, decisions: rows.decisions, calls },
-    ...{ 'snapshot rows': snapshots.rows, strays: snapshots.strays, folds },
-  };
+  const erased = { calls, 'snapshot rows': snapshots.rows, strays: snapshots.strays, folds };
   const counts = Object.fromEntries(Object.entries(erased).map(([kind, count]) => [kind, BigInt(count)]));
-  const step = create(ErasureStepSchema, { step: 'pair-store', erased: counts });
+  const step = create(ErasureStepSchema, { step: OWN_STEP, erased: counts });
   await database.transaction((sql) => noteStep(sql, erasureId, step));
-  context.journal.erased(asked.task, erasureId, erased);
+  context.journal.erased(asked.task, erasureId, { ...rows.erased, ...erased });
   return {
     erasure: await erasure(database, erasureId),
     promptIds: promptIdBytes(rows.promptIds),

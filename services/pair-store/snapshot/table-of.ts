@@ -30,9 +30,23 @@ export function keepReplacement(blobs: BlobStore, tableDigest: string, replaceme
  * @throws BlobError `not-found` where it is neither there nor replaced, or was erased as a whole
  */
 export async function tableBytes(blobs: BlobStore, tableDigest: string): Promise<Uint8Array> {
+  for (let current = await placeOf(blobs, tableDigest); ; ) {
+    try {
+      return await blobs.get('snapshots', current);
+    } catch (error) {
+      if (!(error instanceof BlobError && error.code === 'not-found')) throw error;
+      // It may have been replaced between the note and the file.
+      const next = await placeOf(blobs, tableDigest);
+      if (next === current) throw error;
+      current = next;
+    }
+  }
+}
+
+async function placeOf(blobs: BlobStore, tableDigest: string): Promise<string> {
   const replacement = await replacementOf(blobs, tableDigest);
-  if (replacement === undefined) return blobs.get('snapshots', tableDigest);
-  if (replacement.table !== null) return blobs.get('snapshots', replacement.table);
+  if (replacement === undefined) return tableDigest;
+  if (replacement.table !== null) return replacement.table;
   throw new BlobError(
     'not-found',
     `the table ${tableDigest} held forgotten inputs, was of an old format, and is erased`,
