@@ -150,5 +150,8 @@ const sweep = (naming: Naming): string[] => {
   ];
 };
 
+/** Delete messages, and see whether one that could not be deleted still stands. */
 const removal = (naming: Naming): string[] =>
-  (['FACTS', 'TRAFFIC'] as const).map((stream) => `$JS.API.STREAM.MSG.DELETE.${storeNameOf(naming, stream)}`);
+  (['FACTS', 'TRAFFIC'] as const).flatMap((stream) =>
+    ['DELETE', 'GET'].map((verb) => `$JS.API.STREAM.MSG.${verb}.${storeNameOf(naming, stream)}`),
+  );

@@ -10,6 +10,8 @@ import {
   NoteErasureResponseSchema,
 } from '@understudy/contract/pair-store';
 import { FolderBlobStore } from '@understudy/service/blobs/folder';
+import { removeMessage } from '@understudy/service/bus/remove-message';
+import { RetryableError } from '@understudy/service/errors';
 import { RpcError } from '@understudy/service/rpc/status';
 import { testBus } from '@understudy/service/testing';
 import { compileTask, promptIdBytes, taskJson } from '@understudy/task';
@@ -60,7 +62,7 @@ test('a service that does not answer leaves the erasure open, and the others do 
   const receipt = await forget({ ...request, connection: broken.connection });
   expect(receipt.missing).toEqual({ trainer: 'trainer knows no Erase', prompt: 'prompt knows no Erase' });
   expect(broken.noted.flatMap(({ step }) => step?.step ?? [])).toEqual([
-    ...['teacher-gateway', 'student-gateway', 'bus', 'batches', 'students', 'runs under way'],
+    ...['teacher-gateway', 'student-gateway', 'bus', 'batches', 'runs under way', 'students'],
   ]);
   expect(broken.noted.at(-1)).toMatchObject({ done: false });
   const whole = platform(new Set());
@@ -90,9 +92,41 @@ test('messages with the input leave the bus, and no others', async () => {
   expect(left.state.messages).toBe(2);
 });
 
+test('a message that the server refuses to delete is not taken for gone, and one that is gone is no failure', async () => {
+  const { jsm, nc } = bus.bus;
+  await jsm.streams.add({ name: 'KEEPS', subjects: ['keeps'], deny_delete: true });
+  await jsm.streams.add({ name: 'LOSES', subjects: ['loses'] });
+  for (const subject of ['keeps', 'loses']) await nc.request(subject, 'a secret');
+  await expect(removeMessage(bus.bus, 'KEEPS', 1)).rejects.toThrow(RetryableError);
+  expect(await removeMessage(bus.bus, 'LOSES', 1)).toBe(true);
+  expect(await removeMessage(bus.bus, 'LOSES', 1)).toBe(false);
+  expect(await removeMessage(bus.bus, 'LOSES', 99)).toBe(false);
+});
+
+test('students are listed after it was seen that no run trains: one that ends in between leaves no student unseen', async () => {
+  const blobs = await FolderBlobStore.open(join(folder, 'racing-blobs'));
+  const { connection } = platform(new Set());
+  const seen: string[] = [];
+  const listRuns = connection.prompt.listRuns.bind(connection.prompt);
+  connection.prompt.listRuns = (...given) => {
+    seen.push('runs');
+    return listRuns(...given);
+  };
+  const list = blobs.list.bind(blobs);
+  blobs.list = (kind, prefix) => {
+    seen.push(kind);
+    return list(kind, prefix);
+  };
+  const around = { bus: bus.bus, blobs, batchesFolder: join(folder, 'none'), versions: [version], connection };
+  await forget({ ...around, task: task.name, ids, source: '', author: 'Ada', reason: 'asked' });
+  expect(seen).toEqual(['runs', 'students']);
+});
+
 test('what is meant is given by id, text or source; no message tells the text', async () => {
   const file = join(folder, 'input');
   await writeFile(file, '{"text":"a secret"}');
+  expect(givenIds([version], { input: file })).toEqual(ids);
+  await writeFile(file, '\uFEFF{"text":"a secret"}\r\n');
   expect(givenIds([version], { input: file })).toEqual(ids);
   await writeFile(file, 'a secret\n');
   expect(givenIds([version], { input: file })).toEqual(ids);

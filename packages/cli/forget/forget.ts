@@ -103,6 +103,8 @@ export const forget = async (around: Forgetting): Promise<Receipt> => {
     const { prompts, remains: files } = await eraseBooks(around.batchesFolder, task, promptIdsOf(forgotten.promptIds));
     return { erased: { prompts }, remains: files };
   });
+  // Before students are listed: a run that ends in between would leave one that nobody saw.
+  await step('runs under way', () => refuseRuns(connection, task, forgotten));
   let students: Students = { learnt: [], judged: [], unreadable: [] };
   let quarantined = false;
   await step('students', async () => {
@@ -128,7 +130,6 @@ export const forget = async (around: Forgetting): Promise<Receipt> => {
     );
     return { students: Object.fromEntries(told), remains: lost };
   });
-  await step('runs under way', () => refuseRuns(connection, task, forgotten));
   if (students.learnt.length > 0)
     remains.push('what students learnt is in their weights and vocabularies, and cannot be taken out');
   const done = Object.keys(missing).length === 0;

@@ -20,7 +20,8 @@ export const givenIds = (versions: readonly CompiledTask[], { id, input, source 
     return [id];
   }
   if (input === undefined) return [];
-  const text = readFileSync(input === '-' ? 0 : input, 'utf8');
+  // Editors put a byte order mark before a text, and JSON knows none.
+  const text = readFileSync(input === '-' ? 0 : input, 'utf8').replace(/^\uFEFF/, '');
   const ids = new Set(versions.flatMap((version) => idUnder(version, text)));
   if (ids.size > 0) return [...ids];
   const fields = [...new Set(versions.map(({ task }) => task.input.fields.join(', ')))].join('; or ');

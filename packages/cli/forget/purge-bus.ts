@@ -1,6 +1,5 @@
 /** Takes messages with forgotten inputs off the bus, bytes and all. */
 import { fromBinary } from '@bufbuild/protobuf';
-import { JetStreamApiError } from '@nats-io/jetstream';
 import {
   type DeadLettered,
   DeadLetteredSchema,
@@ -14,6 +13,8 @@ import {
   teacherKinds,
 } from '@understudy/contract';
 import type { BusConnection } from '@understudy/service/bus/connection';
+import { isNotFound } from '@understudy/service/bus/provision';
+import { removeMessage } from '@understudy/service/bus/remove-message';
 import { holdsInput, TYPES_WITH_INPUTS } from '@understudy/task/forgotten-events';
 import type { InputMatcher } from '@understudy/task/versions';
 
@@ -36,7 +37,7 @@ export const purgeBus = async (
   const take = async (stream: StreamName, pattern: string, isMeant: (bytes: Uint8Array, ceType: string) => boolean) => {
     for await (const { seq, data, ceType } of messagesOf(bus, stream, pattern)) {
       if (!isMeant(data, ceType)) continue;
-      if (await remove(bus, stream, seq)) erased[stream] = (erased[stream] ?? 0) + 1;
+      if (await removeMessage(bus, storeNameOf(bus.naming, stream), seq)) erased[stream] = (erased[stream] ?? 0) + 1;
     }
   };
   for (const type of TYPES_WITH_INPUTS) {
@@ -92,7 +93,7 @@ async function* messagesOf(bus: BusConnection, stream: StreamName, pattern: stri
     // The server has known this form for long; the client's types do not.
     const request = { seq, next_by_subj: pattern } as { seq: number };
     const message = await bus.jsm.streams.getMessage(name, request).catch((error) => {
-      if (error instanceof JetStreamApiError && error.status === 404) return null;
+      if (isNotFound(error)) return null;
       throw error;
     });
     if (!message) return;
@@ -100,13 +101,3 @@ async function* messagesOf(bus: BusConnection, stream: StreamName, pattern: stri
     yield { seq, data: message.data, ceType: message.header.get('ce-type') };
   }
 }
-
-/** False where it is gone already: acknowledged, or deleted by another. */
-const remove = async (bus: BusConnection, stream: StreamName, seq: number): Promise<boolean> => {
-  try {
-    return await bus.jsm.streams.deleteMessage(storeNameOf(bus.naming, stream), seq);
-  } catch (error) {
-    if (error instanceof JetStreamApiError) return false;
-    throw error;
-  }
-};
