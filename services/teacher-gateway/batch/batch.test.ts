@@ -245,6 +245,9 @@ test('while a batch is at the provider, what it may cost is reserved: no other b
   await expect(runHere(other)).rejects.toThrow(
     /part 1: .* beyond its budget of 5 calls and \$10; nothing of it was sent/,
   );
+  const inParts = { ...request, book: `${request.book}.parts`, perFile: 1 };
+  await expect(runHere(inParts)).rejects.toThrow(/part 2: .* nothing of it was sent/);
+  expect(await accounted()).toEqual({ reserved, spent });
   expect(await stage.fake.batches()).toMatchObject({ uploads: 1, batches: 1 });
 
   await stage.submit(compiled, 'meanwhile', texts(3, 'asked meanwhile'));

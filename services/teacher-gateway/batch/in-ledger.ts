@@ -18,17 +18,18 @@ const tell = async (
 };
 
 /**
- * Reserves what the parts that are not done can cost at most, before anything of them is sent.
- * @throws BatchError when the budget has no room for one of them
+ * Reserves what the parts of which nothing was sent can cost at most; that of all others was reserved before they were sent.
+ * @throws BatchError when the budget has no room for one of them; then none of them is reserved any more
  */
 export const reserved = async (context: BatchContext, book: Book): Promise<void> => {
-  for (const part of book.parts()) {
-    if (part.state === 'done') continue;
+  const unsent = book.parts().filter(({ state }) => state === 'planned');
+  for (const part of unsent) {
     const bound = BigInt(boundOfPart(context, book, part.number));
     try {
       await tell(context, part, { reservedCalls: BigInt(part.prompts), reservedMicroUsd: bound });
     } catch (cause) {
       if (!(cause instanceof RpcError && cause.code === status.FAILED_PRECONDITION)) throw cause;
+      for (const other of unsent) await forgotten(context, other);
       throw new BatchError(`part ${part.number}: ${messageOf(cause)}; nothing of it was sent`, { cause });
     }
   }

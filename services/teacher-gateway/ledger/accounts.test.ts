@@ -46,3 +46,23 @@ test('who still holds an account that went idle spends beside whoever opened a n
   expect(spent).toEqual({ calls: 41, microUsd: 41_000 });
   expect([reserved.calls, expired.calls]).toEqual([0, 0]);
 });
+
+test('a batch is paid by the run that begins next, not by one that may have spent what would be paid from', async () => {
+  await using bus = await testBus();
+  const ledger = new Ledger(await bus.bus.bucket('ledger'), bus.telemetry.log);
+  ledger.start();
+  const { signal } = new AbortController();
+  const spend = async (run: string) => {
+    const account = ledger.ofRun(version, run);
+    account.settle(await account.reserve(1_000, signal), 1_000);
+  };
+  await spend('run-1');
+  const whole = { reserved: { calls: 1_000, microUsd: 1_000_000 }, spent: { calls: 0, microUsd: 0 } };
+  expect(await ledger.accountBatch(version, 'part', whole)).toBe(true);
+  const before = ledger.ofRun(version, 'run-1');
+  while (ledger.ofRun(version, 'run-1') === before) await new Promise((wake) => setTimeout(wake, 20));
+  await spend('run-1');
+  await expect(spend('run-2')).rejects.toThrow('the budget is spent');
+  await spend('run-3');
+  await ledger.close();
+});

@@ -1,8 +1,8 @@
 /**
  * Decisions about what providers' batches of one version of a task cost, free of I/O. They are one value that is changed by
  * compare-and-set, an entry for each file of a batch: what it may still cost, and what it did. A batch is paid from the budget
- * of the run that comes next, which takes it over with its first lease, and has so much less to spend: the two together never
- * spend more than the budget. Later runs have budgets of their own again, as they have of each other.
+ * of the run that begins next, which takes it over before its first lease, and has so much less to spend: the two together
+ * never spend more than the budget. Later runs have budgets of their own again, as they have of each other.
  */
 import { z } from 'zod';
 import { type Amount, amount, isNothing, nothing, plus } from './budget.ts';
@@ -27,14 +27,18 @@ const costOf = ({ reserved, spent }: BatchPart): Amount => plus(reserved, spent)
 const sum = (parts: readonly BatchPart[]): Amount => parts.map(costOf).reduce<Amount>(plus, nothing);
 const exceeds = (a: Amount, b: Amount): boolean => a.calls > b.calls || a.microUsd > b.microUsd;
 
-/** With a part as it is now; undefined when that is more than before, and all of them together are beyond the limit. */
+/**
+ * With a part as it is now; undefined when it reserves more than before, and all of them together are beyond the limit. What
+ * was spent is a fact, and kept also where it is more than what was reserved for it.
+ */
 export const withPart = (before: Batches, limit: Amount, id: string, part: BatchPart): Batches | undefined => {
   const { [id]: known, ...others } = before;
   const grows = exceeds(costOf(part), known ? costOf(known) : nothing);
-  if (grows && exceeds(plus(sum(Object.values(others)), costOf(part)), limit)) return undefined;
+  const reservesMore = grows && !isNothing(part.reserved);
+  if (reservesMore && exceeds(plus(sum(Object.values(others)), costOf(part)), limit)) return undefined;
   if (isNothing(costOf(part))) return others;
   // What is reserved anew comes before the next run, and not out of what a run before it may have spent by now.
-  const payer = grows || known?.payer === undefined ? {} : { payer: known.payer };
+  const payer = reservesMore || known?.payer === undefined ? {} : { payer: known.payer };
   return { ...others, [id]: { reserved: part.reserved, spent: part.spent, ...payer } };
 };
 

@@ -95,7 +95,11 @@ export class Ledger {
     return this.#account(key, async () => minus(budget, await this.#takeOverBatches(batchKey(task.name, digest), key)));
   }
 
+  /** A run that has begun to spend takes over nothing more: it may have spent by now what would be paid from. */
   async #takeOverBatches(batches: string, run: string): Promise<Amount> {
+    const known = parseBatches(await readKey(this.#bucket, batches));
+    const isUnpaid = takenOver(known, run) !== undefined;
+    if (!isUnpaid || (await readKey(this.#bucket, run)) !== undefined) return paidBy(known, run);
     return compareAndSet(this.#bucket, batches, (text) => {
       const before = parseBatches(text);
       const next = takenOver(before, run);
