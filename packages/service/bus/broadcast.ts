@@ -1,4 +1,4 @@
-import { DeliverPolicy, type JsMsg } from '@nats-io/jetstream';
+import { type Consumer, DeliverPolicy, type JsMsg } from '@nats-io/jetstream';
 import { type EventType, events, type PayloadOf, patternOf, type StreamName, storeNameOf } from '@understudy/contract';
 import { messageOf } from '../errors.ts';
 import type { Telemetry } from '../telemetry.ts';
@@ -6,6 +6,8 @@ import type { BusConnection } from './connection.ts';
 import { decodePayload, readType } from './event.ts';
 
 const reopenDelayMs = 1_000;
+/** Between looks whether there is anything left to hear. */
+const lookMs = 500;
 /** A lost server shows itself in two missed heartbeats. */
 const heartbeatMs = 1_000;
 const pullExpiresMs = 5_000;
@@ -40,8 +42,20 @@ export const listen = (
   let stopped = false;
   const caughtUp = Promise.withResolvers<void>();
   let close: () => Promise<unknown> = async () => {};
+  let heardSequence = 0;
+  // Of what the stream held, the last may be removed before it is heard; then no message says that it was the last.
+  const look = async (consumer: Consumer) => {
+    try {
+      const { num_pending: pending, delivered } = await consumer.info();
+      const isHeard = delivered.consumer_seq === 0 || delivered.stream_seq <= heardSequence;
+      if (pending === 0 && isHeard) caughtUp.resolve();
+    } catch (error) {
+      if (!stopped) log.warn({ what, error: messageOf(error) }, 'what is left to hear cannot be asked, asking again');
+    }
+  };
   const loop = (async () => {
     while (!stopped) {
+      let looks: NodeJS.Timeout | undefined;
       try {
         const consumer = await bus.js.consumers.get(storeNameOf(bus.naming, stream), {
           filter_subjects: subject,
@@ -51,16 +65,21 @@ export const listen = (
         close = () => messages.close();
         if (stopped) await close();
         if ((await consumer.info(true)).num_pending === 0) caughtUp.resolve();
+        else looks = setInterval(() => look(consumer), lookMs);
+        caughtUp.promise.then(() => clearInterval(looks));
         for await (const message of messages) {
           try {
             heard(message);
           } catch (error) {
             log.warn({ what, error: messageOf(error) }, 'a broadcast message that does not decode was passed over');
           }
+          heardSequence = message.seq;
           if (message.info.pending === 0) caughtUp.resolve();
         }
       } catch (error) {
         if (!stopped) log.warn({ what, error: messageOf(error) }, 'broadcast lost, opening it again');
+      } finally {
+        clearInterval(looks);
       }
       if (!stopped) await new Promise((resolve) => setTimeout(resolve, reopenDelayMs));
     }
