@@ -1,12 +1,13 @@
-import type {
-  AnswerAudited,
-  CallObserved,
-  EventType,
-  PayloadOf,
-  PromptSubmitted,
-  TeacherAnswered,
-  TeacherDeclined,
-  TrafficObserved,
+import {
+  type AnswerAudited,
+  type CallObserved,
+  DeclineReason,
+  type EventType,
+  type PayloadOf,
+  type PromptSubmitted,
+  type TeacherAnswered,
+  type TeacherDeclined,
+  type TrafficObserved,
 } from '@understudy/contract';
 import type { InputMatcher } from './versions.ts';
 
@@ -56,3 +57,9 @@ export function holdsInput<T extends EventType>(
       return false;
   }
 }
+
+/** Whether the detail of such a decline may quote the input, or an answer that does: it goes with the fact, and into no log. */
+export const mayQuoteInput = (reason: DeclineReason): boolean =>
+  reason === DeclineReason.INVALID_ANSWER ||
+  reason === DeclineReason.REJECTED ||
+  reason === DeclineReason.INVALID_PROMPT;

@@ -1,4 +1,5 @@
 import type { PayloadOf } from '@understudy/contract';
+import { mayQuoteInput } from '@understudy/task/forgotten-events';
 import type { AnsweringContext } from './context.ts';
 import type { KnownTask } from './known-tasks.ts';
 import type { Decline, PairInit } from './outcome.ts';
@@ -24,8 +25,9 @@ export const publishOutcome = async (
   }
   await publishDecline(context, payload, outcome, traceparent);
   const { promptId, runId } = payload;
-  const facts = { runId, promptId, detail: outcome.detail, attempts: outcome.spending.calls };
-  context.events.declined(kind, outcome.reason, facts);
+  const { reason, detail, spending } = outcome;
+  const facts = { runId, promptId, attempts: spending.calls, ...(mayQuoteInput(reason) ? {} : { detail }) };
+  context.events.declined(kind, reason, facts);
 };
 
 const publishAnswer = (

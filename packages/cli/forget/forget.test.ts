@@ -70,6 +70,7 @@ test('a service that does not answer leaves the erasure open, and the others do 
   expect(done).toMatchObject({ missing: {}, quarantined: true, students: { learnt: [], judged: [] } });
   expect(done.remains).toContain('something of prompt');
   expect(whole.noted.at(-1)).toMatchObject({ done: true });
+  expect(done.remains).toContainEqual(expect.stringContaining('nothing of it was found'));
 });
 
 test('messages with the input leave the bus, and no others', async () => {

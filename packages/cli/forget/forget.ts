@@ -135,8 +135,18 @@ export const forget = async (around: Forgetting): Promise<Receipt> => {
   const done = Object.keys(missing).length === 0;
   const { erasure } = await connection.forgetting.noteErasure({ erasureId, done });
   if (!erasure) throw new Error('pair-store gave no erasure');
+  if (done && !foundAny(erasure, students)) remains.push(NOTHING_FOUND);
   return { erasure, students, quarantined, remains: [...new Set(remains)], missing };
 };
+
+/** A name that was mistyped, or an input that is not what came, must not pass for an erased one. */
+const NOTHING_FOUND =
+  'nothing of it was found anywhere: give the input with all its fields, or the source by its name in the task file';
+
+/** Now, or by an earlier attempt. What a trainer keeps is dropped whatever it holds, so it tells nothing. */
+const foundAny = ({ steps }: Erasure, { learnt, judged }: Students): boolean =>
+  learnt.length + judged.length > 0 ||
+  steps.some(({ step, erased }) => step !== 'trainer' && Object.values(erased).some((count) => count > 0n));
 
 /** By the newest version of the task. */
 const isQuarantine = async ({ prompt }: Connection, task: string): Promise<boolean> =>

@@ -4,7 +4,7 @@ import { startService } from '@understudy/service/lifecycle';
 import { definition } from '../service.ts';
 
 const { DIES_BEFORE } = process.env;
-const blobs = await openBlobStore(process.env);
+const blobs = await openBlobStore({ ...process.env, DATA_DIR: process.env.DATA_DIR ?? '.understudy' });
 let erasing = false;
 
 const mortal = new Proxy(blobs, {

@@ -3,6 +3,7 @@ import { TeacherGatewayService } from '@understudy/contract/teacher-gateway';
 import { messageOf, RetryableError } from '@understudy/service/errors';
 import { createClient, type RpcClient } from '@understudy/service/rpc/client';
 import type { Logger } from '@understudy/service/telemetry';
+import { mayQuoteInput } from '@understudy/task/forgotten-events';
 import { RequestError } from '../errors.ts';
 import { budgetRetryAfterMs, maxQueuedTeacherCalls, teacherRetryAfterMs } from '../limits.ts';
 
@@ -74,7 +75,8 @@ export class Teacher {
       if (outcome.case === 'pair') return { pair: outcome.value, cached };
       if (outcome.case === 'declined') {
         const { reason, detail } = outcome.value;
-        log.warn({ task: question.task, reason: DeclineReason[reason], detail }, 'the teacher declined');
+        const facts = { task: question.task, reason: DeclineReason[reason] };
+        log.warn(mayQuoteInput(reason) ? facts : { ...facts, detail }, 'the teacher declined');
         throw declined(reason, detail);
       }
       throw new Error('expected a pair or a reason, got neither');
