@@ -2,6 +2,7 @@
 import { execFile } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { Verdict } from '@understudy/contract';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -26,6 +27,39 @@ const understudy = async (args: readonly string[], stdin = '') => {
 const forget = (stdin = JSON.stringify(input)) =>
   understudy(['forget', 'forgetting', '--input', '-', '--author', 'Ada', '--reason', 'asked by mail'], stdin);
 
+/** Who answers a client that asks something else; no answer is an error. */
+const answerOf = async (n: number): Promise<{ answerer: string | null; student: string | null }> => {
+  const content = JSON.stringify({ text: `where is order ${n} of this week` });
+  const body = JSON.stringify({ model: 'forgetting', messages: [{ role: 'user', content }] });
+  const headers = { 'content-type': 'application/json' };
+  const response = await fetch(`${platform.run.httpUrl}/v1/chat/completions`, { method: 'POST', headers, body });
+  if (response.status !== 200) throw new Error(`${response.status}: ${await response.text()}`);
+  return {
+    answerer: response.headers.get('x-understudy-answerer'),
+    student: response.headers.get('x-understudy-student'),
+  };
+};
+
+/** A client that goes on asking until it is stopped. */
+const ask = () => {
+  const [answerers, failures]: [(string | null)[], string[]] = [[], []];
+  let stopped = false;
+  const asking = (async () => {
+    for (let n = 0; !stopped; n += 1) {
+      await answerOf(n).then(
+        ({ answerer }) => answerers.push(answerer),
+        (error) => failures.push(String(error)),
+      );
+      await sleep(20);
+    }
+  })();
+  const stop = async () => {
+    stopped = true;
+    await asking;
+  };
+  return { answerers, failures, stop };
+};
+
 /** Files under a folder that hold the canary's bytes. */
 const filesWith = (folder: string): string[] =>
   readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) => {
@@ -41,7 +75,8 @@ beforeAll(async () => {
   const { natsUrl } = platform.run;
   cleanUp.use(await FakeTeacher.start({ natsUrl, natsSeed: platform.operatorSeed }));
   const goal = { agreement: 0.5, coverage: 0.1, sizeBytes: 20_000_000, latencyMs: 1_000 };
-  const options = { name: 'forgetting', folder: platform.dataDir, prompts: 1_000, teacher: natsTeacher, goal };
+  const parts = { live: { callsPerDay: 1_000_000 } };
+  const options = { name: 'forgetting', folder: platform.dataDir, prompts: 1_000, teacher: natsTeacher, goal, parts };
   const task = routingTask(options);
   const file = join(platform.dataDir, sourceFile);
   writeFileSync(file, `${readFileSync(file, 'utf8')}${JSON.stringify(input)}\n`);
@@ -60,7 +95,16 @@ test('an input is forgotten: no file holds it, its student serves no more, and l
     expect.arrayContaining([sourceFile, expect.stringMatching(/^blobs\/samples/)]),
   );
 
+  const clients = ask();
   const receipt = await forget();
+  const after = (await platform.deployer.getDeployment({ task: 'forgetting' })).deployment!;
+  const { length } = clients.answerers;
+  await expect.poll(() => clients.answerers.length, { timeout: 60_000 }).toBeGreaterThan(length + 5);
+  await clients.stop();
+  expect(clients.failures, 'no request fails while its student is quarantined').toEqual([]);
+  // The gateway knows of the quarantine, sooner or later.
+  if (after.studentDigest === '')
+    await expect.poll(async () => (await answerOf(0)).student, { timeout: 60_000 }).toBeNull();
   expect(receipt).toMatchObject({ task: 'forgetting', inputs: 1, author: 'Ada', missing: {} });
   expect(receipt.doneAt).not.toBeNull();
   const erased = new Map<string, object>(
@@ -71,7 +115,6 @@ test('an input is forgotten: no file holds it, its student serves no more, and l
   expect(erased.get('bus')).toMatchObject({ FACTS: 1 });
   expect(filesWith(platform.dataDir)).toEqual([sourceFile]);
 
-  const after = (await platform.deployer.getDeployment({ task: 'forgetting' })).deployment!;
   const { steps } = await understudy(['lineage', student]);
   const states = new Map(steps.map((one: { step: string; state: string }) => [one.step, one.state]));
   expect(states.get('snapshot')).toBe('erased');
