@@ -14,9 +14,10 @@ const forms = [key, JSON.stringify(key).slice(1, -1), encodeURIComponent(key), B
 /** Says what it was sent, in a way that the path names. */
 const echo = (): Server =>
   createServer(async (request, response) => {
-    for await (const _ of request);
-    const said = JSON.stringify(request.headers);
-    const [, way] = request.url!.split('/');
+    let asked = '';
+    for await (const chunk of request) asked += chunk;
+    const [, way, what] = request.url!.split('/');
+    const said = what === 'input' ? (/Zebrafink \w+/.exec(asked)?.[0] ?? '') : JSON.stringify(request.headers);
     response.setHeader('x-request', encodeURIComponent(said));
     const choice = (content: string) => ({
       ...{ id: 'x', object: 'chat.completion', created: 1, usage: { prompt_tokens: 1, completion_tokens: 1 } },
@@ -123,4 +124,35 @@ test('a key is in no event, log, stream, KV value, blob, span, recording, metric
   expect(kept.map(([name]) => name).filter((name) => /recordings|spans-|blobs/.test(name)).length).toBeGreaterThan(10);
   for (const [name, text] of kept)
     for (const form of forms) expect(text.includes(form), `${form} in ${name}`).toBe(false);
+});
+
+test('an input is in no log, whatever a teacher repeats of it as it declines', async () => {
+  const { port } = server.address() as AddressInfo;
+  const { process: gateway } = await stage.gateway({ TEACHER_KINDS: 'openai,anthropic', CANARY_KEY: key });
+  let log = '';
+  gateway.child.stdout!.on('data', (chunk) => {
+    log += String(chunk);
+  });
+  const ways = [
+    ['openai', 'content'],
+    ['anthropic', 'text'],
+    ['anthropic', 'refusal'],
+  ] as const;
+  for (const [kind, way] of ways) {
+    const teacher = {
+      kind,
+      model: 'm',
+      baseUrl: `http://127.0.0.1:${port}/${way}/input`,
+      apiKeyEnv: 'CANARY_KEY',
+      maxRetries: 1,
+    };
+    const task = await stage.apply({ name: `quoted-${kind}-${way}`, teacher });
+    await stage.submit(task, 'run-quoted', texts(1, `Zebrafink ${way}`));
+  }
+  await stage.outcomes('run-quoted', ways.length);
+  await until(() => log.split('"msg":"declined"').length > ways.length);
+  await gateway.kill('SIGTERM');
+  // It was quoted: what is told of the run has it, until it is forgotten.
+  expect(stage.declinedIn('run-quoted').filter(({ detail }) => detail.includes('Zebrafink'))).toHaveLength(ways.length);
+  expect(log).not.toContain('Zebrafink');
 });
