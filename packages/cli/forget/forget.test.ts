@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { create } from '@bufbuild/protobuf';
 import { status } from '@grpc/grpc-js';
+import { EraseResponseSchema } from '@understudy/contract/erasure';
 import {
   ErasureSchema,
   type ErasureStep,
@@ -14,7 +15,7 @@ import { removeMessage } from '@understudy/service/bus/remove-message';
 import { RetryableError } from '@understudy/service/errors';
 import { RpcError } from '@understudy/service/rpc/status';
 import { testBus } from '@understudy/service/testing';
-import { compileTask, promptIdBytes, taskJson } from '@understudy/task';
+import { compileTask, promptIdBytes, promptIdsOf, taskJson } from '@understudy/task';
 import { testTask } from '@understudy/task/testing';
 import { afterAll, expect, test } from 'vitest';
 import { type Forgetting, forget } from './forget.ts';
@@ -71,6 +72,32 @@ test('a service that does not answer leaves the erasure open, and the others do 
   expect(done.remains).toContain('something of prompt');
   expect(whole.noted.at(-1)).toMatchObject({ done: true });
   expect(done.remains).toContainEqual(expect.stringContaining('nothing of it was found'));
+});
+
+test('a source with more inputs than one request takes goes in several, as one erasure', async () => {
+  const blobs = await FolderBlobStore.open(join(folder, 'many-blobs'));
+  const { connection } = platform(new Set());
+  const many = Array.from({ length: 120_000 }, (_, n) => n.toString(16).padStart(64, '0'));
+  const asked: number[] = [];
+  const forgotten = new Set<string>();
+  connection.forgetting.forget = async ({ promptIds = new Uint8Array() }) => {
+    const given = promptIdsOf(promptIds);
+    asked.push(given.length);
+    for (const id of given) forgotten.add(id);
+    const erasure = create(ErasureSchema, { erasureId: 'e'.repeat(16), task: task.name, inputs: forgotten.size });
+    return create(ForgetResponseSchema, { erasure, promptIds: promptIdBytes(forgotten) });
+  };
+  const { eraser } = connection;
+  connection.eraser = (name) => {
+    const client = eraser(name);
+    const ofSource = name === 'prompt' ? promptIdBytes(many) : new Uint8Array();
+    client.erase = async () => create(EraseResponseSchema, { promptIds: ofSource });
+    return client;
+  };
+  const around = { bus: bus.bus, blobs, batchesFolder: join(folder, 'none'), versions: [version], connection };
+  await forget({ ...around, task: task.name, ids: [], source: 'mail.jsonl', author: 'Ada', reason: 'asked' });
+  expect(asked).toEqual([0, 50_000, 50_000, 20_000]);
+  expect(forgotten.size).toBe(many.length);
 });
 
 test('messages with the input leave the bus, and no others', async () => {

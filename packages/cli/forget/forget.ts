@@ -46,6 +46,9 @@ const LONG_MS = 600_000;
 /** A service that has little to erase and says nothing for so long is away. */
 const SHORT_MS = 10_000;
 
+/** Ids of a source in one request: half of what pair-store takes. */
+const IDS_AT_ONCE = 50_000;
+
 /** What a step erased, by kind; what it said of students; what stays. */
 interface Outcome {
   erased?: Readonly<Record<string, bigint | number>>;
@@ -88,8 +91,12 @@ export const forget = async (around: Forgetting): Promise<Receipt> => {
   await step('prompt', async () => {
     const erased = await connection.eraser('prompt').erase(request(), timed);
     // Inputs of the source that no teacher has answered are known to their samples alone.
-    const news = promptIdsOf(erased.promptIds).filter((id) => !promptIdsOf(forgotten.promptIds).includes(id));
-    if (news.length > 0) forgotten = await ask([...around.ids, ...news]);
+    const known = new Set(promptIdsOf(forgotten.promptIds));
+    const news = promptIdsOf(erased.promptIds).filter((id) => !known.has(id));
+    // An erasure of a source is one, however many ids come with it.
+    for (let from = 0; from < news.length; from += IDS_AT_ONCE) {
+      forgotten = await ask([...around.ids, ...news.slice(from, from + IDS_AT_ONCE)]);
+    }
     return erased;
   });
   for (const name of ['teacher-gateway', 'student-gateway', 'trainer'] as const) {
