@@ -1,3 +1,4 @@
+/** Promotion, refusal, quarantine and rollback; longer than other files, because all of them need the same evaluator, keys and reports. */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
