@@ -28,7 +28,7 @@ test('it publishes prompt.submitted and receives eval.passed', async () => {
     authenticator: nkeyAuthenticator(new TextEncoder().encode(platform.operatorSeed)),
     inboxPrefix: '_INBOX.operator',
   });
-  const passed = nc.subscribe('eval.passed.outside', { max: 1 });
+  const judged = nc.subscribe('eval.*.outside', { max: 1 });
   const js = jetstream(nc);
   const publish = (type: string, subject: string, data: Uint8Array) => {
     const head = headers();
@@ -63,7 +63,8 @@ test('it publishes prompt.submitted and receives eval.passed', async () => {
   const closed = create(BatchClosedSchema, { ...address, batch: 1, count: ids.length, promptIds, seal: true });
   await publish('batch.closed', 'batch.closed.outside', toBinary(BatchClosedSchema, closed));
 
-  for await (const message of passed) {
+  for await (const message of judged) {
+    expect(message.subject, 'what the evaluator says').toBe('eval.passed.outside');
     const fact = fromBinary(EvalPassedSchema, message.data);
     expect(fact.runId).toBe('outside-run-1');
     expect(fact.summary?.selectiveAgreementLowerBound).toBeGreaterThan(0.9);

@@ -2,7 +2,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { cp, mkdtemp, rm } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { GenService, GenServiceMethods } from '@bufbuild/protobuf/codegenv2';
@@ -17,13 +17,16 @@ import { pgliteTemplate } from '@understudy/pair-store/testing';
 import { type BusConnection, connectBus } from '@understudy/service/bus/connection';
 import { createClient, type RpcClient } from '@understudy/service/rpc/client';
 import { Telemetry } from '@understudy/service/telemetry';
+import { idKeyFile } from '../../deploy/local/data-folder.ts';
 
 const supervisor = resolve(import.meta.dirname, '../../deploy/local/supervisor.ts');
 const pollMs = 50;
 
-/** A data folder with a database in it, which would take seconds to make. */
+/** A data folder with a database in it, which would take seconds to make; and with a key, which one that has a database already would not get. */
 const freshDataDir = async (): Promise<string> => {
   const dataDir = await mkdtemp(join(tmpdir(), 'understudy-test-'));
+  await mkdir(join(dataDir, 'secrets'), { mode: 0o700 });
+  idKeyFile(dataDir);
   await cp(await pgliteTemplate(), join(dataDir, 'pair-store'), { recursive: true });
   return dataDir;
 };
