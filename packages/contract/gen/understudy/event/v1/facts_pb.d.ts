@@ -73,7 +73,8 @@ export declare type PromptSubmitted = Message<"understudy.event.v1.PromptSubmitt
   taskDigest: string;
 
   /**
-   * SHA-256 (hex) of the task's name and the canonical input.
+   * HMAC-SHA-256 (hex) of the task's name, a line feed and the canonical input, under the platform's secret (the file ID_KEY_FILE, 64 hex
+   * digits); their SHA-256 on a platform whose file says `unkeyed`.
    *
    * @generated from field: string prompt_id = 4;
    */
