@@ -66,7 +66,14 @@ export const agreementSection = (report: Shown): Html | undefined => {
   const none = html`<p class="soft">This report has no points for a plot: an earlier version of the evaluator made it.</p>`;
   if (!test) {
     const onDev = `${percent(dev!.agreeing / Math.max(1, dev!.covered))} of the ${count(dev!.covered)} of ${count(dev!.pairs)} pairs that it would answer`;
-    return section('Agreement and coverage', plot ?? none, facts([['On dev', onDev], ['Alone on all of dev', percent(dev!.agreement)]])); // biome-ignore format: short
+    return section(
+      'Agreement and coverage',
+      plot ?? none,
+      facts([
+        ['On dev', onDev],
+        ['Alone on all of dev', percent(dev!.agreement)],
+      ]),
+    );
   }
   const { selectiveAgreement, coverage, byRequests, accuracy } = test;
   const rows: [string, string][] = [
@@ -142,12 +149,18 @@ export const disagreementsSection = ({ test }: Shown): Html | undefined => {
   );
 };
 
-const standings = { below: html`<span class="no">below</span>`, above: html`<span class="yes">not below</span>`, undetermined: html`<span class="open">undetermined</span>` }; // biome-ignore format: short
+const standings = {
+  below: html`<span class="no">below</span>`,
+  above: html`<span class="yes">not below</span>`,
+  undetermined: html`<span class="open">undetermined</span>`,
+};
 const order = ['below', 'undetermined', 'above'];
 
 export const floorsSection = ({ floors }: Shown): Html | undefined => {
   if (!floors) return undefined;
-  const sorted = floors.parts.toSorted((a, b) => order.indexOf(a.standing) - order.indexOf(b.standing) || a.belowP - b.belowP); // biome-ignore format: short
+  const sorted = floors.parts.toSorted(
+    (a, b) => order.indexOf(a.standing) - order.indexOf(b.standing) || a.belowP - b.belowP,
+  );
   const rows = sorted.map(({ by, name, pairs, covered, agreeing, standing, belowP }) => [
     by === 'class' ? name : `${by}: ${name}`,
     standings[standing],
