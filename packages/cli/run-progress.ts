@@ -46,14 +46,16 @@ const samplingDetails = ({ population, duplicates, badRecords }: RunState): stri
   return [`${count(population)} distinct inputs`, ...asides].join(', ');
 };
 
-const labellingDetails = (run: RunState, answersPerSecond: number | undefined): string =>
-  [
+const labellingDetails = (run: RunState, answersPerSecond: number | undefined): string => {
+  if (run.submitted === 0) return '';
+  return [
     `${count(run.answered)} of ${count(run.submitted)} answered`,
     ...(run.declined > 0 ? [`${count(run.declined)} declined`] : []),
     ...(run.cached > 0 ? [`${count(run.cached)} from the store`] : []),
     `${dollars(run.spentMicroUsd)} spent`,
     ...(answersPerSecond === undefined ? [] : [`${count(Math.round(answersPerSecond))}/s`]),
   ].join(', ');
+};
 
 const trainingDetails = ({ training }: RunState): string => {
   if (!training) return '';
