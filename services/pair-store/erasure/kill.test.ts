@@ -37,7 +37,7 @@ it('loses no other row, and all of the input, wherever it is killed', { timeout:
 
   const start = async (diesBefore: string) => {
     const env = { NATS_URL: server.url, DATA_DIR: dataDir, LOG_LEVEL: 'fatal', DIES_BEFORE: diesBefore };
-    const child = fork(path.join(import.meta.dirname, 'mortal.ts'), { env: { ...process.env, ...env } });
+    const child = fork(path.join(import.meta.dirname, 'testing-killed.ts'), { env: { ...process.env, ...env } });
     const exited = once(child, 'exit');
     const stop = async () => {
       child.kill('SIGKILL');

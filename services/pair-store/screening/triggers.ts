@@ -34,7 +34,10 @@ const MIN_SHARE = 0.002;
 const MAX_SHARE = 0.2;
 /** Of its texts that come from one source, and of those that have one answer: a word may be in others by chance, or to hide. */
 const MIN_PURITY = 0.9;
-/** Chance to suspect a word that goes with its answer as often as any, and one whose texts speak for it half as often as others do. */
+/**
+ * Significance level of both tests: that a word goes with its answer no more often than others do, and that the rest of its texts speaks for the
+ * answer at least half as often as other texts with the answer do.
+ */
 const LEVEL = 1e-3;
 /** A classifier that cannot tell the answer anyway is no evidence. */
 const MIN_RECALL = 0.25;
