@@ -8,6 +8,7 @@ export default defineConfig({
     hookTimeout: 300_000,
     // What a test waits for comes, or never does.
     expect: { poll: { timeout: 120_000, interval: 20 } },
+    setupFiles: ['test/harness/fixed-seed.ts'],
     include: ['{packages,services,deploy,test,examples}/**/*.test.ts'],
     // For two cores: the files that take longest mostly wait, for a process that starts or a lease that runs out.
     maxWorkers: 3,

@@ -5,9 +5,13 @@ import { createClient, type RpcClient } from '@understudy/service/rpc/client';
 import { RpcServer, rpcService } from '@understudy/service/rpc/server';
 import { notFound } from '@understudy/service/rpc/status';
 import { type TestBus, testBus } from '@understudy/service/testing';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { StudentModel } from '@understudy/student';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { measureCeiling, verdictOfCeiling } from './ceiling.ts';
+import { evaluate } from './evaluate.ts';
+import type { Looks } from './looks.ts';
 import type { JudgedPair } from './pairs.ts';
+import type { SuspectsReport } from './report.ts';
 import { keepTask, temporaryBlobs } from './testing/corpus.ts';
 import type { Turn } from './turn.ts';
 
@@ -106,6 +110,41 @@ describe('the ceiling', () => {
 
   test('takes a small part of the budget at most', async () => {
     expect(await ceilingOf('poor', () => 'ham', PAIRS, 1_000)).toMatchObject({ pairs: 40 });
+  });
+
+  test('is the reason that is told where pairs are too few to judge by and their curve leads nowhere', async () => {
+    const pairs = dev.slice(0, 20);
+    const contradicting = { pairs: 20, agreeing: 6, lowerBound: 0.14, upperBound: 0.51 };
+    const verdict = async (found: typeof contradicting, learnt: (train: number) => number) => {
+      const task = await keepTask(store.blobs, { name: 'few', goal: { agreement: 0.95, coverage: 0.7 } });
+      const curve = [50, 100, 200, 400].map((train) => ({ trainPairs: train, covered: 18, agreeing: learnt(train) }));
+      const snapshot = { fingerprint: 'f', trainPairs: 400, devPairs: 20, testPairs: 40 };
+      const ceiling = vi.fn(async () => found);
+      const report = await evaluate({
+        turn: { task: 'few', taskDigest: task.digest, runId: 'run-1', snapshot, curve } as unknown as Turn,
+        looks: { expected: async () => 1 } as unknown as Looks,
+        ...{ task, dev: pairs, test: pairs, suspects: [] as unknown as SuspectsReport, incumbent: undefined, ceiling },
+        // What a verdict before any look does not touch.
+        student: undefined as unknown as StudentModel,
+        ...{ trainTexts: (async function* () {})(), blobs: store.blobs },
+      });
+      return { ...report.verdict, ceiling: report.ceiling, asked: ceiling.mock.calls.length };
+    };
+    const flat = () => 8;
+    expect(await verdict(contradicting, flat)).toMatchObject({
+      ...{ asked: 1, passed: false, notDistillable: true, ceiling: contradicting },
+      reason: expect.stringMatching(/the same answer to 6 of 20 inputs/),
+    });
+    const steady = { pairs: 20, agreeing: 20, lowerBound: 0.86, upperBound: 1 };
+    expect(await verdict(steady, flat)).toMatchObject({
+      ...{ asked: 1, passed: false, notDistillable: true, ceiling: steady },
+      reason: expect.stringMatching(/no student is near the goal/),
+    });
+    const steep = (train: number) => 14 + train / 100;
+    expect(await verdict(contradicting, steep)).toMatchObject({
+      ...{ asked: 0, passed: false, ceiling: null },
+      reason: expect.stringMatching(/too few pairs to decide/),
+    });
   });
 
   test('of a teacher that is away is asked for again later', async () => {

@@ -34,7 +34,7 @@ export interface Judged {
   test: readonly JudgedPair[];
   /** What the student learnt from: read once, where it comes to choosing a policy. */
   trainTexts: AsyncIterable<string>;
-  /** The teacher's agreement with itself; asked only where pairs are enough to judge by. */
+  /** The teacher's agreement with itself; asked only where pairs are enough to judge by, or their curve says to end. */
   ceiling: () => Promise<CeilingReport | null>;
   suspects: SuspectsReport;
   /** The student in service, where there is another one. */
@@ -73,9 +73,10 @@ export async function evaluate(judged: Judged): Promise<Report> {
   const usdPerPair = judged.dev.reduce((sum, { teacherUsd }) => sum + teacherUsd, 0) / Math.max(1, judged.dev.length);
   const curve = learningCurveOf({ turn, goal, budget, usdPerPair, level });
   const early = hopeless(judged, level, curve);
-  const ceiling = early ? null : await judged.ceiling();
+  // A curve that leads nowhere does not say why: a teacher that contradicts itself may be the reason.
+  const ceiling = early && !early.verdict.notDistillable ? null : await judged.ceiling();
   const refused = verdictOfCeiling(ceiling, goal.agreement);
-  const findings = early ?? (refused && { ...NOTHING, verdict: refused }) ?? (await judge(judged, level, curve));
+  const findings = (refused && { ...NOTHING, verdict: refused }) ?? early ?? (await judge(judged, level, curve));
   return {
     ...facts,
     learningCurve: curve,

@@ -1,8 +1,8 @@
 /** The whole platform as its own processes, under the same supervisor that users run. */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
-import { cp, mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { existsSync, readFileSync } from 'node:fs';
+import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { GenService, GenServiceMethods } from '@bufbuild/protobuf/codegenv2';
@@ -17,18 +17,19 @@ import { pgliteTemplate } from '@understudy/pair-store/testing';
 import { type BusConnection, connectBus } from '@understudy/service/bus/connection';
 import { createClient, type RpcClient } from '@understudy/service/rpc/client';
 import { Telemetry } from '@understudy/service/telemetry';
-import { idKeyFile } from '../../deploy/local/data-folder.ts';
 
 const supervisor = resolve(import.meta.dirname, '../../deploy/local/supervisor.ts');
 const pollMs = 50;
 
-/** A data folder with a database in it, which would take seconds to make; and with a key, which one that has a database already would not get. */
-const freshDataDir = async (): Promise<string> => {
-  const dataDir = await mkdtemp(join(tmpdir(), 'understudy-test-'));
-  await mkdir(join(dataDir, 'secrets'), { mode: 0o700 });
-  idKeyFile(dataDir);
+/** What ids are keyed by decides which prompt is of which split: with one key for all, a test has the same splits in every run. */
+const idKey = process.env.TEST_ID_KEY ?? '5a'.repeat(32);
+
+/** Puts the key, and a database, which would take seconds to make, into a data folder that is new. */
+const prepare = async (dataDir: string): Promise<void> => {
+  if (existsSync(join(dataDir, 'secrets'))) return;
+  await mkdir(join(dataDir, 'secrets'), { recursive: true, mode: 0o700 });
+  await writeFile(join(dataDir, 'secrets', 'id-key'), idKey, { mode: 0o600 });
   await cp(await pgliteTemplate(), join(dataDir, 'pair-store'), { recursive: true });
-  return dataDir;
 };
 
 /** A running platform on a data folder of its own, removed at the end. */
@@ -54,7 +55,8 @@ export class TestPlatform implements AsyncDisposable {
    * @param options.dataDir a folder to use (again) and to leave; a fresh one, removed at the end, where absent
    */
   static async start(options: { env?: NodeJS.ProcessEnv; dataDir?: string } = {}): Promise<TestPlatform> {
-    const dataDir = options.dataDir ?? (await freshDataDir());
+    const dataDir = options.dataDir ?? (await mkdtemp(join(tmpdir(), 'understudy-test-')));
+    await prepare(dataDir);
     const platform = new TestPlatform(dataDir, options.env ?? {}, options.dataDir !== undefined);
     await platform.#serving();
     return platform;
