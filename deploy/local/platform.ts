@@ -4,12 +4,12 @@ import { join } from 'node:path';
 import { type RunFile, readRunFile, type SupervisorEvent, writeRunFile } from '@understudy/cli/platform';
 import { serviceNames } from '@understudy/contract';
 import { StartupError } from '@understudy/service/errors';
+import { Ports } from '@understudy/service/ports';
 import { Child } from './child.ts';
 import { idKeyFile, lackOfSpace, rpcTokenFile, takeDataFolder } from './data-folder.ts';
 import { stopLeftovers } from './leftovers.ts';
 import { startOf } from './lock.mjs';
 import { guard, natsProcess, operatorSeedFile, provisionBus } from './nats.ts';
-import { Ports } from './ports.ts';
 import { grpcAddress, type PlacedService, placeServices, serviceProcess } from './services.ts';
 import type { Settings } from './settings.ts';
 

@@ -3,11 +3,11 @@ import { get } from 'node:http';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { type ServiceName, serviceNames } from '@understudy/contract';
+import type { Ports } from '@understudy/service/ports';
 import { seedFile } from '../nats/seeds.ts';
 import type { ChildSpec } from './child.ts';
 import { idKeyFile, rpcTokenFile } from './data-folder.ts';
 import { secretsFolder } from './nats.ts';
-import type { Ports } from './ports.ts';
 import { root, type Settings } from './settings.ts';
 
 /** A service's own grace for what it began (DRAIN_TIMEOUT_MS), and what it may take on top of it. */

@@ -1,8 +1,6 @@
 /** What tests need of a real bus: a server of their own on a random port, provisioned. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { randomInt } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
@@ -18,25 +16,13 @@ import { decodePayload } from './bus/event.ts';
 import { provision } from './bus/provision.ts';
 import { Publisher } from './bus/publish.ts';
 import { messageOf } from './errors.ts';
+import { Ports } from './ports.ts';
 import { Telemetry } from './telemetry.ts';
 
-/** Below the ports that the system gives to outgoing connections, any of which could take a free one in the meantime. */
-const testPorts = { first: 20_000, last: 32_000 };
+const ports = new Ports();
 
-/** A port that was free a moment ago. */
-export const freePort = async (): Promise<number> => {
-  for (;;) {
-    const port = randomInt(testPorts.first, testPorts.last);
-    if (await isFree(port)) return port;
-  }
-};
-
-const isFree = (port: number): Promise<boolean> =>
-  new Promise((resolve) => {
-    const server = createServer();
-    server.once('error', () => resolve(false));
-    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
-  });
+/** A port for a process that is started here, and for nobody else as long as this one lives. */
+export const freePort = (): Promise<number> => ports.free();
 
 /** A nats-server process with a data folder of its own. */
 export class NatsServer implements AsyncDisposable {
