@@ -15,6 +15,9 @@ import { FakeTeacher } from '../harness/fake-teacher.ts';
 import { TestPlatform } from '../harness/platform.ts';
 import { natsTeacher, routingTask } from '../harness/task.ts';
 
+/** Of a publication; a busy server has twelve hundred to store. */
+const publishTimeoutMs = 240_000;
+
 test('it publishes prompt.submitted and receives eval.passed', async () => {
   await using platform = await TestPlatform.start();
   await using _teacher = await FakeTeacher.start({ natsUrl: platform.run.natsUrl, natsSeed: platform.operatorSeed });
@@ -36,7 +39,7 @@ test('it publishes prompt.submitted and receives eval.passed', async () => {
     head.set('ce-id', randomUUID());
     head.set('ce-type', `understudy.${type}.v1`);
     head.set('ce-source', 'somebody/else');
-    return js.publish(subject, data, { headers: head });
+    return js.publish(subject, data, { headers: head, timeout: publishTimeoutMs });
   };
 
   const address = { runId: 'outside-run-1', task: 'outside', taskDigest };
