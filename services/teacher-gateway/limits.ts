@@ -5,8 +5,11 @@
  * batches dozens; a model on the bus may answer within a millisecond, so that all else around a call has to overlap.
  */
 export const DEFAULT_CONCURRENCY = { embedded: 8, openai: 64, anthropic: 64, onnx: 32, nats: 512 } as const;
-/** Prompts taken beyond those whose call can be in flight: looking up and publishing overlap with the calls of others. */
-export const PREPARE_SHARE = 1;
+/**
+ * Prompts taken beyond those whose call can be in flight, for each of these: claiming and looking up overlap with the calls of others.
+ * Both gather for 50 ms, so that of calls of 100 ms one round ahead is just too late where many replicas share processors.
+ */
+export const PREPARE_SHARE = 2;
 export const MIN_PREPARED = 4;
 
 /** Ids in one FindPairs: a round trip's worth at a few thousand a second. */
