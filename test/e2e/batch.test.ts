@@ -37,9 +37,7 @@ const batch = (...args: string[]): ChildProcess =>
 
 const provider = async () => (await (await fetch(teacher.baseUrl.replace('/v1', '/batches'))).json()) as BatchStats;
 
-test('a provider batch: killed in the middle with the gateway, gone on with, imported once, and sealed by a run that asks nothing', {
-  timeout: 300_000,
-}, async () => {
+test('a provider batch: killed in the middle with the gateway, gone on with, imported once, and sealed by a run that asks nothing', async () => {
   const task = {
     ...routingTask({ name: 'batched', folder, prompts, teacher: openAiTeacher(teacher.baseUrl) }),
     training: { families: ['bag'] },

@@ -1,12 +1,13 @@
 /** A canary is planted as an input, learnt from, forgotten, and then looked for in every file of the platform. */
 import { execFile } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { Verdict } from '@understudy/contract';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { FakeTeacher } from '../harness/fake-teacher.ts';
+import { filesWith } from '../harness/files-with.ts';
 import { TestPlatform } from '../harness/platform.ts';
 import { natsTeacher, routingTask } from '../harness/task.ts';
 
@@ -60,13 +61,6 @@ const ask = () => {
   return { answerers, failures, stop };
 };
 
-/** Files under a folder that hold the canary's bytes. */
-const filesWith = (folder: string): string[] =>
-  readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) => {
-    const path = join(folder, name);
-    return existsSync(path) && statSync(path).isFile() && readFileSync(path).includes(CANARY);
-  });
-
 /** The file that the task reads is its owner's. */
 const sourceFile = 'forgetting.jsonl';
 
@@ -83,15 +77,13 @@ beforeAll(async () => {
   const run = await platform.finished(await platform.startRun({ ...task, batches: { first: 1_001 } }));
   expect(run.verdict, run.reason).toBe(Verdict.PROMOTED);
   await platform.untilServed('forgetting');
-}, 240_000);
+});
 afterAll(() => cleanUp[Symbol.asyncDispose]());
 
-test('an input is forgotten: no file holds it, its student serves no more, and lineage says erased', {
-  timeout: 240_000,
-}, async () => {
+test('an input is forgotten: no file holds it, its student serves no more, and lineage says erased', async () => {
   const { deployment } = await platform.deployer.getDeployment({ task: 'forgetting' });
   const student = deployment!.studentDigest;
-  expect(filesWith(platform.dataDir)).toEqual(
+  expect(await filesWith(platform.dataDir, CANARY)).toEqual(
     expect.arrayContaining([sourceFile, expect.stringMatching(/^blobs\/samples/)]),
   );
 
@@ -99,12 +91,11 @@ test('an input is forgotten: no file holds it, its student serves no more, and l
   const receipt = await forget();
   const after = (await platform.deployer.getDeployment({ task: 'forgetting' })).deployment!;
   const { length } = clients.answerers;
-  await expect.poll(() => clients.answerers.length, { timeout: 60_000 }).toBeGreaterThan(length + 5);
+  await expect.poll(() => clients.answerers.length).toBeGreaterThan(length + 5);
   await clients.stop();
   expect(clients.failures, 'no request fails while its student is quarantined').toEqual([]);
   // The gateway knows of the quarantine, sooner or later.
-  if (after.studentDigest === '')
-    await expect.poll(async () => (await answerOf(0)).student, { timeout: 60_000 }).toBeNull();
+  if (after.studentDigest === '') await expect.poll(async () => (await answerOf(0)).student).toBeNull();
   expect(receipt).toMatchObject({ task: 'forgetting', inputs: 1, author: 'Ada', missing: {} });
   expect(receipt.doneAt).not.toBeNull();
   const erased = new Map<string, object>(
@@ -113,7 +104,7 @@ test('an input is forgotten: no file holds it, its student serves no more, and l
   expect(erased.get('pair-store')).toMatchObject({ prompts: 1, pairs: 1 });
   expect(erased.get('prompt')).toMatchObject({ 'sampled prompts': 1 });
   expect(erased.get('bus')).toMatchObject({ FACTS: 1 });
-  expect(filesWith(platform.dataDir)).toEqual([sourceFile]);
+  expect(await filesWith(platform.dataDir, CANARY)).toEqual([sourceFile]);
 
   const { steps } = await understudy(['lineage', student]);
   const states = new Map(steps.map((one: { step: string; state: string }) => [one.step, one.state]));

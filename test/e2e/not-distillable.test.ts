@@ -118,9 +118,7 @@ async function settled(task: string, runId: string) {
   return ledger;
 }
 
-test('labels by coin toss, a teacher that contradicts itself, and facts of the world end with that verdict, before a fifth of the budget is spent', {
-  timeout: 300_000,
-}, async () => {
+test('labels by coin toss, a teacher that contradicts itself, and facts of the world end with that verdict, before a fifth of the budget is spent', async () => {
   const said = Object.values(cases).flatMap((one) => one.inputs.map((text) => [text, one.said(text)] as const));
   await teacher.behave({ labels: Object.fromEntries(said) });
   const runs = await Promise.all(
@@ -146,9 +144,7 @@ test('labels by coin toss, a teacher that contradicts itself, and facts of the w
   expect(runs[0]!.run.submitted).toBeLessThan(runs[2]!.run.submitted);
 });
 
-test('who reads the end of such a run is told why, what it cost of what it might have, and what would help', {
-  timeout: 60_000,
-}, async () => {
+test('who reads the end of such a run is told why, what it cost of what it might have, and what would help', async () => {
   const env = { ...process.env, UNDERSTUDY_DATA: platform.dataDir };
   const { stdout } = await promisify(execFile)(process.execPath, [cli, 'report', 'coin-toss'], { env });
   expect(stdout).toMatch(/verdict +cannot be distilled: /);
