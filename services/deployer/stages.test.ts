@@ -155,7 +155,14 @@ const when = async (task: string, holds: (deployment: Deployment) => boolean): P
     await new Promise((wake) => setTimeout(wake, 20));
   }
 };
-const decisionsOf = async (task: string) => (await client.listDecisions({ task })).decisions;
+/** Once there are so many: a move is made before it is kept among them. */
+const decisionsOf = async (task: string, atLeast: number) => {
+  for (;;) {
+    const { decisions } = await client.listDecisions({ task });
+    if (decisions.length >= atLeast) return decisions;
+    await new Promise((wake) => setTimeout(wake, 20));
+  }
+};
 const servingOf = ({ task, taskDigest, studentDigest, servingGeneration }: Deployment): Audited => ({
   task,
   taskDigest,
@@ -196,7 +203,7 @@ describe('beside a student that serves', () => {
       runId: 'stepping-2',
     });
     await quiet();
-    const decisions = await decisionsOf('stepping');
+    const decisions = await decisionsOf('stepping', 4);
     expect(decisions.map(({ action, generation }) => `${action} ${generation}`)).toEqual([
       'promoted 1',
       'staged 2',
@@ -216,7 +223,7 @@ describe('beside a student that serves', () => {
     const after = await when('failing', ({ generation }) => generation === 3n);
     expect(after).toMatchObject({ studentDigest: first.studentDigest, servingGeneration: 1n });
     expect(after.challenger).toBeUndefined();
-    expect((await decisionsOf('failing')).at(-1)).toMatchObject({
+    expect((await decisionsOf('failing', 3)).at(-1)).toMatchObject({
       action: 'dropped',
       author: 'policy',
       studentDigest: first.studentDigest,
@@ -234,7 +241,7 @@ test('a student that falls is demoted once, although two deployers watch; the te
   await audits(servingOf(first), 0, 60);
   await quiet();
   expect(await deploymentOf('falling')).toEqual(none);
-  const decisions = await decisionsOf('falling');
+  const decisions = await decisionsOf('falling', 2);
   expect(decisions.map(({ action }) => action)).toEqual(['promoted', 'demoted']);
   expect(decisions[1]!.reason).toMatch(/agreement fell: .* cannot be said whether it changed/);
   expect(decisions[1]!.evidence!.disagreements).toBeGreaterThan(0);
@@ -272,16 +279,17 @@ describe('where a person must approve', () => {
     expect(serving).toMatchObject({ generation: 2n, studentDigest: waiting.challenger!.studentDigest });
     expect(serving.challenger).toBeUndefined();
     await expect(client.approve({ task: 'approved', ...word })).rejects.toThrow(/nothing to decide/);
-    expect((await decisionsOf('approved')).at(-1)).toMatchObject({ action: 'live', ...word });
+    expect((await decisionsOf('approved', 2)).at(-1)).toMatchObject({ action: 'live', ...word });
   });
 
   test('a rejection is kept too, and of an approval and a rejection at once one wins', async () => {
     await prove('rejected', 1, required);
     await when('rejected', ({ challenger }) => challenger !== undefined);
+    await decisionsOf('rejected', 1);
     const both = [client.approve({ task: 'rejected', ...word }), client.reject({ task: 'rejected', ...word })];
     const outcomes = await Promise.allSettled(both);
     expect(outcomes.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
-    const decisions = await decisionsOf('rejected');
+    const decisions = await decisionsOf('rejected', 2);
     expect(decisions).toHaveLength(2);
     expect(['live', 'rejected']).toContain(decisions[1]!.action);
     expect(decisions[1]!.aboutStudentDigest).toBe(decisions[0]!.aboutStudentDigest);
@@ -290,25 +298,24 @@ describe('where a person must approve', () => {
 
 test('what was refused is kept with the reason, once however often it is delivered', async () => {
   await prove('refused', 1);
-  await when('refused', ({ generation }) => generation === 1n);
+  await decisionsOf('refused', 1);
   const summary = { reportDigest: 'a'.repeat(64), studentDigest: 'a'.repeat(64), policyDigest: 'a'.repeat(64) };
   const payload = { runId: 'forged', task: 'refused', taskDigest: 'a'.repeat(64), seal: 1, summary };
   await server.publisher.publish({ type: 'eval.passed', entity: 'forged', payload });
   await server.deadLetters(1);
-  const decisions = await decisionsOf('refused');
+  const decisions = await decisionsOf('refused', 2);
   expect(decisions.map(({ action }) => action)).toEqual(['promoted', 'refused']);
   expect(decisions[1]!.reason).toMatch(/knows nothing of the report/);
 });
 
 test('a move that nobody was told of is told when a deployer starts', async () => {
   await prove('untold', 1);
-  await when('untold', ({ generation }) => generation === 1n);
-  await expect.poll(async () => (await decisionsOf('untold')).length).toBe(1);
+  await decisionsOf('untold', 1);
   const decisions = await server.bus.bucket('decisions');
   await decisions.purge('untold.move-1');
-  expect(await decisionsOf('untold')).toEqual([]);
+  expect(await decisionsOf('untold', 0)).toEqual([]);
   const third = await startDeployer();
-  expect((await decisionsOf('untold')).map(({ action }) => action)).toEqual(['promoted']);
+  expect((await decisionsOf('untold', 1)).map(({ action }) => action)).toEqual(['promoted']);
   await third.stop();
 });
 
@@ -325,7 +332,7 @@ describe('enough new pairs', () => {
       for (const one of more) await one.stop();
     };
   };
-  const gathered = async (task: string) => (await decisionsOf(task)).filter(({ action }) => action === 'pairs');
+  const gathered = async (task: string) => (await decisionsOf(task, 0)).filter(({ action }) => action === 'pairs');
 
   test('are told once each time that the share is reached, although deployers race, and are in the audit log', async () => {
     await prove('gathering', 1);
