@@ -32,7 +32,7 @@ async function pythonWith(name: string, modules: string, requirements: readonly 
   } catch (error) {
     return { missing: `no Python with ${modules}: ${(error as Error).message.split('\n')[0]}` };
   }
-  return { python: own };
+  return (await has(own, modules)) ? { python: own } : { missing: `${own} cannot import ${modules}` };
 }
 
 /** A Python that can open bundles. */
