@@ -24,7 +24,7 @@ afterEach(async () => {
 const path = (name: string) => join(folder, name);
 
 /** A process that runs a script; it is ready when the script has made the file `ready`. */
-const childOf = (script: string, stopWithinMs = 60_000): Child => {
+const childOf = (script: string, stopWithinMs = 60_000, readyWithinMs = 60_000): Child => {
   const child = new Child(
     {
       name: 'example',
@@ -33,6 +33,7 @@ const childOf = (script: string, stopWithinMs = 60_000): Child => {
       env: { FOLDER: folder },
       logFile: path('example.log'),
       isReady: async () => existsSync(path('ready')),
+      readyWithinMs,
       stopWithinMs,
     },
     (event) => events.push(event),
@@ -60,6 +61,14 @@ test('a process that says that its surroundings are not fit is given up at once,
   const child = childOf(`console.error('DATABASE_URL: no such host'); process.exit(2);`);
   await expect(child.start()).rejects.toThrow(/example ended with exit code 2; .*\n {2}DATABASE_URL: no such host$/);
   expect(events.some(({ event }) => event === 'restarting')).toBe(false);
+});
+
+test('a process that never becomes ready is given up after a few tries, and the reason is not that it was killed', async () => {
+  const child = childOf(stayAlive, 60_000, 1);
+  await expect(child.start()).rejects.toThrow(
+    /^example was not ready within 0.001 s and was ended \(.*says nothing\)$/,
+  );
+  expect(events.filter(({ event }) => event === 'restarting')).toHaveLength(3);
 });
 
 test('a program that does not exist is given up at once', async () => {

@@ -14,20 +14,21 @@ export interface ChildSpec {
   env: NodeJS.ProcessEnv;
   logFile: string;
   isReady(): Promise<boolean>;
+  /** From its start until it is killed where it does not become ready. */
+  readyWithinMs: number;
   /** From being asked to stop until it is killed. */
   stopWithinMs: number;
 }
 
-/** Readiness is asked this often, and given up on after this long. */
+/** Readiness is asked this often. */
 const readyPollMs = 50;
-const readyTimeoutMs = 90_000;
 /** A process that dies is started again after this, then after twice as long, and so on. */
 const firstRestartMs = 200;
 const maxRestartMs = 5_000;
 /** Deaths in a row before the whole platform is given up: about half a minute of trying; less for what never worked. */
 const maxDeaths = 10;
 const maxDeathsBeforeReady = 3;
-/** A process that lived this long died of something new. */
+/** A process that was ready and lived this long died of something new. */
 const healthyAfterMs = 60_000;
 /** A log larger than this is set aside when its process starts. */
 const maxLogBytes = 64 * 1024 ** 2;
@@ -36,11 +37,15 @@ const tailBytes = 4_096;
 /** Configuration or surroundings are not fit: trying again cannot help. */
 const unfitExitCode = 2;
 
+/** How long a start may take: the slowest, a new database on a machine that does much else, takes a minute and more. */
+export const readyWithinMs = 180_000;
+
 interface Death {
   how: string;
   /** What the process wrote last. */
   words: string;
   unfit: boolean;
+  wasReady: boolean;
 }
 
 export class Child {
@@ -95,7 +100,7 @@ export class Child {
       const startedMs = performance.now();
       const death = await this.#once(startedMs);
       if (this.#stopping.signal.aborted) return;
-      deaths = performance.now() - startedMs > healthyAfterMs ? 1 : deaths + 1;
+      deaths = death.wasReady && performance.now() - startedMs > healthyAfterMs ? 1 : deaths + 1;
       const hopeless = this.#everReady ? deaths > maxDeaths : death.unfit || deaths > maxDeathsBeforeReady;
       if (hopeless) {
         this.#failed.reject(new StartupError(`${this.spec.name} ${death.how}${death.words}`));
@@ -130,25 +135,35 @@ export class Child {
     const becomingReady = this.#becomeReady(child, startedMs, ended.signal);
     const { code, how } = await gone;
     ended.abort();
-    await becomingReady;
+    const readiness = await becomingReady;
     this.#process = undefined;
-    return { how, words: tailOf(logFile, logStart), unfit: code === unfitExitCode };
+    return {
+      how: readiness === 'too-late' ? `was not ready within ${this.spec.readyWithinMs / 1_000} s and was ended` : how,
+      words: tailOf(logFile, logStart),
+      unfit: code === unfitExitCode,
+      wasReady: readiness === 'ready',
+    };
   }
 
-  async #becomeReady(child: ChildProcess, startedMs: number, ended: AbortSignal): Promise<void> {
+  async #becomeReady(
+    child: ChildProcess,
+    startedMs: number,
+    ended: AbortSignal,
+  ): Promise<'ready' | 'too-late' | 'ended'> {
     while (!ended.aborted && !this.#stopping.signal.aborted) {
       if (await this.spec.isReady()) {
         this.#everReady = true;
         this.#report({ event: 'ready', name: this.spec.name, tookMs: Math.round(performance.now() - startedMs) });
         this.#ready.resolve();
-        return;
+        return 'ready';
       }
-      if (performance.now() - startedMs > readyTimeoutMs) {
+      if (performance.now() - startedMs > this.spec.readyWithinMs) {
         child.kill('SIGKILL');
-        return;
+        return 'too-late';
       }
       await sleep(readyPollMs, undefined, { signal: ended }).catch(() => {});
     }
+    return 'ended';
   }
 }
 

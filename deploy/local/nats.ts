@@ -9,7 +9,7 @@ import { Telemetry } from '@understudy/service/telemetry';
 import { ensureSeeds, seedFile } from '../nats/seeds.ts';
 import { serverConfig } from '../nats/server-config.ts';
 import { busUsers } from '../nats/users.ts';
-import type { ChildSpec } from './child.ts';
+import { type ChildSpec, readyWithinMs } from './child.ts';
 import type { Settings } from './settings.ts';
 
 const naming = { prefix: '' };
@@ -36,6 +36,7 @@ export const natsProcess = ({ dataDir, teacherSubjects }: Settings, port: number
     env: { PATH: process.env.PATH, HOME: process.env.HOME },
     logFile: join(dataDir, 'logs', 'nats-server.log'),
     isReady: () => accepts(port),
+    readyWithinMs,
     stopWithinMs,
   };
 };

@@ -5,7 +5,7 @@ import { pathToFileURL } from 'node:url';
 import { type ServiceName, serviceNames } from '@understudy/contract';
 import type { Ports } from '@understudy/service/ports';
 import { seedFile } from '../nats/seeds.ts';
-import type { ChildSpec } from './child.ts';
+import { type ChildSpec, readyWithinMs } from './child.ts';
 import { idKeyFile, rpcTokenFile } from './data-folder.ts';
 import { secretsFolder } from './nats.ts';
 import { root, type Settings } from './settings.ts';
@@ -61,6 +61,7 @@ export const serviceProcess = async (one: PlacedService, around: Surroundings): 
   env: environmentOf(one, around, await settingsOf(one.service)),
   logFile: join(around.settings.dataDir, 'logs', `${one.process}.log`),
   isReady: () => answersReady(one.metricsPort),
+  readyWithinMs,
   stopWithinMs,
 });
 
