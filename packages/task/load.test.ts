@@ -114,6 +114,12 @@ describe('loadTask', () => {
     [/type: object, /, 'type: object, oneOf: [], ', 'output.schema.oneOf: unsupported JSON Schema keyword oneOf'],
     [/name: triage/, 'name: triage\nname: again', './task.yaml:3: not valid YAML: Map keys must be unique'],
     [/name: triage/, 'name: [', 'not valid YAML'],
+    [/name: triage/, 'name: triage\nsplits: &s { dev: *s }', './task.yaml: expected aliases (*name) that stand for'],
+    [
+      /name: triage/,
+      `name: triage\na: &a [x]\nb: &b [${Array(20).fill('*a')}]\nc: [${Array(20).fill('*b')}]`,
+      './task.yaml: expected aliases (*name) that stand for small values',
+    ],
     [/examples.jsonl/, 'gone.jsonl', './gone.jsonl: expected a readable examples file in UTF-8: Error: ENOENT'],
     [/goal:/, 'splits: { dev: 0.4, test: 0.4 }\ngoal:', 'splits: expected dev and test together at most 0.5, got 0.8'],
     [

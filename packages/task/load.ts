@@ -27,7 +27,7 @@ export async function loadTask(file: string): Promise<Task> {
       })),
     );
   }
-  const raw: unknown = document.toJS();
+  const raw = contentOf(document, file);
   if (!isRecord(raw))
     throw new TaskError(file, [{ path: '', message: 'expected a mapping of task keys, e.g. name: …' }]);
 
@@ -45,6 +45,18 @@ export async function loadTask(file: string): Promise<Task> {
   const task = validateTask(resolved, file, locate);
   await requireModels(task, file, locate);
   return task;
+}
+
+/** What the document says, where it is a value that JSON could hold too: a finite tree. */
+function contentOf(document: Document, file: string): unknown {
+  try {
+    const value: unknown = document.toJS();
+    JSON.stringify(value);
+    return value;
+  } catch (cause) {
+    const message = `expected aliases (*name) that stand for small values and never for what they are part of: ${String(cause)}; write the values out`;
+    throw new TaskError(file, [{ path: '', message }], { cause });
+  }
 }
 
 interface InlinedExamples {
