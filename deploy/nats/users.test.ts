@@ -134,7 +134,7 @@ test('a service takes messages from its own consumer and acknowledges them', asy
   await using store = await as('pair-store');
   await store.bus.js.publish('pairs.sealed.email-triage', 'x');
   const consumer = await trainer.bus.js.consumers.get('FACTS', 'trainer-snapshots');
-  const message = await consumer.next({ expires: 5_000 });
+  const message = await consumer.next({ expires: 120_000 });
   expect(await message?.ackAck()).toBe(true);
 });
 
@@ -147,7 +147,8 @@ test('an outside program is a teacher on the bus', async () => {
     },
   });
   await outside.nc.flush();
-  expect((await gateway.nc.request('models.triage', 'a question')).string()).toBe('an answer');
+  const answer = await gateway.nc.request('models.triage', 'a question', { timeout: 120_000 });
+  expect(answer.string()).toBe('an answer');
 });
 
 test('seeds are made once and readable by their owner alone', () => {

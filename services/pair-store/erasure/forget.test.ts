@@ -74,7 +74,7 @@ describe.each(databaseKinds)('forgetting over $name', ({ skip, shared }) => {
     await publish('batch.closed', { runId, batch: 1, count: ids.length, manifestDigest, seal: true });
   };
   const sealOf = async (runId: string) => {
-    await expect.poll(() => sealed.some((fact) => fact.runId === runId), { timeout: 30_000 }).toBe(true);
+    await expect.poll(() => sealed.some((fact) => fact.runId === runId)).toBe(true);
     return sealed.find((fact) => fact.runId === runId)!;
   };
   const streamed = async (snapshotDigest: string) => {
@@ -164,7 +164,7 @@ describe.each(databaseKinds)('forgetting over $name', ({ skip, shared }) => {
     });
     await publish('traffic.observed', { requestId: 'r1', pair: secret });
     await publish('traffic.observed', { requestId: 'r2', inputJson: secret.inputJson, answerJson: '{"label":"ham"}' });
-    await expect.poll(() => onBus('TRAFFIC'), { timeout: 20_000 }).toBe(0);
+    await expect.poll(() => onBus('TRAFFIC')).toBe(0);
     expect(await client.findPairs({ task: task.name, pairIds: [secret.pairId] })).toMatchObject({ pairs: [] });
     expect(await client.importPairs({ task: task.name, taskDigest, pairs: [secret] })).toMatchObject({ kept: 0 });
   });
@@ -173,7 +173,7 @@ describe.each(databaseKinds)('forgetting over $name', ({ skip, shared }) => {
     const [one, two] = [testPair(task, 'first of the two'), testPair(task, 'second of the two')];
     await close('waits', [one, ...others.slice(10, 20)]);
     await answer('waits', others.slice(10, 20));
-    await expect.poll(async () => (await client.stats({ runId: 'waits' })).answered, { timeout: 20_000 }).toBe(10);
+    await expect.poll(async () => (await client.stats({ runId: 'waits' })).answered).toBe(10);
     await forgetting.forget({ task: task.name, promptIds: idsOf(one), ...who });
     expect(await sealOf('waits')).toMatchObject({ answered: 10, declined: 1 });
     await forgetting.forget({ task: task.name, promptIds: idsOf(two), ...who });

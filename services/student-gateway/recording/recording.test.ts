@@ -223,8 +223,10 @@ test('what is no chat completion passes unrecorded, garbage too', async () => {
 test('while the bus is away calls wait on disk, and are published when it is back', async () => {
   const call = newCall();
   await bus.server.kill();
+  let calls = 0;
   await eventually(async () => {
     await gateway.post('/v1/chat/completions', call);
+    calls += 1;
     return (await gateway.metric('understudy_gateway_traffic_spilled_bytes')) > 0;
   });
   await bus.server.start();
@@ -234,7 +236,7 @@ test('while the bus is away calls wait on disk, and are published when it is bac
       () => false,
     ),
   );
-  expect((await recorded(idOf(call))).length).toBeGreaterThan(0);
+  expect(await recorded(idOf(call), calls)).toHaveLength(calls);
 });
 
 test('no header of a client is in any record', async () => {
