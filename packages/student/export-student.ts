@@ -73,10 +73,15 @@ export const exportAt = async (
   precision: Precision,
 ): Promise<ExportedStudent> => bundle(options, candidate, await measure(options, candidate, precision));
 
-/** Makes a trained candidate into a bundle, with int8 weights unless they cost more than `MAX_INT8_LOSS` of agreement. */
+/**
+ * Makes a trained candidate into a bundle, with int8 weights unless they cost more than `MAX_INT8_LOSS` of agreement; whatever they
+ * cost where it would be larger than `maxBytes` without them.
+ */
 export async function exportStudent(options: StudentTraining, candidate: TrainedCandidate): Promise<ExportedStudent> {
   const full = await measure(options, candidate, 'float32');
   const small = await measure(options, candidate, 'int8');
-  const chosen = small.devAgreement >= full.devAgreement - MAX_INT8_LOSS ? small : full;
-  return bundle(options, candidate, chosen);
+  if (small.devAgreement >= full.devAgreement - MAX_INT8_LOSS) return bundle(options, candidate, small);
+  const exported = await bundle(options, candidate, full);
+  const { maxBytes = Number.POSITIVE_INFINITY } = options;
+  return exported.archive.length <= maxBytes ? exported : bundle(options, candidate, small);
 }

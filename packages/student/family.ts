@@ -52,6 +52,8 @@ export type StudentTraining = {
   /** Where steps run; `cpu` where absent. Another device gives a student that differs in the last bits. */
   readonly device?: Device;
   readonly lineage: Lineage;
+  /** What the bundle may take: see `exportStudent`; any size where absent. */
+  readonly maxBytes?: number;
   /** Where what frozen encoders give for texts is kept for the next training; in memory alone where absent. */
   readonly cacheFolder?: string;
   /** Told once why that folder is not used any more (full, read-only, gone); the training goes on in memory alone. */

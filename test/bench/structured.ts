@@ -106,6 +106,7 @@ function train(candidate: Candidate, plan: OutputPlan, texts: readonly Answered[
     dev: examplesOf(texts.filter((_, i) => i % DEV_EVERY === 0)),
     seed: 1,
     threads: availableParallelism(),
+    maxBytes: 1e6 * SMALL_MEGABYTES,
     lineage: {
       task: { name: 'bench', digest: '0'.repeat(64) },
       snapshotDigest: '0'.repeat(64),

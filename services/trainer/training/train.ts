@@ -80,6 +80,7 @@ function trainingOf(
     engine: place.engine,
     device: place.device,
     cacheFolder,
+    maxBytes: task.goal.sizeBytes,
     lineage: {
       task: { name: task.name, digest },
       snapshotDigest: snapshot.digest,
