@@ -115,8 +115,8 @@ test('a base URL is changed, a workload shows, is adopted, and the same calls ar
   const task = await loadTask(adopted.files.task);
   expect(task.prompt.template).toBe(`{{text}}${end}`);
   const before = (await teacher.stats()).calls;
-  const goal = { ...task.goal, agreement: 0.9, coverage: 0.5, latencyMs: 1_000 };
-  // Few calls, and a goal that takes many to prove: half of them.
+  // Few calls to learn from and to prove it with: far below what such a student reaches.
+  const goal = { ...task.goal, agreement: 0.8, coverage: 0.5, latencyMs: 1_000 };
   const splits = { dev: 0.2, test: 0.3 };
   const run = await platform.finished(await platform.startRun({ ...task, goal, splits }));
   expect(Verdict[run.verdict], run.reason).toBe('PROMOTED');

@@ -53,7 +53,8 @@ test('a task of several fields goes from prompts to valid answers of a promoted 
     }),
     output: { schema },
     splits: { dev: 0.2, test: 0.3 },
-    training: { families: ['bag'] },
+    // It takes as long as it takes.
+    training: { families: ['bag'], maxMinutes: 120 },
   };
   const run = await platform.finished(await platform.startRun(task));
   expect(Verdict[run.verdict], run.reason).toBe('PROMOTED');

@@ -100,7 +100,7 @@ test('the teacher changes: the student is demoted, and one that learnt the new a
     studentDigest: '',
     reason: expect.stringMatching(/it has changed/),
   });
-  expect(demotion.evidence).toMatchObject({ studentDigest: before.studentDigest, goal: 0.9 });
+  expect(demotion.evidence).toMatchObject({ studentDigest: before.studentDigest, goal: 0.8 });
   expect(demotion.evidence!.upperBound).toBeLessThan(1);
   const { taskJson } = await platform.prompt.getTask({ task: name });
   expect(JSON.parse(taskJson).teacher.epoch).toBe(1);
