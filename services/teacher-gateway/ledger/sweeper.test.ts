@@ -30,3 +30,27 @@ test('budgets are forgotten when they are old, nothing is leased, and they were 
   expect(await young.sweep()).toBe(0);
   expect(await young.sweep()).toBe(0);
 });
+
+test('a batch is kept while it has reserved something, while nobody has paid it, and while its run is kept', async () => {
+  await using bus = await testBus();
+  const bucket = await bus.bus.bucket('ledger');
+  const spent = { calls: 3, microUsd: 5 };
+  const part = { reserved: nothing, spent, payer: 'run.a.old' };
+  const over = JSON.stringify({ ...parseBudget(undefined), settled: spent });
+  await bucket.put('run.a.old', over);
+  await bucket.put('batch.a.over', JSON.stringify({ one: part, two: part }));
+  await bucket.put('batch.a.unpaid', JSON.stringify({ one: part, two: { reserved: nothing, spent } }));
+  await bucket.put('batch.a.running', JSON.stringify({ one: { ...part, reserved: spent } }));
+  let nowMs = 0;
+  const sweeper = new Sweeper(bucket, bus.telemetry.log, { keepMs: 0, observeMs: 1_000, monotonicMs: () => nowMs });
+  const left = async () => (await Array.fromAsync(await bucket.keys())).filter((key) => key !== 'swept').toSorted();
+  expect(await sweeper.sweep()).toBe(0);
+  nowMs = 999;
+  expect(await sweeper.sweep()).toBe(0);
+  expect(await left()).toEqual(['batch.a.over', 'batch.a.running', 'batch.a.unpaid', 'run.a.old']);
+  nowMs = 1_000;
+  expect(await sweeper.sweep(), 'the run goes first, and with it what it paid').toBe(2);
+  expect(await left()).toEqual(['batch.a.running', 'batch.a.unpaid']);
+  nowMs = 9_000;
+  expect(await sweeper.sweep()).toBe(0);
+});

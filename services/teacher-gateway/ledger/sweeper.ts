@@ -1,7 +1,9 @@
 import type { KV } from '@nats-io/kv';
+import { readKey } from '@understudy/service/bus/compare-and-set';
 import { messageOf } from '@understudy/service/errors';
 import type { Logger } from '@understudy/service/telemetry';
-import { type Budget, parseBudget } from './budget.ts';
+import { parseBatches, totalsOfBatches } from './batches.ts';
+import { isNothing, parseBudget } from './budget.ts';
 
 /** Budgets are kept for so long after their last change: what a run has spent can be looked up for a month. */
 const KEEP_MS = 30 * 24 * 3_600_000;
@@ -23,24 +25,33 @@ interface Sighting {
 interface Kept {
   key: string;
   revision: number;
-  budget: Budget;
+  /** Somebody may spend of it, or has to be held against it. */
+  reserved: boolean;
   /** Since its last change, by the server's clock. */
   ageMs: number;
 }
 
-/** Whether a budget may be forgotten: old, nothing leased, and unchanged for as long as it has to be watched. */
+/** Whether a budget may be forgotten: old, nothing reserved, and unchanged for as long as it has to be watched. */
 export const isForgettable = (
-  { revision, budget, ageMs }: Kept,
+  { revision, reserved, ageMs }: Kept,
   sighting: Sighting | undefined,
   nowMs: number,
   { keepMs, observeMs }: { keepMs: number; observeMs: number },
-): boolean =>
-  ageMs >= keepMs &&
-  Object.keys(budget.leases).length === 0 &&
-  sighting?.revision === revision &&
-  nowMs - sighting.sinceMs >= observeMs;
+): boolean => ageMs >= keepMs && !reserved && sighting?.revision === revision && nowMs - sighting.sinceMs >= observeMs;
 
-/** Removes budgets of runs and days that are long over, but for the server's own note. Several replicas may do it at once. */
+const hasLeases = (text: string): boolean => Object.keys(parseBudget(text).leases).length > 0;
+
+/** A batch is paid from the budget of a run: it is kept until it is over, has one, and that is forgotten. */
+const counts = async (bucket: KV, text: string): Promise<boolean> => {
+  const batches = parseBatches(text);
+  if (!isNothing(totalsOfBatches(batches).reserved)) return true;
+  for (const { payer } of Object.values(batches)) {
+    if (payer === undefined || (await readKey(bucket, payer)) !== undefined) return true;
+  }
+  return false;
+};
+
+/** Removes budgets of runs, days and batches that are long over, but for the server's own note. Several replicas may do it at once. */
 export class Sweeper {
   readonly #bucket: KV;
   readonly #log: Logger;
@@ -74,12 +85,15 @@ export class Sweeper {
     await this.#bucket.put(CLOCK_KEY, '');
     const serverMs = (await this.#bucket.get(CLOCK_KEY))!.created.getTime();
     let forgotten = 0;
-    for (const pattern of ['run.*.*', 'live.*.*', 'audit.*.*']) {
+    // Batches last: their runs may go just now.
+    for (const pattern of ['run.*.*', 'live.*.*', 'audit.*.*', 'batch.*.*']) {
       for await (const entry of await this.#bucket.history({ key: pattern })) {
         const ageMs = serverMs - entry.created.getTime();
         if (entry.operation !== 'PUT' || ageMs < this.#times.keepMs) continue;
         const { key, revision } = entry;
-        if (await this.#forget({ key, revision, ageMs, budget: parseBudget(entry.string()) })) forgotten += 1;
+        const text = entry.string();
+        const reserved = key.startsWith('batch.') ? await counts(this.#bucket, text) : hasLeases(text);
+        if (await this.#forget({ key, revision, ageMs, reserved })) forgotten += 1;
       }
     }
     return forgotten;
