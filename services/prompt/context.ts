@@ -1,5 +1,6 @@
 import type { ForgettingService, PairStoreService } from '@understudy/contract/pair-store';
 import type { TeacherGatewayService } from '@understudy/contract/teacher-gateway';
+import type { InTurn } from '@understudy/service/in-turn';
 import type { ServiceContext } from '@understudy/service/lifecycle';
 import type { RpcClient } from '@understudy/service/rpc/client';
 import type { Config } from './config.ts';
@@ -16,6 +17,8 @@ export interface StepContext extends ServiceContext<Config> {
   forgetting: RpcClient<typeof ForgettingService>;
   /** Ids that were erased while this process runs. */
   forgotten: Set<string>;
+  /** Two at once would each write back what the other erases. */
+  erasing: InTurn;
   /** Absent where no address is set: then no task can have its inputs written. */
   teacherGateway: RpcClient<typeof TeacherGatewayService> | undefined;
   journal: Journal;

@@ -2,6 +2,7 @@ import { ErasureService } from '@understudy/contract/erasure';
 import { ForgettingService, PairStoreService } from '@understudy/contract/pair-store';
 import { PromptService } from '@understudy/contract/prompt';
 import { TeacherGatewayService } from '@understudy/contract/teacher-gateway';
+import { InTurn } from '@understudy/service/in-turn';
 import type { ServiceContext, ServiceDefinition, ServiceParts } from '@understudy/service/lifecycle';
 import { createClient } from '@understudy/service/rpc/client';
 import { type RpcService, rpcService } from '@understudy/service/rpc/server';
@@ -40,12 +41,16 @@ async function create(base: ServiceContext<Config>): Promise<ServiceParts> {
     pairStore: createClient(PairStoreService, { address: base.config.PAIR_STORE_ADDRESS, token: base.rpcToken }),
     forgetting: createClient(ForgettingService, { address: base.config.PAIR_STORE_ADDRESS, token: base.rpcToken }),
     forgotten: new Set(),
+    erasing: new InTurn(),
     teacherGateway: gatewayOf(base),
     journal: new Journal(base.telemetry),
   };
   const context: PromptContext = { ...step, runs: new Runs(step) };
   return {
-    rpc: [routesOf(context), rpcService(ErasureService, { erase: (request) => erase(context, request) })],
+    rpc: [
+      routesOf(context),
+      rpcService(ErasureService, { erase: (request) => context.erasing.do(() => erase(context, request)) }),
+    ],
     consumers: consumersOf(context),
     start: () => context.runs.resume(),
     stop: async () => {

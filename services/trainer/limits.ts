@@ -38,3 +38,5 @@ export const PROCESS_MEMORY_BYTES = 2 * 1024 ** 3;
 export const HUB_TIMEOUT_MS = 300_000;
 /** One file of it: more would not fit into a bundle. */
 export const MAX_HUB_FILE_BYTES = 256 * 1024 * 1024;
+/** Between looks whether something was forgotten: features that encoders gave for it are kept no longer. */
+export const ERASURES_EVERY_MS = 60_000;

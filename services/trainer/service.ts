@@ -1,15 +1,17 @@
 import { totalmem } from 'node:os';
 import { join } from 'node:path';
 import { ErasureService } from '@understudy/contract/erasure';
+import { ForgettingService } from '@understudy/contract/pair-store';
 import { type Choice, choosePlace } from '@understudy/graph';
 import { messageOf, StartupError } from '@understudy/service/errors';
 import type { ServiceContext, ServiceDefinition, ServiceParts } from '@understudy/service/lifecycle';
+import { createClient } from '@understudy/service/rpc/client';
 import { rpcService } from '@understudy/service/rpc/server';
 import { readSigningKey } from '@understudy/service/signatures/keys';
 import { Cancellations } from './cancellations.ts';
 import { type Config, config } from './config.ts';
 import type { TrainerContext } from './context.ts';
-import { eraseFeatures } from './erase.ts';
+import { ForgottenFeatures } from './forgotten-features.ts';
 import { Journal } from './journal.ts';
 import { FEATURES, onPairsSealed } from './on-pairs-sealed.ts';
 import type { Machine } from './search/plan.ts';
@@ -27,19 +29,28 @@ async function create(base: ServiceContext<Config>): Promise<ServiceParts> {
     choice,
     signingKey: readSigningKey(base.config.STUDENT_SIGNING_KEY_FILE, 'STUDENT_SIGNING_KEY_FILE'),
   };
-  const features = join(base.config.DATA_DIR, FEATURES);
+  const { PAIR_STORE_ADDRESS: address, DATA_DIR } = base.config;
+  const forgetting = createClient(ForgettingService, { address, token: base.rpcToken });
+  const features = new ForgottenFeatures({ folder: join(DATA_DIR, FEATURES), forgetting, log: base.telemetry.log });
   return {
     rpc: [
       rpcService(ErasureService, {
-        erase: async () => ({ erased: { 'files of features': BigInt(await eraseFeatures(features)) } }),
+        erase: async () => ({ erased: { 'files of features': BigInt(await features.drop()) } }),
       }),
     ],
     consumers: {
       // One at a time: a search takes all the threads it is given.
       'trainer-snapshots': { concurrency: 1, on: { 'pairs.sealed': (event) => onPairsSealed(context, event) } },
     },
-    start: async () => context.cancellations.start(base.bus, base.telemetry),
-    stop: () => context.cancellations.stop(),
+    start: async () => {
+      context.cancellations.start(base.bus, base.telemetry);
+      features.start();
+    },
+    stop: async () => {
+      await context.cancellations.stop();
+      await features.stop();
+      forgetting.close();
+    },
   };
 }
 

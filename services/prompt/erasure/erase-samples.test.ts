@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { create } from '@bufbuild/protobuf';
 import { RunStage, RunStateSchema } from '@understudy/contract/prompt';
 import { FolderBlobStore } from '@understudy/service/blobs/folder';
+import { InTurn } from '@understudy/service/in-turn';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import type { Run } from '../run.ts';
 import { putSample, readSample, SAMPLES } from '../sample-store.ts';
@@ -63,6 +64,18 @@ test('a source goes with all its inputs, which are told again the next time', as
   expect({ ...second, ofSource: [...second.ofSource] }).toEqual({ prompts: 0, ofSource: [a.promptId, b.promptId] });
   // Of another task's run a source of the same name is another one.
   expect(await erase({ task: 'other', source: 'calls' })).toMatchObject({ prompts: 0 });
+});
+
+test.each([
+  ['the input first', [0, 1]],
+  ['the source first', [1, 0]],
+])('an input and its source at once, %s: neither writes back what the other erased', async (_, order) => {
+  const turn = new InTurn();
+  const changes = [{ promptIds: new Set([a.promptId, c.promptId]) }, { source: 'mail' }];
+  const erased = await Promise.all(order.map((n) => turn.do(() => erase(changes[n]!))));
+  expect(erased.reduce((sum, { prompts }) => sum + prompts, 0)).toBe(3);
+  expect((await sampled()).map(({ forgotten }) => forgotten ?? false)).toEqual([true, true, true]);
+  expect(await Array.fromAsync(blobs.list(SAMPLES, ''))).toEqual(run.chunks.map(({ digest }) => digest));
 });
 
 test('while a run draws its sample nothing can be said', async () => {

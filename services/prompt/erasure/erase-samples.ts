@@ -1,6 +1,6 @@
 /** Takes inputs out of the samples of runs. The places of all others stay, because batches are counted by them. */
 import { RunStage } from '@understudy/contract/prompt';
-import { type BlobStore, digestOf } from '@understudy/service/blobs/blob-store';
+import { type BlobStore, digestOf, getIfThere } from '@understudy/service/blobs/blob-store';
 import { RetryableError } from '@understudy/service/errors';
 import type { StepContext } from '../context.ts';
 import type { Run, SampleChunk } from '../run.ts';
@@ -68,9 +68,11 @@ function withChunk(run: Run, before: string, next: string): Run {
 }
 
 async function rewrite(blobs: BlobStore, digest: string, { promptIds }: Meant, source: string) {
-  const text = new TextDecoder().decode(await blobs.get(SAMPLES, digest));
+  const before = await getIfThere(blobs, SAMPLES, digest);
   const ofSource: string[] = [];
   let erased = 0;
+  if (!before) return { bytes: new Uint8Array(), erased, ofSource };
+  const text = new TextDecoder().decode(before);
   const lines = text.split('\n').map((line) => {
     const prompt = JSON.parse(line) as SampledPrompt;
     const isOfSource = source !== '' && prompt.origin === source;

@@ -1,6 +1,7 @@
 import { appendFile, mkdir, readFile, rename, stat, truncate, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { EncodedEvent } from '@understudy/service/bus/event';
+import { InTurn } from '@understudy/service/in-turn';
 import { z } from 'zod';
 
 const line = z.object({
@@ -18,7 +19,7 @@ export class Spill {
   readonly #maxBytes: number;
   #bytes: number;
   /** One operation on the file at a time. */
-  #last: Promise<unknown> = Promise.resolve();
+  readonly #turn = new InTurn();
 
   private constructor(path: string, maxBytes: number, bytes: number) {
     this.#path = path;
@@ -42,7 +43,7 @@ export class Spill {
     const text = `${JSON.stringify({ ...rest, data: Buffer.from(data).toString('base64') })}\n`;
     if (this.#bytes + text.length > this.#maxBytes) return false;
     this.#bytes += text.length;
-    await this.#next(() => appendFile(this.#path, text));
+    await this.#turn.do(() => appendFile(this.#path, text));
     return true;
   }
 
@@ -52,7 +53,7 @@ export class Spill {
    * @returns how many were published, and how many lines could not be read: the end of a line that a crash cut off
    */
   empty(publish: (event: EncodedEvent) => Promise<void>): Promise<{ published: number; unreadable: number }> {
-    return this.#next(async () => {
+    return this.#turn.do(async () => {
       const lines = (await readFile(this.#path, 'utf8')).split('\n').filter((text) => text !== '');
       const events = lines.map(read).filter((event) => event !== undefined);
       await Promise.all(events.map(publish));
@@ -64,7 +65,7 @@ export class Spill {
 
   /** Takes out the events that `isMeant`. @returns how many there were */
   erase(isMeant: (event: EncodedEvent) => boolean): Promise<number> {
-    return this.#next(async () => {
+    return this.#turn.do(async () => {
       const lines = (await readFile(this.#path, 'utf8')).split('\n').filter((text) => text !== '');
       const kept = lines.filter((text) => {
         const event = read(text);
@@ -78,12 +79,6 @@ export class Spill {
       this.#bytes = content.length;
       return lines.length - kept.length;
     });
-  }
-
-  #next<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#last.then(work, work);
-    this.#last = result.catch(() => {}); // the caller has the error
-    return result;
   }
 }
 
