@@ -58,8 +58,14 @@ export function holdsInput<T extends EventType>(
   }
 }
 
-/** Whether the detail of such a decline may quote the input, or an answer that does: it goes with the fact, and into no log. */
-export const mayQuoteInput = (reason: DeclineReason): boolean =>
-  reason === DeclineReason.INVALID_ANSWER ||
-  reason === DeclineReason.REJECTED ||
-  reason === DeclineReason.INVALID_PROMPT;
+const WITHOUT_QUOTES: ReadonlySet<DeclineReason> = new Set([
+  DeclineReason.BUDGET,
+  DeclineReason.CANCELLED,
+  DeclineReason.FORGOTTEN,
+]);
+
+/**
+ * Whether the detail of such a decline may quote the input, or an answer that does: it goes with the fact, and into no log. A provider that is
+ * down, or refuses us, may repeat what it was asked as well as one that refuses the input.
+ */
+export const mayQuoteInput = (reason: DeclineReason): boolean => !WITHOUT_QUOTES.has(reason);

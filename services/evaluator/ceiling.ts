@@ -82,8 +82,8 @@ async function askAgain(parts: CeilingParts, pair: JudgedPair): Promise<boolean 
   const { outcome } = await teacher.ask(request, { timeoutMs: CEILING_TIMEOUT_MS, traceparent, signal });
   if (outcome.case === 'pair') return task.output.agreement(outcome.value.answerJson, pair.answer).whole;
   if (outcome.case === 'declined' && outcome.value.reason === DeclineReason.UNAVAILABLE) {
-    const reason = `the teacher cannot be asked again: ${outcome.value.detail}`;
-    throw new RetryableError(reason, { afterMs: CEILING_RETRY_MS });
+    // This goes into logs, and what a provider says may quote the input: the teacher gateway tells why it is away.
+    throw new RetryableError('the teacher cannot be asked again: it is away', { afterMs: CEILING_RETRY_MS });
   }
   return undefined;
 }

@@ -11,6 +11,7 @@ import type { Permit } from './ledger/slot-book.ts';
 import type { TeacherHealth } from './ledger/teacher-health.ts';
 import { AWAY_PATIENCE_MS, LIVE_AWAY_PATIENCE_MS, PERMIT_PATIENCE_MS } from './limits.ts';
 import type { Question, Spending } from './outcome.ts';
+import { sharesWord } from './shares-word.ts';
 import {
   type Teacher,
   TeacherError,
@@ -50,7 +51,7 @@ export const makeCall = async (
     return reply;
   } catch (error) {
     // First, so that nobody takes the place before the bad news holds.
-    telling = error instanceof TeacherError ? health.failed(troubleOf(error), probe) : undefined;
+    telling = error instanceof TeacherError ? health.failed(troubleOf(error, prompt.text), probe) : undefined;
     place.release();
     throw error;
   } finally {
@@ -63,7 +64,12 @@ export const makeCall = async (
   }
 };
 
-const troubleOf = ({ failure, message: detail, retryAfterMs }: TeacherError) => ({ failure, detail, retryAfterMs });
+/** What everybody is told of it, in the ledger and in logs, which nobody erases: the teacher's own words only where they are not the input's. */
+const troubleOf = ({ failure, message, summary, words, retryAfterMs }: TeacherError, text: string) => ({
+  failure,
+  detail: sharesWord(words, text) ? `${summary}, in words of what it was asked` : message,
+  retryAfterMs,
+});
 
 /** The most that a call can take of the budget and of the rate. */
 interface Bound {

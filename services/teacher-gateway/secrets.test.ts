@@ -99,7 +99,8 @@ test('a key is in no event, log, stream, KV value, blob, span, recording, metric
       const place = index % 2 === 0 ? { apiKeyEnv: 'CANARY_KEY' } : { apiKeyFile: keyFile };
       const teacher = { kind, model: 'm', baseUrl: `http://127.0.0.1:${port}/${way}`, ...place, maxRetries: 1 };
       const task = await stage.apply({ name: `canary-${kind}-${way}`, teacher });
-      await stage.submit(task, 'run-canary', texts(1, `${kind} ${way}`), { traceparent });
+      // What is asked shares no word with what a server repeats, so that its words are told to everybody.
+      await stage.submit(task, 'run-canary', texts(1, `way ${way}`), { traceparent });
       asked += 1;
     }
   }
@@ -137,6 +138,9 @@ test('an input is in no log, whatever a teacher repeats of it as it declines', a
     ['openai', 'content'],
     ['anthropic', 'text'],
     ['anthropic', 'refusal'],
+    ['openai', '500'],
+    ['openai', 'error'],
+    ['anthropic', 'error'],
   ] as const;
   for (const [kind, way] of ways) {
     const teacher = {
@@ -151,6 +155,18 @@ test('an input is in no log, whatever a teacher repeats of it as it declines', a
   }
   await stage.outcomes('run-quoted', ways.length);
   await until(() => log.split('"msg":"declined"').length > ways.length);
+  // Who refuses the credentials declines nothing: why is told in KV, and to every replica.
+  const teacher = {
+    kind: 'openai',
+    model: 'm',
+    baseUrl: `http://127.0.0.1:${port}/401/input`,
+    apiKeyEnv: 'CANARY_KEY',
+  };
+  await stage.submit(await stage.apply({ name: 'quoted-as-refused', teacher }), 'run-kept', texts(1, 'Zebrafink kept'));
+  const told = async () => (await allMessages()).split('\n').filter((line) => line.startsWith('$KV.'));
+  await until(async () => (await told()).some((line) => line.includes('in words of what it was asked')));
+  await until(() => log.includes('alarm: the teacher fails'));
+  expect((await told()).filter((line) => line.includes('Zebrafink'))).toEqual([]);
   await gateway.kill('SIGTERM');
   // It was quoted: what is told of the run has it, until it is forgotten.
   expect(stage.declinedIn('run-quoted').filter(({ detail }) => detail.includes('Zebrafink'))).toHaveLength(ways.length);

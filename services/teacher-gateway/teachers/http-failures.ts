@@ -58,14 +58,16 @@ const refused = (
   name: string,
   bound: CostBound,
 ): TeacherError => {
-  const message = `${name} answered ${status}: ${error.message.slice(0, MAX_MESSAGE_CHARACTERS)}`;
+  const message = `${name} answered ${status}`;
+  const words = error.message.slice(0, MAX_MESSAGE_CHARACTERS);
   if (status >= 300 && status < 400) {
     const advice = 'redirects are not followed; set teacher.baseUrl to where it leads';
-    return new TeacherError('rejected', `${message} (${advice})`, { cause: error });
+    return new TeacherError('rejected', `${message} (${advice})`, { cause: error, words });
   }
   const retryAfterMs = retryAfterOf(error.headers);
   return new TeacherError(failureOf(status), message, {
     cause: error,
+    words,
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
     ...(mayBePaid(status) ? maybePaid(bound) : {}),
   });
@@ -88,6 +90,6 @@ export const errorInBody = (body: unknown, name: string, bound: CostBound): Teac
   const error = body.error as { code?: unknown; message?: unknown };
   const status = Number(error.code);
   const failure = status >= 400 && status < 600 ? failureOf(status) : 'overloaded';
-  const text = String(error.message ?? JSON.stringify(error)).slice(0, MAX_MESSAGE_CHARACTERS);
-  return new TeacherError(failure, `${name} answered 200 with an error in its body: ${text}`, maybePaid(bound));
+  const words = String(error.message ?? JSON.stringify(error)).slice(0, MAX_MESSAGE_CHARACTERS);
+  return new TeacherError(failure, `${name} answered 200 with an error in its body`, { words, ...maybePaid(bound) });
 };

@@ -110,16 +110,17 @@ class NatsTeacher implements Teacher {
     const read = parse(text);
     const bound = this.costBound(request);
     if (!read) {
-      const message = `${this.#name} replied with something else than content or error: ${text.slice(0, 100)}`;
-      throw new TeacherError('malformed', message, maybePaid(bound));
+      const message = `${this.#name} replied with something else than content or error`;
+      throw new TeacherError('malformed', message, { words: text.slice(0, 100), ...maybePaid(bound) });
     }
     if ('error' in read) {
       const { status, message, retry_after_ms: retryAfterMs } = read.error;
       const details = {
+        words: message.slice(0, 300),
         ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
         ...(mayBePaid(status) ? maybePaid(bound) : {}),
       };
-      throw new TeacherError(failureOf(status), `${this.#name} answered ${status}: ${message.slice(0, 300)}`, details);
+      throw new TeacherError(failureOf(status), `${this.#name} answered ${status}`, details);
     }
     const { input_tokens: inputTokens = 0, output_tokens: outputTokens = 0 } = read.usage ?? {};
     const paid = read.usage ? spentUsd(this.#settings.pricing, { inputTokens, outputTokens }) : bound.usd;

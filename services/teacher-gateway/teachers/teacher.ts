@@ -113,6 +113,10 @@ const RETRYABLE: ReadonlySet<TeacherFailure> = new Set([
 /** The one error of a connector. Its message says who was asked, what came and what to do. */
 export class TeacherError extends Error {
   override readonly name = 'TeacherError';
+  /** The message without the teacher's own words. */
+  readonly summary: string;
+  /** What the teacher said itself, which may repeat what it was asked; empty where nothing. */
+  readonly words: string;
   readonly failure: TeacherFailure;
   /** True when another attempt may succeed. */
   readonly retryable: boolean;
@@ -126,9 +130,15 @@ export class TeacherError extends Error {
   constructor(
     failure: TeacherFailure,
     message: string,
-    details: { cause?: unknown; retryAfterMs?: number; spentUsd?: number; unsettled?: boolean } = {},
+    details: { cause?: unknown; words?: string; retryAfterMs?: number; spentUsd?: number; unsettled?: boolean } = {},
   ) {
-    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    const { words = '' } = details;
+    super(
+      words === '' ? message : `${message}: ${words}`,
+      details.cause === undefined ? undefined : { cause: details.cause },
+    );
+    this.summary = message;
+    this.words = words;
     this.failure = failure;
     this.retryable = RETRYABLE.has(failure);
     this.retryAfterMs = details.retryAfterMs;
