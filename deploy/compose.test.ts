@@ -18,6 +18,13 @@ test.each(serviceNames)('%s has its own bus user, and settings that it accepts',
   expect(config.safeParse(Object.fromEntries(plain)).error).toBeUndefined();
 });
 
+test('what goes on with erasures finds the platform as the command line does', () => {
+  const { erasures, cli } = compose.services;
+  expect(erasures.environment).toEqual(cli.environment);
+  expect(erasures.entrypoint.join(' ')).toContain(cli.entrypoint.join(' '));
+  expect(erasures.restart).toBe('unless-stopped');
+});
+
 test('the secrets are made once, and the bus configuration is one that nats-server takes', () => {
   const folder = mkdtempSync(join(tmpdir(), 'understudy-compose-'));
   try {

@@ -7,6 +7,7 @@ import { StartupError } from '@understudy/service/errors';
 import { Ports } from '@understudy/service/ports';
 import { Child } from './child.ts';
 import { idKeyFile, lackOfSpace, rpcTokenFile, takeDataFolder } from './data-folder.ts';
+import { Erasures } from './erasures.ts';
 import { stopLeftovers } from './leftovers.ts';
 import { startOf } from './lock.mjs';
 import { guard, natsProcess, operatorSeedFile, provisionBus } from './nats.ts';
@@ -34,6 +35,7 @@ export class Platform {
   #callOffGuard: () => void = () => {};
   #guardedPid: number | undefined;
   #spaceCheck: NodeJS.Timeout | undefined;
+  readonly #erasures: Erasures;
   #stopping = false;
 
   /**
@@ -48,6 +50,7 @@ export class Platform {
     this.#settings = settings;
     this.#report = report;
     this.#release = release;
+    this.#erasures = new Erasures(settings.dataDir);
     this.#trouble.promise.catch(() => {});
   }
 
@@ -78,6 +81,8 @@ export class Platform {
     if (this.#stopping) return;
     this.#services = specs.map((spec) => this.#child(spec));
     await Promise.all(this.#services.map((service) => service.start()));
+    if (this.#stopping) return;
+    this.#erasures.start();
     this.#report({ event: 'serving', httpUrl: `http://127.0.0.1:${places.httpPort}` });
   }
 
@@ -86,6 +91,7 @@ export class Platform {
     this.#stopping = true;
     this.#report({ event: 'stopping' });
     clearInterval(this.#spaceCheck);
+    await this.#erasures.stop();
     await Promise.all(this.#services.map((service) => service.stop()));
     await this.#nats?.stop();
     this.#callOffGuard();

@@ -151,7 +151,10 @@ decided('forget <task>', 'erase an input, or a whole source, from everything tha
   )
   .option('--id <id>', 'the id of the prompt')
   .option('--source <name>', 'all inputs of this source');
-add(program, 'forgotten [task]', 'show what was forgotten, by whom and why', listErasures);
+add(program, 'forgotten [task]', 'show what was forgotten, by whom and why', listErasures).option(
+  '--resume',
+  'go on with what is not done yet instead, as the platform does every few minutes',
+);
 add(program, 'doctor', 'show what this machine has', doctor);
 
 const deadLetters = program.command('dead-letters').description('messages that no handler could finish');

@@ -1,11 +1,17 @@
 /** A canary is planted as an input, learnt from, forgotten, and then looked for in every file of the platform. */
 import { execFile } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { Verdict } from '@understudy/contract';
+import { ForgettingService } from '@understudy/contract/pair-store';
+import { readIdKey } from '@understudy/service/id-key';
+import { createClient } from '@understudy/service/rpc/client';
+import { compileTask, parseTask, promptIdBytes } from '@understudy/task';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { goOnWithErasures } from '../../deploy/local/erasures.ts';
 import { FakeTeacher } from '../harness/fake-teacher.ts';
 import { filesWith } from '../harness/files-with.ts';
 import { TestPlatform } from '../harness/platform.ts';
@@ -121,5 +127,41 @@ test('an input is forgotten: no file holds it, its student serves no more, and l
   } else {
     expect(receipt.judged).toContain(student);
     expect(after.studentDigest).toBe(student);
+  }
+});
+
+test('an erasure whose leader was killed after the first of its steps is done without anybody who knows what it is about', {
+  timeout: 240_000,
+}, async () => {
+  const file = join(platform.dataDir, sourceFile);
+  const [other] = readFileSync(file, 'utf8').split('\n');
+  const version = compileTask(
+    parseTask((await platform.prompt.getTask({ task: 'forgetting' })).taskJson),
+    readIdKey(platform.run.idKeyFile),
+  );
+  const promptIds = promptIdBytes([version.promptId(JSON.parse(other!))]);
+  const address = platform.run.grpc['pair-store']!;
+  const client = createClient(ForgettingService, {
+    address,
+    token: readFileSync(platform.run.rpcTokenFile, 'utf8').trim(),
+  });
+  try {
+    const who = { author: 'Bob', reason: 'asked by telephone' };
+    const { erasure } = await client.forget({ task: 'forgetting', promptIds, ...who }, { timeoutMs: 200_000 });
+    expect(erasure).toMatchObject({ inputs: 1, steps: [{ step: 'pair-store', erased: { pairs: 1n } }] });
+    const [code] = await once(goOnWithErasures(platform.dataDir), 'close');
+    const log = readFileSync(join(platform.dataDir, 'logs', 'erasures.log'), 'utf8');
+    expect(code, log).toBe(0);
+    const { erasures } = await understudy(['forgotten', 'forgetting']);
+    const { doneAt, steps, ...told } = erasures.find(
+      (one: { erasureId: string }) => one.erasureId === erasure!.erasureId,
+    );
+    expect(told).toMatchObject(who);
+    expect(doneAt).not.toBeNull();
+    const erased = new Map(steps.map((one: { step: string; erased: object }) => [one.step, one.erased]));
+    expect(erased.get('prompt')).toMatchObject({ 'sampled prompts': 1 });
+    expect(erased.get('bus')).toMatchObject({ FACTS: 1 });
+  } finally {
+    client.close();
   }
 });

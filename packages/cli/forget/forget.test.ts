@@ -100,6 +100,35 @@ test('a source with more inputs than one request takes goes in several, as one e
   expect(forgotten.size).toBe(many.length);
 });
 
+test('whoever goes on with an erasure says its name alone, also for what is found on the way', async () => {
+  const blobs = await FolderBlobStore.open(join(folder, 'resumed-blobs'));
+  const { connection, noted } = platform(new Set());
+  const asked: { erasureId?: string; promptIds?: Uint8Array }[] = [];
+  const { forget: answer } = connection.forgetting;
+  connection.forgetting.forget = async (request, options) => {
+    asked.push(request);
+    return answer(request, options);
+  };
+  const found = 'f'.repeat(64);
+  const { eraser } = connection;
+  connection.eraser = (name) => {
+    const client = eraser(name);
+    const ofSource = name === 'prompt' ? promptIdBytes([found]) : new Uint8Array();
+    client.erase = async () => create(EraseResponseSchema, { promptIds: ofSource });
+    return client;
+  };
+  const erasureId = 'e'.repeat(16);
+  const around = { bus: bus.bus, blobs, batchesFolder: join(folder, 'none'), versions: [version], connection };
+  const begun = { erasureId, task: task.name, ids: [], source: 'mail.jsonl', author: 'Ada', reason: 'asked' };
+  const receipt = await forget({ ...around, ...begun });
+  expect(asked.map((one) => [one.erasureId, promptIdsOf(one.promptIds ?? new Uint8Array())])).toEqual([
+    [erasureId, []],
+    [erasureId, [found]],
+  ]);
+  expect(receipt.missing).toEqual({});
+  expect(noted.at(-1)).toMatchObject({ erasureId, done: true });
+});
+
 test('messages with the input leave the bus, and no others', async () => {
   const blobs = await FolderBlobStore.open(join(folder, 'more-blobs'));
   const address = { runId: 'r', task: task.name, taskDigest: version.digest };

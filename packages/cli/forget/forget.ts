@@ -25,6 +25,8 @@ export interface Forgetting {
   source: string;
   author: string;
   reason: string;
+  /** Of one that was begun, whose inputs pair-store knows; absent for a new one. */
+  erasureId?: string | undefined;
 }
 
 export interface Receipt {
@@ -43,8 +45,8 @@ const PATIENCE_MS = 15_000;
 const RETRY_MS = 1_000;
 /** Going through a million messages or rewriting a table of a million rows takes minutes. */
 const LONG_MS = 600_000;
-/** A service that has little to erase and says nothing for so long is away. */
-const SHORT_MS = 10_000;
+/** A service that has little to do and says nothing for so long hangs; one that is away is known at once. */
+const SHORT_MS = 60_000;
 
 /** Ids of a source in one request: half of what pair-store takes. */
 const IDS_AT_ONCE = 50_000;
@@ -62,11 +64,14 @@ interface Outcome {
  * @throws RetryableError, RpcError while pair-store cannot be reached: nothing is written down then
  */
 export const forget = async (around: Forgetting): Promise<Receipt> => {
-  const { connection, task, source, author, reason } = around;
+  const { connection, task, source, author, reason, erasureId: begun = '' } = around;
   const timed = { timeoutMs: LONG_MS };
   const ask = (ids: readonly string[]) =>
     patiently(() =>
-      connection.forgetting.forget({ task, promptIds: promptIdBytes(ids), source, author, reason }, timed),
+      connection.forgetting.forget(
+        { task, promptIds: promptIdBytes(ids), source, author, reason, erasureId: begun },
+        timed,
+      ),
     );
   let forgotten: ForgetResponse = await ask(around.ids);
   const erasureId = forgotten.erasure?.erasureId ?? '';
@@ -77,10 +82,8 @@ export const forget = async (around: Forgetting): Promise<Receipt> => {
       const { erased = {}, students = {}, remains: left = [] } = await patiently(work);
       remains.push(...left);
       const counts = Object.fromEntries(Object.entries(erased).map(([kind, count]) => [kind, BigInt(count)]));
-      await connection.forgetting.noteErasure({
-        erasureId,
-        step: { step: name, erased: counts, students: { ...students } },
-      });
+      const noted = { step: name, erased: counts, students: { ...students } };
+      await connection.forgetting.noteErasure({ erasureId, step: noted }, { timeoutMs: SHORT_MS });
     } catch (error) {
       if (error instanceof TypeError) throw error;
       missing[name] = messageOf(error);
@@ -140,7 +143,7 @@ export const forget = async (around: Forgetting): Promise<Receipt> => {
   if (students.learnt.length > 0)
     remains.push('what students learnt is in their weights and vocabularies, and cannot be taken out');
   const done = Object.keys(missing).length === 0;
-  const { erasure } = await connection.forgetting.noteErasure({ erasureId, done });
+  const { erasure } = await connection.forgetting.noteErasure({ erasureId, done }, { timeoutMs: SHORT_MS });
   if (!erasure) throw new Error('pair-store gave no erasure');
   if (done && !foundAny(erasure, students)) remains.push(NOTHING_FOUND);
   return { erasure, students, quarantined, remains: [...new Set(remains)], missing };

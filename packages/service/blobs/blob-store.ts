@@ -17,7 +17,7 @@ const DIGEST = /^[0-9a-f]{64}$/;
 /** A segment starts with a letter or digit, so that neither `..` nor a hidden file can be named. */
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}(\/[A-Za-z0-9][A-Za-z0-9._-]{0,127}){0,7}$/;
 /** The kind under which named objects are kept. */
-const NAMED = 'named';
+export const NAMED = 'named';
 
 export type BlobErrorCode =
   | 'not-found' // no object has this key
@@ -63,6 +63,11 @@ export interface BlobStore extends AsyncDisposable {
   has(kind: string, digest: string): Promise<boolean>;
   /** Takes the blob away for good, for erasure alone: whoever has its digest finds nothing. Nothing happens where there is none. */
   remove(kind: string, digest: string): Promise<void>;
+  /**
+   * Takes away what writers of a kind left half-written when they died, for erasure alone. Call it while nobody writes a blob of this kind.
+   * @returns how many there were; none where the store keeps nothing of a write that broke off
+   */
+  removePartials(kind: string): Promise<number>;
   /** Digests of the blobs of a kind that begin with `prefix`, in no order; none where the kind has no blob. Does not verify them. */
   list(kind: string, prefix: string): AsyncIterable<string>;
   /**
@@ -150,6 +155,16 @@ export async function* verified(
       'corrupt',
       `the blob ${where} is damaged: its content has SHA-256 ${found}; delete it, and whoever made it can put it again`,
     );
+  }
+}
+
+/** The whole blob, verified; undefined where there is none, because somebody else may be removing blobs just now. */
+export async function getIfThere(blobs: BlobStore, kind: string, digest: string): Promise<Uint8Array | undefined> {
+  try {
+    return await blobs.get(kind, digest);
+  } catch (cause) {
+    if (cause instanceof BlobError && cause.code === 'not-found') return undefined;
+    throw cause;
   }
 }
 

@@ -1,10 +1,10 @@
 /** What only a folder must survive: killed writers, full disks, missing rights. */
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
-import { chmodSync } from 'node:fs';
+import { chmodSync, existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { digestOf } from './blob-store.ts';
 import { FolderBlobStore } from './folder.ts';
 
@@ -87,6 +87,53 @@ describe('a folder of blobs', () => {
     await utimes(stale!, then, then);
     await FolderBlobStore.open(root);
     expect(await readdir(path.join(root, '.partial'))).toEqual(['2-fresh']);
+  });
+
+  it('a process that lives for long removes what others left later, when it next writes', async () => {
+    vi.useFakeTimers({ toFake: ['Date', 'performance'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const store = await FolderBlobStore.open(root);
+    const left = path.join(root, '.partial', 'snapshots.left');
+    await writeFile(left, 'half');
+    const remains = async () => {
+      await store.put('snapshots', Buffer.from('whole'));
+      return existsSync(left);
+    };
+    expect(await remains()).toBe(true);
+    vi.advanceTimersByTime(TWO_HOURS_MS);
+    expect(await remains()).toBe(false);
+  });
+
+  it('a writer that was taken for dead, because a clock jumped, is told to write again', async () => {
+    const store = await FolderBlobStore.open(root);
+    const slow = async function* () {
+      yield Buffer.from('half');
+      await store.removePartials('snapshots');
+      yield Buffer.from('whole');
+    };
+    await expect(store.put('snapshots', slow())).rejects.toMatchObject({ code: 'unavailable', retryable: true });
+    expect(await Array.fromAsync(store.list('snapshots', ''))).toEqual([]);
+  });
+
+  it('removes at once what was left half-written of one kind, where somebody knows that nobody writes it', async () => {
+    const store = await FolderBlobStore.open(root);
+    for (const name of ['snapshots.left', 'samples.of-a-living-one', 'snapshots-too.of-a-living-one'])
+      await writeFile(path.join(root, '.partial', name), 'half');
+    expect(await store.removePartials('snapshots')).toBe(1);
+    expect((await readdir(path.join(root, '.partial'))).toSorted()).toEqual([
+      'samples.of-a-living-one',
+      'snapshots-too.of-a-living-one',
+    ]);
+    // A writer that dies leaves a file that is found by its kind.
+    const endless = async function* () {
+      yield Buffer.from('half');
+      seen = await readdir(path.join(root, '.partial'));
+      yield Buffer.from('whole');
+    };
+    let seen: string[] = [];
+    await store.put('snapshots', endless());
+    expect(seen.filter((name) => name.startsWith('snapshots.'))).toHaveLength(1);
+    expect(await store.removePartials('snapshots')).toBe(0);
   });
 
   it('says that a quota is reached, and keeps nothing', async () => {

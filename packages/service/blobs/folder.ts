@@ -15,6 +15,7 @@ import {
   checkSize,
   collect,
   isDigest,
+  NAMED,
   namedKey,
   verified,
 } from './blob-store.ts';
@@ -51,6 +52,8 @@ function folderError(cause: unknown, doing: string): BlobError {
 export class FolderBlobStore implements BlobStore {
   readonly location: string;
   readonly #root: string;
+  /** By the monotonic clock: one that jumps must not have living writers taken for dead more often. */
+  #sweptAtMs = Number.NEGATIVE_INFINITY;
 
   private constructor(root: string) {
     this.#root = root;
@@ -62,8 +65,8 @@ export class FolderBlobStore implements BlobStore {
     const store = new FolderBlobStore(path.resolve(root));
     try {
       await mkdir(path.join(store.#root, PARTIAL), { recursive: true });
-      await rm(await store.#writePartial([new Uint8Array(1)], () => {}));
-      await store.#removeStalePartials();
+      await rm(await store.#writePartial('probe', [new Uint8Array(1)], () => {}));
+      await store.#sweep();
     } catch (cause) {
       throw folderError(cause, `use ${store.#root} as blob folder`);
     }
@@ -87,7 +90,8 @@ export class FolderBlobStore implements BlobStore {
     const chunks = boundedChunks(content, `a blob for ${kind}`);
     let partial: string | undefined;
     try {
-      partial = await this.#writePartial(chunks, (chunk) => hash.update(chunk));
+      await this.#sweep();
+      partial = await this.#writePartial(kind, chunks, (chunk) => hash.update(chunk));
       const digest = hash.digest('hex');
       if (await this.#isIntact(kind, digest)) await rm(partial);
       else await this.#publish(partial, blobKey(kind, digest));
@@ -133,6 +137,18 @@ export class FolderBlobStore implements BlobStore {
     }
   }
 
+  async removePartials(kind: string): Promise<number> {
+    const folder = path.join(this.#root, PARTIAL);
+    const ofKind = `${checkedKind(kind)}.`;
+    try {
+      const names = (await readdir(folder)).filter((name) => name.startsWith(ofKind));
+      for (const name of names) await rm(path.join(folder, name), { force: true });
+      return names.length;
+    } catch (cause) {
+      throw folderError(cause, `remove what is half-written in ${folder}`);
+    }
+  }
+
   async *list(kind: string, prefix: string): AsyncGenerator<string> {
     const folder = path.join(this.#root, checkedKind(kind));
     let names: string[] = [];
@@ -150,7 +166,7 @@ export class FolderBlobStore implements BlobStore {
     checkSize(content.length, `the object ${name}`);
     let partial: string | undefined;
     try {
-      partial = await this.#writePartial([content], () => {});
+      partial = await this.#writePartial(NAMED, [content], () => {});
       await this.#publish(partial, key);
     } catch (cause) {
       if (partial) await rm(partial, { force: true });
@@ -182,10 +198,11 @@ export class FolderBlobStore implements BlobStore {
 
   /** Writes and flushes a file that nobody reads; returns its path. Leaves nothing behind when it fails. */
   async #writePartial(
+    kind: string,
     chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
     onChunk: (chunk: Uint8Array) => void,
   ): Promise<string> {
-    const file = path.join(this.#root, PARTIAL, `${process.pid}-${randomUUID()}`);
+    const file = path.join(this.#root, PARTIAL, `${kind}.${randomUUID()}`);
     const handle = await open(file, 'wx');
     try {
       for await (const chunk of chunks) {
@@ -207,7 +224,14 @@ export class FolderBlobStore implements BlobStore {
     const target = path.join(this.#root, key);
     const folder = path.dirname(target);
     await mkdir(folder, { recursive: true });
-    await rename(partial, target);
+    await rename(partial, target).catch((cause: NodeJS.ErrnoException) => {
+      if (cause.code !== 'ENOENT') throw cause;
+      throw new BlobError(
+        'unavailable',
+        `${partial} was taken for a dead writer's (a clock that jumped?): write it again`,
+        cause,
+      );
+    });
     await syncFolder(folder);
   }
 
@@ -222,7 +246,10 @@ export class FolderBlobStore implements BlobStore {
     }
   }
 
-  async #removeStalePartials(): Promise<void> {
+  /** Removes what dead processes left half-written, now and then. */
+  async #sweep(): Promise<void> {
+    if (performance.now() - this.#sweptAtMs < STALE_PARTIAL_MS) return;
+    this.#sweptAtMs = performance.now();
     const folder = path.join(this.#root, PARTIAL);
     for (const name of await readdir(folder)) {
       const file = path.join(folder, name);

@@ -96,6 +96,11 @@ export class S3BlobStore implements BlobStore {
     }
   }
 
+  /** A PUT that broke off leaves no object. */
+  async removePartials(): Promise<number> {
+    return 0;
+  }
+
   async *list(kind: string, prefix: string): AsyncGenerator<string> {
     const folder = `${this.#prefix}${checkedKind(kind)}/`;
     try {

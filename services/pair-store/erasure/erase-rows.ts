@@ -8,19 +8,14 @@ import { MAX_WORKLOAD_PAIRS_PER_READ } from '../limits.ts';
 import type { Database, Sql } from '../store/database.ts';
 import { lockTask } from '../store/record.ts';
 import { addForgotten, bytesOf, declineAwaited } from './forgotten.ts';
-import { beginErasure, noteStep } from './journal.ts';
+import { type BegunErasure, beginErasure, noteStep } from './journal.ts';
 
 /** What pair-store's part of an erasure is called in its journal. */
 export const OWN_STEP = 'pair-store';
 
-export interface ErasureRequest {
-  readonly erasureId: string;
-  readonly task: string;
+export interface ErasureRequest extends BegunErasure {
+  /** Beside those that it has from earlier attempts. */
   readonly promptIds: readonly string[];
-  /** Name of a source, all of whose inputs are meant; none where empty. */
-  readonly source: string;
-  readonly author: string;
-  readonly reason: string;
 }
 
 export interface ErasedRows {

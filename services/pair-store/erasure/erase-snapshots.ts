@@ -1,5 +1,5 @@
 /** Goes through the snapshots of a task and erases the rows of forgotten inputs from their tables. */
-import type { BlobStore } from '@understudy/service/blobs/blob-store';
+import { type BlobStore, getIfThere } from '@understudy/service/blobs/blob-store';
 import { openTable } from '../snapshot/columns.ts';
 import { getManifest, type Manifest } from '../snapshot/manifest.ts';
 import { keepReplacement, replacementOf } from '../snapshot/table-of.ts';
@@ -109,7 +109,8 @@ export async function eraseFolds(blobs: BlobStore, pairIds: ReadonlySet<string>)
   let erased = 0;
   if (pairIds.size === 0) return erased;
   for await (const digest of blobs.list('folds', '')) {
-    const ids = new TextDecoder().decode(await blobs.get('folds', digest)).match(/[0-9a-f]{64}/g) ?? [];
+    const found = await getIfThere(blobs, 'folds', digest);
+    const ids = new TextDecoder().decode(found).match(/[0-9a-f]{64}/g) ?? [];
     if (!ids.some((id) => pairIds.has(id))) continue;
     await blobs.remove('folds', digest);
     erased += 1;

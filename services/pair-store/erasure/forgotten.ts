@@ -23,14 +23,13 @@ export async function forgottenAmong(sql: Sql, ids: ReadonlySet<string>): Promis
 export async function forgottenOf(sql: Sql, task: string, after: string, limit: number): Promise<string[]> {
   const rows = await sql.query<{ id: string }>(
     `select encode(prompt_id, 'hex') as id from forgotten
-     where task = $1 and prompt_id > decode($2, 'hex') order by prompt_id limit $3`,
+     where task = $1 and prompt_id > decode($2, 'hex') group by prompt_id order by prompt_id limit $3`,
     [task, after, limit],
   );
   return rows.map(({ id }) => id);
 }
 
 export async function addForgotten(sql: Sql, task: string, erasureId: string, ids: Iterable<string>): Promise<void> {
-  // What an earlier erasure forgot stays its own.
   await sql.query(
     `insert into forgotten (prompt_id, task, erasure_id) select id, $1, $2 from unnest($3::bytea[]) as id on conflict do nothing`,
     [task, erasureId, bytesOf(ids)],

@@ -21,12 +21,26 @@ interface ErasureRow {
   done_at: Date | null;
 }
 
+/** What is meant by an erasure that was begun, beside its inputs. */
+export interface BegunErasure {
+  readonly erasureId: string;
+  readonly task: string;
+  /** Empty where no whole source is meant. */
+  readonly source: string;
+  readonly author: string;
+  readonly reason: string;
+}
+
+export async function begunErasure(sql: Sql, erasureId: string): Promise<BegunErasure | undefined> {
+  const [row] = await sql.query<Pick<ErasureRow, 'task' | 'source' | 'author' | 'reason'>>(
+    'select task, source, author, reason from erasures where erasure_id = $1',
+    [erasureId],
+  );
+  return row && { ...row, erasureId, source: row.source ?? '' };
+}
+
 /** Begins an erasure, or takes up the one of the same name; whoever asked last, and why, stays with it. */
-export async function beginErasure(
-  sql: Sql,
-  request: { erasureId: string; task: string; author: string; reason: string; source: string },
-): Promise<void> {
-  const { erasureId, task, author, reason, source } = request;
+export async function beginErasure(sql: Sql, { erasureId, task, author, reason, source }: BegunErasure): Promise<void> {
   await sql.query(
     `insert into erasures (erasure_id, task, author, reason, source) values ($1, $2, $3, $4, $5)
      on conflict (erasure_id) do update set author = excluded.author, reason = excluded.reason, done_at = null`,
@@ -34,8 +48,10 @@ export async function beginErasure(
   );
 }
 
-/** Adds what came of a step to what earlier attempts made of it; the newest word on a student stays. */
+/** Adds what came of a step to what other attempts made of it; the newest word on a student stays. Call it in a transaction. */
 export async function noteStep(sql: Sql, erasureId: string, step: ErasureStep): Promise<void> {
+  // Of two attempts at once the second adds to what the first has written.
+  await sql.query('select from erasures where erasure_id = $1 for update', [erasureId]);
   const [before] = await sql.query<{ result: string }>(
     'select result from erasure_steps where erasure_id = $1 and step = $2',
     [erasureId, step.step],
@@ -64,11 +80,16 @@ export async function erasure(sql: Sql, erasureId: string): Promise<Erasure | un
   return row && erasureOf(sql, row);
 }
 
-/** @param task all where empty */
-export async function erasures(sql: Sql, task: string): Promise<Erasure[]> {
+/**
+ * The newest first.
+ * @param task all where empty
+ * @param open only those that are not done
+ */
+export async function erasures(sql: Sql, task: string, open: boolean): Promise<Erasure[]> {
   const rows = await sql.query<ErasureRow>(
-    `select ${FIELDS} from erasures e where $1 = '' or task = $1 order by requested_at desc limit ${MAX_LISTED_ERASURES}`,
-    [task],
+    `select ${FIELDS} from erasures e where ($1 = '' or task = $1) and (done_at is null or not $2)
+     order by requested_at desc limit ${MAX_LISTED_ERASURES}`,
+    [task, open],
   );
   return Promise.all(rows.map((row) => erasureOf(sql, row)));
 }

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { create } from '@bufbuild/protobuf';
 import {
+  type Erasure,
   ErasureStepSchema,
   type ForgetRequest,
   type ForgetResponse,
@@ -16,10 +17,10 @@ import { invalidArgument, notFound } from '@understudy/service/rpc/status';
 import { promptIdBytes, promptIdsOf } from '@understudy/task';
 import { versionsOf } from '@understudy/task/versions';
 import type { PairStoreContext } from '../context.ts';
-import { eraseRows, eraseWorkloadPairs, OWN_STEP } from '../erasure/erase-rows.ts';
+import { type ErasureRequest, eraseRows, eraseWorkloadPairs, OWN_STEP } from '../erasure/erase-rows.ts';
 import { eraseFolds, eraseSnapshots } from '../erasure/erase-snapshots.ts';
 import { forgottenOf } from '../erasure/forgotten.ts';
-import { erasure, erasures, finishErasure, noteStep } from '../erasure/journal.ts';
+import { begunErasure, erasure, erasures, finishErasure, noteStep } from '../erasure/journal.ts';
 import {
   MAX_AUTHOR_CHARACTERS,
   MAX_FORGOTTEN_IDS,
@@ -29,10 +30,14 @@ import {
   SEAL_WAIT_STEP_MS,
 } from '../limits.ts';
 import { SEALER } from '../snapshot/seal.ts';
+import type { Database } from '../store/database.ts';
 
 type Init<T extends { $typeName: string }> = Omit<T, '$typeName' | '$unknown'>;
 
 const ID_BYTES = 32;
+const TABLES_WITH_INPUTS = ['prompts', 'pairs', 'decisions', 'outcomes', 'workload_pairs'];
+/** Of the counts that are written down when all is done here. */
+const SNAPSHOT_ROWS = 'snapshot rows';
 
 /**
  * Erases inputs here: first nothing of them is kept any more, then rows, recorded calls and snapshots go. Whatever dies in between, the same
@@ -40,21 +45,34 @@ const ID_BYTES = 32;
  */
 export async function forget(context: PairStoreContext, request: ForgetRequest): Promise<Init<ForgetResponse>> {
   const { database, blobs, groups, idKey } = context;
-  const asked = checked(request);
-  const erasureId = nameOf(asked);
+  const asked = request.erasureId === '' ? named(request) : await resumed(database, request);
+  const { erasureId } = asked;
   const rows = await groups.oneAtATime(asked.task, async () => {
-    const erased = await eraseRows(database, { ...asked, erasureId });
+    const erased = await eraseRows(database, asked);
     // Its index holds what the texts were like.
     groups.drop(asked.task);
     return erased;
   });
   const versions = await versionsOf(blobs, asked.task, idKey);
   const calls = await eraseWorkloadPairs(database, versions, rows.promptIds);
-  const snapshots = await betweenSeals(context, () => eraseSnapshots(blobs, asked.task, rows.promptIds));
+  const snapshots = await betweenSeals(context, async () => ({
+    ...(await eraseSnapshots(blobs, asked.task, rows.promptIds)),
+    // Nobody seals, so whoever wrote them is dead.
+    partials: await blobs.removePartials('snapshots'),
+  }));
   if (rows.batchDue) context.wakeSealer();
   const folds = await eraseFolds(blobs, snapshots.pairIds);
-  await database.compact(['prompts', 'pairs', 'decisions', 'outcomes', 'workload_pairs']);
-  const erased = { calls, 'snapshot rows': snapshots.rows, strays: snapshots.strays, folds };
+  const before = await erasure(database, erasureId);
+  const deleted = calls + Object.values(rows.erased).reduce((sum, count) => sum + count, 0);
+  // It takes the longest. An attempt that got to its end has done it for all that it deleted.
+  if (deleted > 0 || !hasEnded(before)) await database.compact(TABLES_WITH_INPUTS);
+  const erased = {
+    calls,
+    [SNAPSHOT_ROWS]: snapshots.rows,
+    strays: snapshots.strays,
+    'files half-written': snapshots.partials,
+    folds,
+  };
   const counts = Object.fromEntries(Object.entries(erased).map(([kind, count]) => [kind, BigInt(count)]));
   const step = create(ErasureStepSchema, { step: OWN_STEP, erased: counts });
   await database.transaction((sql) => noteStep(sql, erasureId, step));
@@ -67,6 +85,10 @@ export async function forget(context: PairStoreContext, request: ForgetRequest):
     ),
   };
 }
+
+/** Whether an attempt got to its end here. */
+const hasEnded = (before: Erasure | undefined): boolean =>
+  before?.steps.some(({ step, erased }) => step === OWN_STEP && SNAPSHOT_ROWS in erased) ?? false;
 
 /** What a seal under way has read already would come back in its snapshot. */
 async function betweenSeals<T>({ database }: PairStoreContext, work: () => Promise<T>): Promise<T> {
@@ -87,8 +109,8 @@ export async function noteErasure({ database }: PairStoreContext, { erasureId, s
   return { erasure: await erasure(database, erasureId) };
 }
 
-export async function listErasures({ database }: PairStoreContext, { task }: ListErasuresRequest) {
-  return { erasures: await erasures(database, task) };
+export async function listErasures({ database }: PairStoreContext, { task, open }: ListErasuresRequest) {
+  return { erasures: await erasures(database, task, open) };
 }
 
 export async function* listForgotten(
@@ -103,30 +125,37 @@ export async function* listForgotten(
   }
 }
 
-type Asked = ReturnType<typeof checked>;
-
 /** The same inputs make the same erasure, so that a repetition finds its journal. */
-function nameOf({ task, promptIds, source }: Asked): string {
-  const about = source === '' ? promptIds.toSorted().join('\n') : `source ${source}`;
-  return createHash('sha256').update(`erasure\n${task}\n${about}`).digest('hex').slice(0, 16);
-}
-
-function checked({ task, promptIds, source, author, reason }: ForgetRequest) {
+function named({ task, promptIds, source, author, reason }: ForgetRequest): ErasureRequest {
   if (!/^[a-z0-9-]{1,64}$/.test(task))
     throw invalidArgument(`task: expected its name, got ${JSON.stringify(task.slice(0, 100))}`);
-  if (promptIds.length % ID_BYTES !== 0)
-    throw invalidArgument(`prompt_ids: expected ${ID_BYTES} bytes for each id, came ${promptIds.length}`);
-  const ids = promptIdsOf(promptIds);
+  const ids = idsOf(promptIds);
   if (ids.length === 0 && source === '') throw invalidArgument('expected prompt_ids or a source, got neither');
-  if (ids.length > MAX_FORGOTTEN_IDS)
-    throw invalidArgument(`prompt_ids: expected at most ${MAX_FORGOTTEN_IDS}, came ${ids.length}`);
+  const about = source === '' ? ids.toSorted().join('\n') : `source ${source}`;
   return {
+    erasureId: createHash('sha256').update(`erasure\n${task}\n${about}`).digest('hex').slice(0, 16),
     task,
     source,
-    promptIds: [...new Set(ids)],
+    promptIds: ids,
     author: said('author', author, MAX_AUTHOR_CHARACTERS),
     reason: said('reason', reason, MAX_REASON_CHARACTERS),
   };
+}
+
+/** One that was begun: whoever goes on with it need not know what is meant. */
+async function resumed(database: Database, { erasureId, promptIds }: ForgetRequest): Promise<ErasureRequest> {
+  const begun = await begunErasure(database, erasureId);
+  if (!begun) throw notFound(`there is no erasure ${JSON.stringify(erasureId)}`);
+  return { ...begun, promptIds: idsOf(promptIds) };
+}
+
+function idsOf(promptIds: Uint8Array): string[] {
+  if (promptIds.length % ID_BYTES !== 0)
+    throw invalidArgument(`prompt_ids: expected ${ID_BYTES} bytes for each id, came ${promptIds.length}`);
+  const ids = promptIdsOf(promptIds);
+  if (ids.length > MAX_FORGOTTEN_IDS)
+    throw invalidArgument(`prompt_ids: expected at most ${MAX_FORGOTTEN_IDS}, came ${ids.length}`);
+  return [...new Set(ids)];
 }
 
 function said(field: string, text: string, most: number): string {

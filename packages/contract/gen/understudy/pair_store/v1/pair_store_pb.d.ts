@@ -637,6 +637,14 @@ export declare type ForgetRequest = Message<"understudy.pair_store.v1.ForgetRequ
    * @generated from field: string reason = 5;
    */
   reason: string;
+
+  /**
+   * Goes on with an erasure that was begun: its task, source, author and reason are in the journal, and so are its inputs; `prompt_ids` are
+   * further ones.
+   *
+   * @generated from field: string erasure_id = 6;
+   */
+  erasureId: string;
 };
 
 /**
@@ -760,6 +768,13 @@ export declare type ListErasuresRequest = Message<"understudy.pair_store.v1.List
    * @generated from field: string task = 1;
    */
   task: string;
+
+  /**
+   * Only those that are not done.
+   *
+   * @generated from field: bool open = 2;
+   */
+  open: boolean;
 };
 
 /**

@@ -1,0 +1,55 @@
+// Erasures are led by a command, which may be killed or find a service away: every few minutes the platform goes on with what is not done.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, openSync } from 'node:fs';
+import { join } from 'node:path';
+import { root } from './settings.ts';
+
+/** Most are done at once by who asked; one that waits for a run to end waits for minutes anyway. */
+const everyMs = 300_000;
+
+/** Goes on with open erasures of the platform on a data folder, until it is stopped. What it does is in `logs/erasures.log`. */
+export class Erasures {
+  readonly #dataDir: string;
+  #timer: NodeJS.Timeout | undefined;
+  #underWay: { child: ChildProcess; ended: Promise<unknown> } | undefined;
+
+  constructor(dataDir: string) {
+    this.#dataDir = dataDir;
+  }
+
+  start(): void {
+    this.#timer = setInterval(() => {
+      this.#underWay ??= this.#goOn();
+    }, everyMs);
+  }
+
+  /** What is under way is broken off: another time goes on where it ended. */
+  async stop(): Promise<void> {
+    clearInterval(this.#timer);
+    this.#underWay?.child.kill();
+    await this.#underWay?.ended;
+  }
+
+  #goOn() {
+    const child = goOnWithErasures(this.#dataDir);
+    const ended = once(child, 'close').finally(() => {
+      this.#underWay = undefined;
+    });
+    return { child, ended };
+  }
+}
+
+/** Tries once. What comes of it is in the log. */
+export const goOnWithErasures = (dataDir: string): ChildProcess => {
+  const log = openSync(join(dataDir, 'logs', 'erasures.log'), 'a', 0o600);
+  try {
+    const command = [join(root, 'packages/cli/main.ts'), 'forgotten', '--resume'];
+    return spawn(process.execPath, command, {
+      env: { ...process.env, UNDERSTUDY_DATA: dataDir },
+      stdio: ['ignore', log, log],
+    });
+  } finally {
+    closeSync(log);
+  }
+};
