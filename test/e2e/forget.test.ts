@@ -130,9 +130,7 @@ test('an input is forgotten: no file holds it, its student serves no more, and l
   }
 });
 
-test('an erasure whose leader was killed after the first of its steps is done without anybody who knows what it is about', {
-  timeout: 240_000,
-}, async () => {
+test('an erasure whose leader was killed after the first of its steps is done without anybody who knows what it is about', async () => {
   const file = join(platform.dataDir, sourceFile);
   const [other] = readFileSync(file, 'utf8').split('\n');
   const version = compileTask(
