@@ -29,6 +29,15 @@ import { type CompiledTask, compileTask, parseTask, type RenderedPrompt, taskJso
 const root = resolve(import.meta.dirname, '../..');
 const pollMs = 20;
 
+/** Longer than a test of budgets takes that are a day's. */
+const clearMs = 60_000;
+const dayMs = 86_400_000;
+
+/** Resolves when the day (UTC), and with it the budget of live requests, does not end soon. */
+const clearOfMidnight = async (): Promise<void> => {
+  while (dayMs - (Date.now() % dayMs) < clearMs) await new Promise((wake) => setTimeout(wake, 1_000));
+};
+
 export const until = async (condition: () => boolean | Promise<boolean>): Promise<void> => {
   while (!(await condition())) await new Promise((wake) => setTimeout(wake, pollMs));
 };
@@ -249,6 +258,7 @@ export class Stage implements AsyncDisposable {
   }
 
   static async start(): Promise<Stage> {
+    await clearOfMidnight();
     const bus = await testBus();
     const folder = await mkdtemp(join(tmpdir(), 'understudy-gateway-'));
     const [fake, blobs, port] = await Promise.all([
