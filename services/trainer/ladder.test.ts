@@ -115,15 +115,19 @@ it('a trainer that is killed in the midst of a search goes on to the same studen
   await using trained = new Heard(stage.bus, 'student.trained');
   await using progress = new Heard(stage.bus, 'training.progressed');
   await stage.pairStore.listen();
+  // Train and dev of the first candidate; the second one waits for its pairs, however late it is killed.
+  stage.pairStore.allowedReads = 2;
   const victim = spawn(process.execPath, [join(import.meta.dirname, 'main.ts')], {
     env: { ...process.env, ...stage.environment },
     stdio: ['ignore', 'ignore', 'inherit'],
   });
   await stage.seal('run-1', PAIRS);
-  await progress.first(({ candidate }) => candidate === 'conv');
+  await stage.pairStore.someoneWaits;
   await kill(victim);
   expect(trained.all).toEqual([]);
+  await expect.poll(async () => progress.all.length - (await stage.stored('training.progressed'))).toBe(0);
   const before = progress.all.length;
+  stage.pairStore.open();
 
   const service = await stage.startTrainer();
   const { student, candidates } = await trained.first();

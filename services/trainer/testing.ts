@@ -65,18 +65,25 @@ export function pairs(split: Split, count: number, labels: readonly string[] = L
   });
 }
 
-/** A pair store that holds the snapshots it is given, and counts who reads them. */
+/** A pair store that holds the snapshots it is given, counts who reads them, and lets no more read than it should. */
 export class PairStore implements AsyncDisposable {
   readonly snapshots = new Map<string, Pair[]>();
   reads = 0;
+  /** Reads beyond these wait until `open`. */
+  allowedReads = Number.POSITIVE_INFINITY;
+  readonly #opened = Promise.withResolvers<void>();
+  readonly #waited = Promise.withResolvers<void>();
   readonly #server: RpcServer;
   readonly port: number;
 
   constructor(bus: TestBus, port: number) {
     this.port = port;
     const snapshots = this.snapshots;
-    const counted = () => {
+    const counted = async () => {
       this.reads += 1;
+      if (this.reads <= this.allowedReads) return;
+      this.#waited.resolve();
+      await this.#opened.promise;
     };
     const unused = async () => Promise.reject(new Error('not part of this test'));
     this.#server = new RpcServer({ host: '127.0.0.1', port, reflection: false, telemetry: bus.telemetry }, [
@@ -100,7 +107,18 @@ export class PairStore implements AsyncDisposable {
     return this.#server.listen();
   }
 
+  /** Resolves when somebody waits. */
+  get someoneWaits(): Promise<void> {
+    return this.#waited.promise;
+  }
+
+  /** Lets everybody read. */
+  open(): void {
+    this.#opened.resolve();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
+    this.open();
     await this.#server.stop(0);
   }
 }
@@ -193,6 +211,12 @@ export class Stage implements AsyncDisposable {
   async cancel(runId: string): Promise<void> {
     const payload = { runId, task: TASK, taskDigest: this.taskDigest, reason: 'somebody asked' };
     await this.bus.publisher.publish({ type: 'run.cancelled', payload, entity: 'run' });
+  }
+
+  /** How many messages of a type the server holds; what it recognised as a repetition is not among them. */
+  async stored(type: EventType): Promise<number> {
+    const { state } = await this.bus.bus.jsm.streams.info('FACTS', { subjects_filter: `${type}.>` });
+    return Object.values(state.subjects ?? {}).reduce((sum, count) => sum + count, 0);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
