@@ -61,17 +61,18 @@ const filesIn = async (folder: string): Promise<string[]> => {
 };
 
 /** Everything that every stream holds, KV buckets among them. */
-const allMessages = async (): Promise<string> => {
+const messages = async (): Promise<string[]> => {
   const { jsm } = stage.bus.bus;
-  let all = '';
+  const all: string[] = [];
   for await (const { config, state } of jsm.streams.list()) {
     for (let seq = Math.max(1, state.first_seq); seq <= state.last_seq; seq += 1) {
       const message = await jsm.streams.getMessage(config.name, { seq });
-      if (message) all += `${message.subject} ${message.header} ${message.string()}\n`;
+      if (message) all.push(`${message.subject} ${message.header} ${message.string()}`);
     }
   }
   return all;
 };
+const allMessages = async (): Promise<string> => (await messages()).join('\n');
 
 test('a key is in no event, log, stream, KV value, blob, span, recording, metric or argument, whatever a server repeats of it', async () => {
   const keyFile = join(stage.path, 'the.key');
@@ -163,10 +164,10 @@ test('an input is in no log, whatever a teacher repeats of it as it declines', a
     apiKeyEnv: 'CANARY_KEY',
   };
   await stage.submit(await stage.apply({ name: 'quoted-as-refused', teacher }), 'run-kept', texts(1, 'Zebrafink kept'));
-  const told = async () => (await allMessages()).split('\n').filter((line) => line.startsWith('$KV.'));
-  await until(async () => (await told()).some((line) => line.includes('in words of what it was asked')));
+  const told = async () => (await messages()).filter((message) => message.startsWith('$KV.'));
+  await until(async () => (await told()).some((message) => message.includes('in words of what it was asked')));
   await until(() => log.includes('alarm: the teacher fails'));
-  expect((await told()).filter((line) => line.includes('Zebrafink'))).toEqual([]);
+  expect((await told()).filter((message) => message.includes('Zebrafink'))).toEqual([]);
   await gateway.kill('SIGTERM');
   // It was quoted: what is told of the run has it, until it is forgotten.
   expect(stage.declinedIn('run-quoted').filter(({ detail }) => detail.includes('Zebrafink'))).toHaveLength(ways.length);
