@@ -3,6 +3,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
+import type { SupervisorEvent } from '@understudy/cli/platform';
+import { messageOf } from '@understudy/service/errors';
 import { root } from './settings.ts';
 
 /** Most are done at once by who asked; one that waits for a run to end waits for minutes anyway. */
@@ -11,11 +13,13 @@ const everyMs = 300_000;
 /** Goes on with open erasures of the platform on a data folder, until it is stopped. What it does is in `logs/erasures.log`. */
 export class Erasures {
   readonly #dataDir: string;
+  readonly #report: (event: SupervisorEvent) => void;
   #timer: NodeJS.Timeout | undefined;
   #underWay: { child: ChildProcess; ended: Promise<unknown> } | undefined;
 
-  constructor(dataDir: string) {
+  constructor(dataDir: string, report: (event: SupervisorEvent) => void) {
     this.#dataDir = dataDir;
+    this.#report = report;
   }
 
   start(): void {
@@ -31,12 +35,24 @@ export class Erasures {
     await this.#underWay?.ended;
   }
 
+  /** A machine that has no process or file left to give has them another time. */
   #goOn() {
-    const child = goOnWithErasures(this.#dataDir);
-    const ended = once(child, 'close').finally(() => {
-      this.#underWay = undefined;
-    });
-    return { child, ended };
+    const failed = (error: unknown): void => {
+      const reason = `cannot go on with what was not erased: ${messageOf(error)}`;
+      this.#report({ event: 'restarting', name: 'erasures', reason, afterMs: everyMs });
+    };
+    try {
+      const child = goOnWithErasures(this.#dataDir);
+      const ended = once(child, 'close')
+        .catch(failed)
+        .finally(() => {
+          this.#underWay = undefined;
+        });
+      return { child, ended };
+    } catch (error) {
+      failed(error);
+      return undefined;
+    }
   }
 }
 

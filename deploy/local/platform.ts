@@ -50,7 +50,7 @@ export class Platform {
     this.#settings = settings;
     this.#report = report;
     this.#release = release;
-    this.#erasures = new Erasures(settings.dataDir);
+    this.#erasures = new Erasures(settings.dataDir, report);
     this.#trouble.promise.catch(() => {});
   }
 
