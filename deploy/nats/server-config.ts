@@ -21,6 +21,9 @@ export const maxFileStoreBytes = (): number => {
   return ofStreams + ofBuckets + headroomBytes;
 };
 
+/** From a connection to its credentials: the server's own two seconds are too few for eight processes that start on busy cores. */
+const authenticateWithinSeconds = 60;
+
 /**
  * The text of a configuration file; the server reads JSON.
  * @throws RangeError when a user has no key
@@ -36,6 +39,7 @@ export const serverConfig = ({ host, port, storeDir, users, publicKeys }: Server
     host,
     port,
     jetstream: { store_dir: storeDir, max_file_store: maxFileStoreBytes() },
+    authorization: { timeout: authenticateWithinSeconds },
     accounts: { UNDERSTUDY: { jetstream: 'enabled', users: configured } },
   };
   return `${JSON.stringify(config, null, 2)}\n`;

@@ -89,14 +89,19 @@ const connectWithin = async (options: BusConnectionOptions, deadline: number): P
         ...auth,
       });
     } catch (error) {
-      const refused = error instanceof Error && /authori|authenticat|permission/i.test(error.message);
-      if (refused || Date.now() >= deadline || options.signal?.aborted) {
+      if (isRefusal(error) || Date.now() >= deadline || options.signal?.aborted) {
         throw new StartupError(`cannot use NATS at ${options.url} (NATS_URL): ${messageOf(error)}`, { cause: error });
       }
       await new Promise((resolve) => setTimeout(resolve, reconnectDelayMs));
     }
   }
 };
+
+/** A server also ends a connection of a process so busy that it did not say in time who it is. */
+const isRefusal = (error: unknown): boolean =>
+  error instanceof Error &&
+  /authori|authenticat|permission/i.test(error.message) &&
+  !/authentication timeout/i.test(error.message);
 
 const watch = (nc: NatsConnection, log: Logger) => {
   void (async () => {
