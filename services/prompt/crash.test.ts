@@ -20,7 +20,8 @@ afterAll(async () => {
 /** The service as a process of its own, serving. */
 async function launched(): Promise<{ process: ChildProcess; client: PromptClient }> {
   const grpcPort = await freePort();
-  const env = { ...process.env, ...stage.env, GRPC_PORT: String(grpcPort) };
+  // Time enough to end in order on any machine.
+  const env = { ...process.env, ...stage.env, GRPC_PORT: String(grpcPort), DRAIN_TIMEOUT_MS: '120000' };
   child = spawn(process.execPath, [`${import.meta.dirname}/main.ts`], { env, stdio: ['ignore', 'ignore', 'inherit'] });
   const client = clientOf({ grpcPort });
   await expect

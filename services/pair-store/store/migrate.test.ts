@@ -1,5 +1,5 @@
 /** Opening a database: migrations, and who else may have it open. */
-import { spawn, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -186,13 +186,24 @@ describe('a data folder', () => {
 
   it('opens though a process was killed while it made the database', async () => {
     await rm(path.join(dataDir, 'pglite'), { recursive: true });
-    const child = spawn(process.execPath, openerArguments(dataDir), { stdio: 'ignore' });
-    const exited = new Promise((resolve) => child.once('exit', resolve));
-    const begun = () => existsSync(path.join(dataDir, 'pglite.new', 'PG_VERSION'));
-    await expect.poll(begun, { interval: 1 }).toBe(true);
-    child.kill('SIGKILL');
-    await exited;
-    expect(existsSync(path.join(dataDir, 'pglite')), 'it was done before it was killed').toBe(false);
+    const begun = path.join(dataDir, 'pglite.new', 'PG_VERSION');
+    const dying = path.join(dataDir, 'dying.mjs');
+    // It dies of the next file that it opens, so that it is never done before.
+    await writeFile(
+      dying,
+      `import fs, { existsSync } from 'node:fs';
+      import { syncBuiltinESMExports } from 'node:module';
+      const { openSync } = fs;
+      fs.openSync = (...asked) => {
+        if (existsSync(${JSON.stringify(begun)})) process.kill(process.pid, 'SIGKILL');
+        return openSync(...asked);
+      };
+      syncBuiltinESMExports();`,
+    );
+    const { signal } = spawnSync(process.execPath, ['--import', dying, ...openerArguments(dataDir)]);
+    expect(signal).toBe('SIGKILL');
+    expect(existsSync(begun)).toBe(true);
+    expect(existsSync(path.join(dataDir, 'pglite'))).toBe(false);
     const database = await openDatabase({ DATA_DIR: dataDir });
     expect(await tables(database)).toContain('pairs');
     await database[Symbol.asyncDispose]();
