@@ -46,3 +46,15 @@ test('every replica drops its features when something is forgotten, also one tha
   expect(await replica().follow(), 'what it has been through already costs nothing').toBe(0);
   expect(await replica().drop()).toBe(1);
 });
+
+test('a pair-store that hangs keeps no trainer from stopping', async () => {
+  let asked = 0;
+  const listErasures = (_: object, { signal }: { signal?: AbortSignal } = {}) => {
+    asked += 1;
+    return new Promise<never>((_resolve, reject) => signal?.addEventListener('abort', () => reject(signal.reason)));
+  };
+  const features = new ForgottenFeatures({ folder: '/nowhere/features', forgetting: { listErasures }, log });
+  features.start();
+  await expect.poll(() => asked).toBe(1);
+  await features.stop();
+});

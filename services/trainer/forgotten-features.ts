@@ -26,6 +26,7 @@ export class ForgottenFeatures {
   /** Beside the folder: which journal its features have been through. */
   readonly #seenFile: string;
   readonly #turn = new InTurn();
+  readonly #stopping = new AbortController();
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: FeaturesOptions) {
@@ -38,9 +39,10 @@ export class ForgottenFeatures {
     this.#timer = setInterval(() => this.#look(), ERASURES_EVERY_MS);
   }
 
-  /** Resolves when a look under way is done. */
+  /** Resolves when a look under way has ended; a pair-store that hangs is not waited for. */
   async stop(): Promise<void> {
     clearInterval(this.#timer);
+    this.#stopping.abort();
     await this.#turn.do(async () => {});
   }
 
@@ -52,7 +54,7 @@ export class ForgottenFeatures {
   /** Drops all of them where something was forgotten since the last look. @throws RetryableError, RpcError while pair-store is away */
   follow(): Promise<number> {
     return this.#turn.do(async () => {
-      const { erasures } = await this.#options.forgetting.listErasures({});
+      const { erasures } = await this.#options.forgetting.listErasures({}, { signal: this.#stopping.signal });
       const journal = erasures.length === 0 ? '' : sha256Hex(erasures.map(lineOf).join('\n'));
       if (journal === (await readIfThere(this.#seenFile))) return 0;
       const dropped = await this.#drop();
@@ -65,6 +67,7 @@ export class ForgottenFeatures {
     try {
       await this.follow();
     } catch (error) {
+      if (this.#stopping.signal.aborted) return;
       this.#options.log.warn({ error: messageOf(error) }, 'what was forgotten is not known, asking again');
     }
   }

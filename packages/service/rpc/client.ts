@@ -79,7 +79,9 @@ const unaryCall = (client: Client, method: DescMethod, options: ClientOptions) =
     new Promise<unknown>((resolve, reject) => {
       const message = create(method.input, request as never) as never;
       const deadline = Date.now() + (call.timeoutMs ?? defaultTimeoutMs);
+      const cancel = () => pending.cancel();
       const done = (error: ServiceError | null, value?: unknown) => {
+        call.signal?.removeEventListener('abort', cancel);
         if (error) reject(errorFromCall(error, `${method.name} at ${options.address}`));
         else resolve(value);
       };
@@ -92,7 +94,7 @@ const unaryCall = (client: Client, method: DescMethod, options: ClientOptions) =
         { deadline },
         done,
       );
-      call.signal?.addEventListener('abort', () => pending.cancel(), { once: true });
+      call.signal?.addEventListener('abort', cancel, { once: true });
     });
 };
 

@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { Metadata, status } from '@grpc/grpc-js';
 import { PairStoreService } from '@understudy/contract/pair-store';
 import { PromptService } from '@understudy/contract/prompt';
@@ -81,6 +82,14 @@ test('a server that is away is a passing fault; a method it lacks is not', async
   await expect(other.listTasks({})).rejects.toMatchObject({ code: status.UNIMPLEMENTED });
   other.close();
   await server.stop(500);
+});
+
+test('a signal that outlives its calls keeps none of them', async () => {
+  const { signal } = new AbortController();
+  const away = createClient(PairStoreService, { address: '127.0.0.1:1' });
+  await expect(away.findPairs({ pairIds: [] }, { signal })).rejects.toBeInstanceOf(RetryableError);
+  away.close();
+  expect(getEventListeners(signal, 'abort')).toEqual([]);
 });
 
 test('an address open to other machines needs a token, and a taken port is named', async () => {
