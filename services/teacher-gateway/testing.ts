@@ -25,18 +25,10 @@ import { RpcServer, rpcService } from '@understudy/service/rpc/server';
 import { notFound } from '@understudy/service/rpc/status';
 import { allHandled, freePort, type TestBus, testBus } from '@understudy/service/testing';
 import { type CompiledTask, compileTask, parseTask, type RenderedPrompt, taskJson } from '@understudy/task';
+import { clearOfMidnight } from './testing-midnight.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 const pollMs = 20;
-
-/** Longer than a test of budgets takes that are a day's. */
-const clearMs = 60_000;
-const dayMs = 86_400_000;
-
-/** Resolves when the day (UTC), and with it the budget of live requests, does not end soon. */
-const clearOfMidnight = async (): Promise<void> => {
-  while (dayMs - (Date.now() % dayMs) < clearMs) await new Promise((wake) => setTimeout(wake, 1_000));
-};
 
 export const until = async (condition: () => boolean | Promise<boolean>): Promise<void> => {
   while (!(await condition())) await new Promise((wake) => setTimeout(wake, pollMs));
