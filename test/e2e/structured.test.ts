@@ -7,9 +7,9 @@ import { FakeTeacher } from '../harness/fake-teacher.ts';
 import { TestPlatform } from '../harness/platform.ts';
 import { labels, openAiTeacher, routingTask } from '../harness/task.ts';
 
-const prompts = 500;
+const prompts = 400;
 /** Short, because a student of spans looks at every byte of a text in each of its steps. */
-const population = texts(prompts + 60).map((text) => text.split(' ').toSpliced(6, 11).join(' '));
+const population = texts(prompts + 60).map((text) => text.split(' ').toSpliced(4, 13).join(' '));
 
 let teacher: FakeTeacher;
 let platform: TestPlatform;
