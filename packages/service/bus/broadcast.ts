@@ -63,7 +63,8 @@ export const listen = (
         });
         const messages = await consumer.consume({ expires: pullExpiresMs, idle_heartbeat: heartbeatMs });
         close = () => messages.close();
-        if (stopped) await close();
+        // Not awaited: it closes as it is iterated, and before that never.
+        if (stopped) void close();
         if ((await consumer.info(true)).num_pending === 0) caughtUp.resolve();
         else looks = setInterval(() => look(consumer), lookMs);
         caughtUp.promise.then(() => clearInterval(looks));

@@ -103,7 +103,8 @@ export class Consumption {
       const room = await this.#roomOrStop();
       if (room === undefined) return;
       this.#messages = await consumer.fetch({ max_messages: room, expires: pullExpiresMs });
-      if (this.#stopped) await this.#messages.close();
+      // Not awaited: it closes as it is iterated, and before that never.
+      if (this.#stopped) void this.#messages.close();
       for await (const message of this.#messages) {
         if (this.#stopped) message.nak();
         else this.#worker.take(message, this.#abort.signal);

@@ -50,7 +50,8 @@ export class Sweeper {
       try {
         const consumer = await this.#bus.js.consumers.get(storeNameOf(this.#bus.naming, 'ADVISORIES'), sweeperName);
         this.#messages = await consumer.consume({ max_messages: 50, abort_on_missing_resource: true });
-        if (this.#stopped) await this.#messages.close();
+        // Not awaited: it closes as it is iterated, and before that never.
+        if (this.#stopped) void this.#messages.close();
         for await (const message of this.#messages) await this.#sweep(message);
       } catch (error) {
         if (!this.#stopped)
