@@ -24,7 +24,9 @@ test('a batch does not ask one thing again and again', () => {
 
 test('it is as greedy as trying every candidate each time', () => {
   const letters = fc.string({ unit: fc.constantFrom(...'abcd '), maxLength: 12 });
-  const candidate = fc.record({ text: letters, doubt: fc.double({ min: 0, max: 1, noNaN: true }) });
+  // Where doubts are so small that their products round to one number, greed is no longer told from chance.
+  const doubt = fc.oneof(fc.constant(0), fc.double({ min: 1e-100, max: 1, noNaN: true }));
+  const candidate = fc.record({ text: letters, doubt });
   fc.assert(
     fc.property(fc.array(candidate, { maxLength: 25 }), fc.array(letters, { maxLength: 5 }), (candidates, answered) => {
       const fast = pickBatch(candidates, answered, 8);
