@@ -9,6 +9,8 @@ const MIN_DENSE_CHARACTERS = 2;
  * in the text is enough. It says yes too often rather than too rarely: most long texts have a word of any message.
  */
 export const sharesWord = (said: string, text: string): boolean => {
+  // Most failures come without a word, and a long text takes 40 ms to cut into its own.
+  if (said === '') return false;
   const [a, b] = [said.toLowerCase(), text.toLowerCase()];
   return tellingWords(a).some((word) => b.includes(word)) || tellingWords(b).some((word) => a.includes(word));
 };
