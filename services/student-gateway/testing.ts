@@ -14,7 +14,7 @@ import { RpcServer, rpcService } from '@understudy/service/rpc/server';
 import type { Key } from '@understudy/service/signatures/keys';
 import { keepSigned } from '@understudy/service/signatures/statements';
 import { Telemetry } from '@understudy/service/telemetry';
-import { freePort } from '@understudy/service/testing';
+import { freePort, type TestBus } from '@understudy/service/testing';
 import { type ExportedStudent, policyJson, reportStatement, studentStatement } from '@understudy/student';
 import { LABELS, smallStudent } from '@understudy/student/testing';
 import { parseTask, type Task, taskDigest, taskJson } from '@understudy/task';
@@ -134,6 +134,19 @@ export const eventually = async <T>(look: () => Promise<T> | T): Promise<Exclude
     if (found !== undefined && found !== false) return found as Exclude<T, undefined | false>;
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
+};
+
+/** Starts a killed server again and waits until the test itself can use it. */
+export const restarted = async ({ server, bus: own }: TestBus) => {
+  const statuses = own.nc.status();
+  await server.start();
+  for await (const { type } of statuses) if (type === 'reconnect') break;
+  await eventually(() =>
+    own.jsm.streams.info('KV_deployments').then(
+      () => true,
+      () => false,
+    ),
+  );
 };
 
 /** A gateway that runs inside the test, with a client of the official SDK. */

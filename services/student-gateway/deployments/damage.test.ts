@@ -2,7 +2,16 @@ import { readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { NatsServer, type TestBus, testBus } from '@understudy/service/testing';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { deploy, eventually, FakeTeacher, studentOf, TestGateway, taskOf, temporaryFolder } from '../testing.ts';
+import {
+  deploy,
+  eventually,
+  FakeTeacher,
+  restarted,
+  studentOf,
+  TestGateway,
+  taskOf,
+  temporaryFolder,
+} from '../testing.ts';
 
 let bus: TestBus;
 beforeAll(async () => {
@@ -82,19 +91,6 @@ test('a deployment that cannot be read changes nothing', async () => {
   await gateway.serves('after-it', 1);
   expect(await provenance(gateway, 'unreadable')).toMatchObject({ status: 200, generation: 1 });
 });
-
-/** Starts a killed server again and waits until the test itself can use it. */
-const restarted = async ({ server, bus: own }: TestBus) => {
-  const statuses = own.nc.status();
-  await server.start();
-  for await (const { type } of statuses) if (type === 'reconnect') break;
-  await eventually(() =>
-    own.jsm.streams.info('KV_deployments').then(
-      () => true,
-      () => false,
-    ),
-  );
-};
 
 test('a gateway starts without bus and blobs, serves what it served last, and catches up when the bus comes back', async () => {
   await using own = await testBus();

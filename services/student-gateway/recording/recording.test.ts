@@ -9,7 +9,7 @@ import OpenAI from 'openai';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { maxRecordedReplyBytes } from '../limits.ts';
 import { completion, FakeUpstream, sendCompletion } from '../proxy/testing.ts';
-import { eventually, TestGateway, temporaryFolder } from '../testing.ts';
+import { eventually, restarted, TestGateway, temporaryFolder } from '../testing.ts';
 
 const canary = 'sk-canary-3f9b2c71';
 let bus: TestBus;
@@ -229,13 +229,7 @@ test('while the bus is away calls wait on disk, and are published when it is bac
     calls += 1;
     return (await gateway.metric('understudy_gateway_traffic_spilled_bytes')) > 0;
   });
-  await bus.server.start();
-  await eventually(() =>
-    bus.bus.nc.flush().then(
-      () => true,
-      () => false,
-    ),
-  );
+  await restarted(bus);
   expect(await recorded(idOf(call), calls)).toHaveLength(calls);
 });
 

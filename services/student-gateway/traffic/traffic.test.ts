@@ -5,7 +5,16 @@ import { decodePayload } from '@understudy/service/bus/event';
 import { type TestBus, testBus } from '@understudy/service/testing';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { maxBufferedRecords } from '../limits.ts';
-import { deploy, eventually, FakeTeacher, pairOf, TestGateway, taskOf, temporaryFolder } from '../testing.ts';
+import {
+  deploy,
+  eventually,
+  FakeTeacher,
+  pairOf,
+  restarted,
+  TestGateway,
+  taskOf,
+  temporaryFolder,
+} from '../testing.ts';
 import { Spill } from './spill.ts';
 
 let bus: TestBus;
@@ -96,7 +105,7 @@ test('while the bus is away no client waits, pairs are kept on disk, and they ar
   await eventually(async () => (await spilled()) > 0);
   // Killed with pairs on disk: they are published by whoever starts next.
   await gateway.stop();
-  await bus.server.start();
+  await restarted(bus);
   await using next = await TestGateway.start(bus.server.url, folder.path, teacherEnv());
   const facts = await observed('outage', 21);
   expect(new Set(facts.map(({ inputJson }) => inputJson)).size).toBe(21);
